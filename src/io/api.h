@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests: one table of routes serves HTTP (io/http.h) and calls over sessions
+ * (io/session.h), so that whatever a daemon can be told by another daemon can
+ * also be told with curl.
+ *
+ * A route is data: method, path pattern with {names}, handler. Bodies are JSON
+ * objects. Errors are {"error": {"code", "field", "text"}} with a fitting HTTP
+ * status. A handler answers exactly once, now or later (keep the request).
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct gw_error;
+struct gw_request;
+struct gw_session;
+
+typedef void (*gw_handler)(struct gw_request *request, void *user);
+
+struct gw_route {
+        const char *method;  /* "GET", "POST", "PUT", "DELETE" */
+        const char *pattern; /* "/v1/vms/{vm}/move" */
+        gw_handler handler;
+};
+
+struct gw_api {
+        const struct gw_route *routes; /* ends with a zeroed row */
+        void *user;                    /* given to every handler */
+};
+
+/* Finds the route and runs it; answers 404 or 405 itself. */
+void gw_api_dispatch(const struct gw_api *api, struct gw_request *request);
+
+/* The value of {name}, percent-decoded; "" when the pattern has none of that name. */
+const char *gw_request_param(const struct gw_request *request, const char *name);
+/* The value of ?name=, or NULL. */
+const char *gw_request_query(const struct gw_request *request, const char *name);
+/* Borrowed; an empty object when there was no body. */
+json_t *gw_request_body(const struct gw_request *request);
+/* Descriptors that came with a call over a unix session, owned by the request; take with gw_request_take_fd. */
+size_t gw_request_n_fds(const struct gw_request *request);
+int gw_request_take_fd(struct gw_request *request, size_t i); /* caller owns; -1 when none */
+/* The session a call came over; NULL for HTTP. Who is asking: the certificate's name, "unix", or "local". */
+struct gw_session *gw_request_session(const struct gw_request *request);
+const char *gw_request_peer(const struct gw_request *request);
+
+/* Takes over body (may be NULL). Frees the request. Safe when the peer is gone meanwhile. */
+void gw_request_answer(struct gw_request *request, int status, json_t *body);
+void gw_request_fail(struct gw_request *request, const struct gw_error *error);
+
+/* HTTP status for an error code: 404 not-found, 409 exists/conflict/stale, 400 invalid/malformed,
+ * 403 refused, 503 full/again, 500 errno. */
+int gw_api_status(int code);
+/* Turns an answer back into an error; 0 for 2xx. For those who call. */
+int gw_api_error(int status, json_t *body, struct gw_error *error);
+
+/* Reading a body, field by field, with errors that name the field and say what
+ * is allowed. `r` starts with .code 0 and keeps the first error; a reader that
+ * has failed returns defaults. gw_json_done also refuses members nobody asked for. */
+struct gw_json_reader {
+        json_t *object;
+        struct gw_error *error;
+        const char *asked[48];
+        size_t n_asked;
+};
+struct gw_json_reader gw_json_reader(json_t *object, struct gw_error *error);
+const char *gw_json_string(struct gw_json_reader *r, const char *key,
+                           const char *fallback); /* fallback NULL: required */
+long long gw_json_int(struct gw_json_reader *r, const char *key, long long min, long long max, long long fallback);
+enum { GW_JSON_REQUIRED = -0x7fffffff }; /* as fallback of gw_json_int */
+int gw_json_bool(struct gw_json_reader *r, const char *key, int fallback);
+json_t *gw_json_array(struct gw_json_reader *r, const char *key);  /* borrowed; NULL when absent */
+json_t *gw_json_object(struct gw_json_reader *r, const char *key); /* borrowed; NULL when absent */
+int gw_json_done(struct gw_json_reader *r);                        /* 0 or the error's code */

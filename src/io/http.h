@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP/1.1 server (libmicrohttpd inside the event loop): on a unix socket
+ * (mode 0660), or on TCP with TLS and client certificates. Serves a gw_api, plus
+ * streams of server-sent events. Bodies are bounded by GW_HTTP_BODY_MAX.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/addr.h"
+#include "io/api.h"
+
+struct gw_http;
+struct gw_loop;
+struct gw_tls;
+
+enum { GW_HTTP_BODY_MAX = 4 << 20 };
+
+int gw_http_new_unix(struct gw_http **out, struct gw_loop *loop, const char *path, const struct gw_api *api);
+int gw_http_new_tls(struct gw_http **out, struct gw_loop *loop, const struct gw_endpoint *at, struct gw_tls *tls,
+                    const struct gw_api *api);
+void gw_http_free(struct gw_http *http);
+
+/* Makes the answer to this request a stream of server-sent events, which stays
+ * open until the client or gw_http_free closes it. Frees the request. */
+void gw_request_stream(struct gw_request *request, const char *topic);
+/* Sends one event (`event: name`, `data: {json}`) to every open stream of that topic. Borrows body. */
+void gw_http_publish(struct gw_http *http, const char *topic, const char *name, json_t *body);

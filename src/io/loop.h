@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shell around every daemon's core: one sd-event loop, one thread.
+ *
+ * SIGTERM and SIGINT end it; readiness and watchdog are told to the service
+ * manager. One turn of the loop handles whatever is ready, and then runs the
+ * flush step: first the daemon's own `commit` (its store's group commit), then
+ * the writing of everything that sessions and HTTP have queued. So nothing is
+ * acknowledged before it is durable, and a busy turn costs one commit.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "base/time.h"
+
+struct gw_loop {
+        sd_event *event;
+        int (*commit)(void *user); /* may be NULL; a negative answer ends the loop */
+        void *commit_user;
+        struct gw_list dirty; /* of struct gw_flush */
+        sd_event_source *flush;
+};
+
+/* Something that has output queued. gw_loop_flush_later is idempotent within a turn. */
+struct gw_flush {
+        struct gw_list link;
+        void (*run)(struct gw_flush *flush);
+};
+
+int gw_loop_init(struct gw_loop *loop);
+void gw_loop_deinit(struct gw_loop *loop);
+int gw_loop_run(struct gw_loop *loop); /* exit code */
+void gw_loop_quit(struct gw_loop *loop, int code);
+void gw_loop_flush_later(struct gw_loop *loop, struct gw_flush *flush);
+void gw_loop_cancel_flush(struct gw_loop *loop, struct gw_flush *flush);
+/* For work that changes the store but sends nothing: makes sure commit runs this turn. */
+void gw_loop_commit_later(struct gw_loop *loop);
+
+/* A one-shot or repeating timer (0 = one-shot). NULL-safe free. */
+struct gw_timer;
+int gw_timer_new(struct gw_timer **out, struct gw_loop *loop, struct gw_duration after, struct gw_duration every,
+                 void (*fire)(void *user), void *user);
+void gw_timer_free(struct gw_timer *timer);

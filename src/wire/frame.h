@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames of the NVE-NVA session, the protocol of design section 3; the model is
+ * RFC 8171 (pull query and response, push update and acknowledgement, flush)
+ * with D2's registrations carried whole.
+ *
+ *      0        4      5      6        8       12
+ *      | length | ver  | type | flags  |  id   |  body: TLVs ...
+ *        u32      u8     u8     u16 =0   u32
+ *
+ * length counts the whole frame, header included. id pairs an answer with its
+ * question; a sender chooses it, 0 where no answer is due. A TLV is u16 type,
+ * u32 length, value; types unknown to the receiver are skipped. Big-endian.
+ *
+ * Codecs are pure: no I/O, no allocation. Decoders point into the input.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/cursor.h"
+
+enum {
+        GW_FRAME_VERSION = 1,
+        GW_FRAME_HEADER_SIZE = 12,
+        GW_FRAME_MAX = 1 << 20, /* octets, header included */
+        GW_MAPPING_IPS_MAX = 16,
+        GW_REPORT_LOCATORS_MAX = 1024,
+};
+
+enum gw_frame_type {
+        GW_FRAME_HELLO = 1,  /* NVE/HV -> NVA: role, id, locator, restart counter, last known state */
+        GW_FRAME_WELCOME,    /* NVA -> NVE/HV: accepted; or BYE */
+        GW_FRAME_REGISTER,   /* NVE -> NVA: locator + a Registration Request (wire/registration.h) */
+        GW_FRAME_REGISTERED, /* NVA -> NVE: the Registration Reply */
+        GW_FRAME_QUERY,      /* NVE -> NVA: vni and a MAC or an IP */
+        GW_FRAME_RESPONSE,   /* NVA -> NVE: the mapping, or a negative answer with its lifetime */
+        GW_FRAME_UPDATE,     /* NVA -> NVE: mappings and members that changed; to be acknowledged */
+        GW_FRAME_UPDATE_ACK,
+        GW_FRAME_FLUSH,     /* NVA -> NVE: forget (vni, mac) or the whole vni, positive and negative; acked alike */
+        GW_FRAME_REPORT,    /* NVE -> NVA: talkers of a VM, stale senders, redirect ended */
+        GW_FRAME_SUBSCRIBE, /* NVE -> NVA: VNs attached here (the complete list each time) */
+        GW_FRAME_CALL,      /* io/session.h: method, path, JSON */
+        GW_FRAME_ANSWER,    /* HTTP status, JSON */
+        GW_FRAME_EVENT,     /* JSON */
+        GW_FRAME_PING,
+        GW_FRAME_PONG,
+        GW_FRAME_BYE, /* a reason in words; the sender closes next */
+};
+
+enum gw_role { GW_ROLE_NVE = 1, GW_ROLE_HV = 2 };
+
+struct gw_frame_header {
+        uint32_t length; /* of the whole frame */
+        uint8_t version, type;
+        uint32_t id;
+};
+
+/* GW_E_AGAIN: fewer than 12 octets. GW_E_MALFORMED: version, flags or length not allowed. */
+int gw_frame_header_decode(const uint8_t *bytes, size_t size, struct gw_frame_header *out);
+void gw_frame_header_encode(struct gw_writer *w, const struct gw_frame_header *header);
+
+/* Where a (VNI, MAC) with its addresses is. The unit of every directory answer and update. */
+enum gw_mapping_state {
+        GW_MAPPING_SERVING = 1, /* reach it at .locator */
+        GW_MAPPING_ABSENT = 2,  /* known and nowhere now, or unknown: negative answer */
+};
+struct gw_mapping {
+        uint64_t epoch;
+        uint32_t vni;
+        uint32_t lifetime_ms; /* how long a holder may use it; UINT32_MAX: until told otherwise */
+        struct gw_ip locator;
+        struct gw_mac mac;
+        uint8_t state; /* enum gw_mapping_state */
+        uint8_t n_ips;
+        struct gw_ip ips[GW_MAPPING_IPS_MAX];
+        struct gw_name vm; /* name@tenant; empty in a negative answer */
+};
+
+/* A member: an NVE that has a port in the VN; gets its broadcast, may send into it. */
+struct gw_member {
+        uint32_t vni;
+        struct gw_ip locator;
+        bool gone;
+};
+
+struct gw_hello {
+        uint8_t role;      /* enum gw_role */
+        struct gw_name id; /* must equal the certificate's name */
+        struct gw_ip locator;
+        uint64_t restart_count; /* grows by one each start of this daemon */
+};
+struct gw_register {
+        struct gw_ip locator;
+        const uint8_t *message;
+        size_t message_size;
+};
+struct gw_query {
+        uint32_t vni;
+        bool by_mac;
+        struct gw_mac mac;
+        struct gw_ip ip;
+};
+struct gw_flush_request {
+        uint32_t vni;
+        bool all;
+        struct gw_mac mac;
+        bool positive, negative;
+};
+
+enum gw_report_kind {
+        GW_REPORT_TALKERS = 1,        /* .vm moved away from the sender; .locators exchanged packets with it lately */
+        GW_REPORT_STALE_SENDERS = 2,  /* .locators still send to the sender for .vm */
+        GW_REPORT_REDIRECT_ENDED = 3, /* the old NVE's entry for .vm is gone */
+};
+struct gw_report {
+        uint8_t kind;
+        struct gw_name vm;
+        uint64_t epoch;
+        uint16_t n_locators;
+        struct gw_ip locators[GW_REPORT_LOCATORS_MAX];
+};
+
+/* Encoders write a whole frame (header and body) at the writer's place and
+ * return its size, or 0 when it did not fit. Decoders take the body that
+ * follows the header: 0 or GW_E_MALFORMED. */
+size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *hello);
+int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out);
+size_t gw_welcome_encode(struct gw_writer *w, uint32_t id, const struct gw_name *nva, uint64_t restart_count);
+int gw_welcome_decode(const uint8_t *body, size_t size, struct gw_name *nva, uint64_t *restart_count);
+size_t gw_register_encode(struct gw_writer *w, uint8_t type, uint32_t id,
+                          const struct gw_register *reg); /* REGISTER, REGISTERED */
+int gw_register_decode(const uint8_t *body, size_t size, struct gw_register *out);
+size_t gw_query_encode(struct gw_writer *w, uint32_t id, const struct gw_query *query);
+int gw_query_decode(const uint8_t *body, size_t size, struct gw_query *out);
+/* RESPONSE and UPDATE: mappings then members, read one by one with gw_batch_next. */
+size_t gw_batch_encode(struct gw_writer *w, uint8_t type, uint32_t id, const struct gw_mapping *mappings,
+                       size_t n_mappings, const struct gw_member *members, size_t n_members);
+struct gw_batch {
+        struct gw_reader in;
+};
+enum { GW_BATCH_END, GW_BATCH_MAPPING, GW_BATCH_MEMBER, GW_BATCH_BAD };
+struct gw_batch gw_batch_open(const uint8_t *body, size_t size);
+int gw_batch_next(struct gw_batch *batch, struct gw_mapping *mapping, struct gw_member *member);
+size_t gw_flush_encode(struct gw_writer *w, uint32_t id, const struct gw_flush_request *flush);
+int gw_flush_decode(const uint8_t *body, size_t size, struct gw_flush_request *out);
+size_t gw_report_encode(struct gw_writer *w, uint32_t id, const struct gw_report *report);
+int gw_report_decode(const uint8_t *body, size_t size, struct gw_report *out);
+size_t gw_subscribe_encode(struct gw_writer *w, uint32_t id, const uint32_t *vnis, size_t n);
+int gw_subscribe_decode(const uint8_t *body, size_t size, uint32_t *vnis, size_t max, size_t *n);
+size_t gw_empty_encode(struct gw_writer *w, uint8_t type, uint32_t id); /* UPDATE_ACK, PING, PONG */
+size_t gw_bye_encode(struct gw_writer *w, const char *reason);
+int gw_bye_decode(const uint8_t *body, size_t size, char *reason, size_t reason_size);
