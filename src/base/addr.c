@@ -62,15 +62,26 @@ bool gw_prefix_overlap(const struct gw_prefix *a, const struct gw_prefix *b) {
         return same_bits(a->ip.b, b->ip.b, a->bits < b->bits ? a->bits : b->bits);
 }
 
+static int hex_digit(char c) {
+        if (c >= '0' && c <= '9')
+                return c - '0';
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 int gw_mac_parse(const char *text, struct gw_mac *out) {
         struct gw_mac m;
-        int used = -1;
+        int high, low;
 
-        if (strlen(text) != 17 ||
-            sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &m.b[0], &m.b[1], &m.b[2], &m.b[3], &m.b[4], &m.b[5],
-                   &used) != 6 ||
-            used != 17)
+        if (strlen(text) != 17)
                 return GW_E_INVALID;
+        for (size_t i = 0; i < sizeof m.b; i++, text += 3) {
+                high = hex_digit(text[0]);
+                low = hex_digit(text[1]);
+                if (high < 0 || low < 0 || text[2] != (i < 5 ? ':' : 0))
+                        return GW_E_INVALID;
+                m.b[i] = (uint8_t)(high << 4 | low);
+        }
         *out = m;
         return 0;
 }

@@ -93,6 +93,8 @@ struct gw_hello {
         struct gw_ip locator;
         uint64_t restart_count; /* grows by one each start of this daemon */
 };
+/* A checksum inside .message is over the pseudo-header {.locator, ::} in a REGISTER and {::, .locator} in a REGISTERED:
+ * the session, not the address of the NVA, is what pairs the two. */
 struct gw_register {
         struct gw_ip locator;
         const uint8_t *message;
@@ -125,7 +127,8 @@ struct gw_report {
 };
 
 /* Encoders write a whole frame (header and body) at the writer's place and
- * return its size, or 0 when it did not fit. Decoders take the body that
+ * return its size; or 0, with the writer as it was, when it did not fit or has a
+ * value that may not be sent (a count, a VNI, a name). Decoders take the body that
  * follows the header: 0 or GW_E_MALFORMED. */
 size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *hello);
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hash table and the list against arrays that are searched from end to end. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/list.h"
+#include "base/table.h"
+#include "prop/seed.h"
+
+enum { STEPS = 200000, ITEMS = 512 };
+
+struct item {
+        uint32_t key;
+        bool in;
+        struct gw_table_node node;
+        struct gw_list link;
+};
+
+static struct dice dice;
+static struct item items[ITEMS];
+
+static bool match(const struct gw_table_node *node, const void *key) {
+        return gw_container_of(node, struct item, node)->key == *(const uint32_t *)key;
+}
+
+/* A key is only in the table once; `weak` hashes make long chains. */
+static uint64_t hash_of(const struct gw_table *table, uint32_t key, bool weak) {
+        return weak ? key % 3 : gw_table_hash(table, &key, sizeof key);
+}
+
+static void count_one(struct gw_table_node *node, void *user) {
+        assert_true(gw_container_of(node, struct item, node)->in);
+        ++*(size_t *)user;
+}
+
+static void expect_count(struct gw_table *table) {
+        size_t model = 0, seen = 0;
+
+        for (size_t i = 0; i < ITEMS; i++)
+                model += items[i].in;
+        gw_table_each(table, count_one, &seen);
+        assert_int_equal(table->count, model);
+        assert_int_equal(seen, model);
+}
+
+static void drop_odd(struct gw_table_node *node, void *user) {
+        struct item *item = gw_container_of(node, struct item, node);
+
+        if (item->key % 2) {
+                item->in = false;
+                gw_table_remove(user, node);
+                memset(node, 0xff, sizeof *node); /* as if its element were freed */
+        }
+}
+
+static void table_run(bool weak) {
+        uint64_t seed[2] = {dice_u64(&dice), dice_u64(&dice)};
+        struct gw_table table;
+
+        assert_int_equal(gw_table_init(&table, seed, match), 0);
+        memset(items, 0, sizeof items);
+        for (int step = 0; step < (weak ? STEPS / 10 : STEPS); step++) {
+                struct item *item = &items[dice_below(&dice, ITEMS)];
+                uint64_t hash;
+
+                item->key = (uint32_t)(item - items) * 7919;
+                hash = hash_of(&table, item->key, weak);
+                assert_ptr_equal(gw_table_find(&table, hash, &item->key), item->in ? &item->node : NULL);
+                if (item->in)
+                        gw_table_remove(&table, &item->node);
+                else
+                        assert_int_equal(gw_table_insert(&table, &item->node, hash), 0);
+                item->in = !item->in;
+                if (step % 1000 == 0)
+                        expect_count(&table);
+                if (step % 10000 == 0)
+                        gw_table_each(&table, drop_odd, &table);
+        }
+        expect_count(&table);
+        gw_table_deinit(&table);
+}
+
+static void table_model(void **state) {
+        (void)state;
+        table_run(false);
+}
+
+static void table_collisions(void **state) {
+        (void)state;
+        table_run(true);
+}
+
+static void model_remove(struct item **order, size_t *n, const struct item *item) {
+        size_t i = 0;
+
+        while (i < *n && order[i] != item)
+                i++;
+        if (i == *n)
+                return;
+        memmove(order + i, order + i + 1, (*n - i - 1) * sizeof *order);
+        --*n;
+}
+
+static void list_model(void **state) {
+        struct item *order[ITEMS];
+        struct gw_list head;
+        size_t n = 0, i;
+
+        (void)state;
+        gw_list_init(&head);
+        memset(items, 0, sizeof items);
+        for (int step = 0; step < STEPS / 20; step++) {
+                struct item *item = &items[dice_below(&dice, 64)];
+
+                assert_int_equal(gw_list_linked(&item->link), item->in);
+                gw_list_remove(&item->link);
+                model_remove(order, &n, item);
+                item->in = dice_below(&dice, 2);
+                if (item->in) {
+                        gw_list_append(&head, &item->link);
+                        order[n++] = item;
+                }
+                i = 0;
+                gw_list_for_each (link, &head) {
+                        assert_ptr_equal(gw_list_entry(link, struct item, link), order[i]);
+                        i++;
+                }
+                assert_int_equal(i, n);
+                assert_int_equal(gw_list_empty(&head), n == 0);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(table_model),
+                cmocka_unit_test(table_collisions),
+                cmocka_unit_test(list_model),
+        };
+
+        dice = dice_new();
+        return cmocka_run_group_tests_name("containers", tests, NULL, NULL);
+}
