@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -22,6 +24,13 @@ struct gw_loop {
         void *commit_user;
         struct gw_list dirty; /* of struct gw_flush */
         sd_event_source *flush;
+        struct gw_list posts; /* of struct gw_post */
+        sd_event_source *post;
+        struct gw_list orphans; /* of struct gw_orphan */
+        sigset_t old_mask;
+        unsigned waiting_turns;    /* turns since something became dirty */
+        uint64_t waiting_since_us; /* and when that was */
+        bool failed;               /* the commit failed: nothing more may leave */
 };
 
 /* Something that has output queued. gw_loop_flush_later is idempotent within a turn. */
@@ -30,6 +39,19 @@ struct gw_flush {
         void (*run)(struct gw_flush *flush);
 };
 
+/* Something to be done from the loop, soon, and not from inside the present function. */
+struct gw_post {
+        struct gw_list link;
+        void (*run)(struct gw_post *post);
+};
+
+/* Something that nobody owns any more and that ends by itself; dropped with the loop if it did not come to that. */
+struct gw_orphan {
+        struct gw_list link;
+        void (*drop)(struct gw_orphan *orphan);
+};
+
+/* Blocks SIGTERM and SIGINT and ignores SIGPIPE: whoever starts other programs resets both in the child. */
 int gw_loop_init(struct gw_loop *loop);
 void gw_loop_deinit(struct gw_loop *loop);
 int gw_loop_run(struct gw_loop *loop); /* exit code */
@@ -38,6 +60,11 @@ void gw_loop_flush_later(struct gw_loop *loop, struct gw_flush *flush);
 void gw_loop_cancel_flush(struct gw_loop *loop, struct gw_flush *flush);
 /* For work that changes the store but sends nothing: makes sure commit runs this turn. */
 void gw_loop_commit_later(struct gw_loop *loop);
+
+void gw_loop_post(struct gw_loop *loop, struct gw_post *post); /* idempotent until it ran */
+void gw_loop_cancel_post(struct gw_post *post);
+void gw_loop_adopt(struct gw_loop *loop, struct gw_orphan *orphan);
+void gw_loop_release(struct gw_orphan *orphan);
 
 /* A one-shot or repeating timer (0 = one-shot). NULL-safe free. */
 struct gw_timer;

@@ -11,6 +11,11 @@
  * message. Either side may call the other. The routes that serve calls are the
  * ones that serve HTTP (io/api.h).
  *
+ * The end that accepted speaks first (a PING), and the one that dialled counts
+ * the session as open when it hears that: under TLS 1.3 a dialler could otherwise
+ * not tell a session from one that is about to be refused. A PING goes out after
+ * 5 s in which nothing was heard, and after 15 s the session ends.
+ *
  * Nothing leaves before it may: frames are queued, and written when the loop
  * comes to the flush step (io/loop.h), which a daemon with a store runs after
  * its commit. A frame of more than GW_FRAME_MAX octets, an unknown version, or
@@ -41,7 +46,7 @@ enum {
 /* What a user of sessions implements. Any member may be NULL. Callbacks come
  * from the event loop, never from inside a gw_session_* function. */
 struct gw_session_ops {
-        /* The stream is up and, over TLS, the peer is authenticated. */
+        /* The stream is up and, over TLS, both ends have accepted the other's certificate. */
         void (*opened)(struct gw_session *session, void *user);
         /* One whole frame that is not CALL, ANSWER, EVENT, PING or PONG. body is valid during the call. */
         void (*frame)(struct gw_session *session, uint8_t type, uint32_t id, const uint8_t *body, size_t size,
@@ -58,7 +63,8 @@ int gw_listener_new_tls(struct gw_listener **out, struct gw_loop *loop, const st
                         struct gw_tls *tls, const struct gw_session_ops *ops, const struct gw_api *api, void *user);
 int gw_listener_new_unix(struct gw_listener **out, struct gw_loop *loop, const char *path,
                          const struct gw_session_ops *ops, const struct gw_api *api, void *user);
-void gw_listener_free(struct gw_listener *listener);
+void gw_listener_free(struct gw_listener *listener);                         /* its sessions end without `closed` */
+struct gw_endpoint gw_listener_endpoint(const struct gw_listener *listener); /* what it is bound to; TCP only */
 
 /* A dialled session keeps trying: at once, then after 100 ms doubled up to 5 s,
  * each with half of it as jitter. With several endpoints they are tried in turn. */
@@ -67,8 +73,10 @@ int gw_session_dial_tls(struct gw_session **out, struct gw_loop *loop, const str
                         const struct gw_api *api, void *user);
 int gw_session_dial_unix(struct gw_session **out, struct gw_loop *loop, const char *path,
                          const struct gw_session_ops *ops, const struct gw_api *api, void *user);
-void gw_session_free(struct gw_session *session);                      /* dialled: stops for good */
-void gw_session_close(struct gw_session *session, const char *reason); /* accepted: ends after this turn of the loop */
+/* Stops for good, without `closed`; outstanding calls are still answered (503), later. */
+void gw_session_free(struct gw_session *session);
+/* Says BYE with the reason; `closed` comes after this turn of the loop. A dialled session connects again. */
+void gw_session_close(struct gw_session *session, const char *reason);
 
 bool gw_session_is_open(const struct gw_session *session);
 const char *gw_session_peer(const struct gw_session *session); /* the certificate's common name; "unix" otherwise */
@@ -84,8 +92,8 @@ int gw_session_send_event(struct gw_session *session, json_t *event); /* takes o
 typedef void (*gw_call_done)(int status, json_t *body, void *user);
 
 /* Calls the peer. `body` (may be NULL) is taken over. `done` is called exactly
- * once, later, also when the session is down now (then with 503). fds are
- * duplicated; only on unix sessions. */
+ * once, later, also when the session is down now (then with 503). A body that no frame
+ * holds is answered with 413. A deadline of 0 is none. fds are duplicated; only on unix sessions. */
 void gw_call(struct gw_session *session, const char *method, const char *path, json_t *body,
              struct gw_duration deadline, gw_call_done done, void *user);
 void gw_call_with_fds(struct gw_session *session, const char *method, const char *path, json_t *body, const int *fds,

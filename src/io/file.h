@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole files: small, read at once, and written so that a crash leaves either the old content or the new. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct gw_error;
+
+/* Writes a new file beside the old one, syncs it, renames it over and syncs the folder. */
+int gw_file_write(const char *path, const void *bytes, size_t size, mode_t mode);
+/* A final 0 is added after the content (not counted in *size, which may be NULL). Caller frees. -EFBIG over max. */
+int gw_file_read(const char *path, size_t max, char **bytes, size_t *size);
+/* mkdir -p: parents get 0755, the last one `mode`. 0 also when it is there already. */
+int gw_dir_make(const char *path, mode_t mode);
+/* Removes a file; 0 also when absent. Syncs the folder, so that it stays removed. */
+int gw_file_remove(const char *path);
+
+int gw_file_write_json(const char *path, const json_t *value, mode_t mode);
+/* The error names the file, and the line and column when it is not JSON. -ENOENT when absent. */
+int gw_file_read_json(const char *path, size_t max, json_t **out, struct gw_error *error);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening ends. A listener owns the sessions it accepted until they end by
+ * themselves. Over a unix socket only our own user and root are let in; over TLS
+ * the certificate decides, in the handshake. When the process has no descriptors
+ * left, accepting pauses for a while instead of spinning.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/session_impl.h"
+#include "io/socket.h"
+#include "io/tls.h"
+
+enum { ACCEPT_TURN = 64, ACCEPT_PAUSE_MS = 100, SOCKET_MODE = 0660 };
+
+struct gw_listener {
+        struct gw_loop *loop;
+        int fd;
+        char *path; /* unix */
+        struct gw_tls *tls;
+        const struct gw_session_ops *ops;
+        const struct gw_api *api;
+        void *user;
+        sd_event_source *source;
+        struct gw_timer *pause;
+        struct gw_list sessions;
+};
+
+static void on_pause_over(void *user) {
+        struct gw_listener *listener = user;
+
+        gw_timer_free(listener->pause);
+        listener->pause = NULL;
+        sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
+}
+
+static void pause_accepting(struct gw_listener *listener, int fault) {
+        gw_log_limited(GW_ERR, 2, "cannot accept a connection: %s", strerror(-fault));
+        if (gw_timer_new(&listener->pause, listener->loop, gw_ms(ACCEPT_PAUSE_MS), (struct gw_duration){0},
+                         on_pause_over, listener) == 0)
+                sd_event_source_set_enabled(listener->source, SD_EVENT_OFF);
+}
+
+static void accepted(struct gw_listener *listener, int fd) {
+        struct gw_session *s;
+        int r = listener->tls ? 0 : gw_socket_permit(fd);
+
+        if (r < 0) {
+                gw_log_limited(GW_NOTICE, 5, "a connection to %s is refused: it comes from another user",
+                               listener->path);
+                close(fd);
+                return;
+        }
+        r = gw_session_new(&s, listener->loop, listener->ops, listener->api, listener->user);
+        if (r < 0) {
+                close(fd);
+        } else {
+                r = gw_session_attach(s, fd, false, listener->tls, NULL);
+                if (r < 0)
+                        gw_session_free(s);
+                else
+                        gw_list_append(&listener->sessions, &s->link);
+        }
+        if (r < 0)
+                gw_log_limited(GW_ERR, 2, "cannot serve a connection: %s", strerror(-r));
+}
+
+static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *user) {
+        struct gw_listener *listener = user;
+
+        (void)source;
+        (void)revents;
+        for (int i = 0; i < ACCEPT_TURN; i++) {
+                int peer = gw_socket_accept(fd);
+
+                if (peer == -EAGAIN)
+                        break;
+                if (peer == -EMFILE || peer == -ENFILE || peer == -ENOMEM || peer == -ENOBUFS) {
+                        pause_accepting(listener, peer);
+                        break;
+                }
+                if (peer >= 0) /* others are faults of that one connection */
+                        accepted(listener, peer);
+        }
+        return 0;
+}
+
+static int start(struct gw_listener **out, struct gw_loop *loop, int fd, const struct gw_listener *template) {
+        struct gw_listener *listener = malloc(sizeof *listener);
+        int r;
+
+        if (!listener) {
+                close(fd);
+                return -ENOMEM;
+        }
+        *listener = *template;
+        listener->loop = loop;
+        listener->fd = fd;
+        gw_list_init(&listener->sessions);
+        r = sd_event_add_io(loop->event, &listener->source, fd, EPOLLIN, on_accept, listener);
+        if (r < 0) {
+                close(fd);
+                free(listener);
+                return r;
+        }
+        *out = listener;
+        return 0;
+}
+
+int gw_listener_new_tls(struct gw_listener **out, struct gw_loop *loop, const struct gw_endpoint *at,
+                        struct gw_tls *tls, const struct gw_session_ops *ops, const struct gw_api *api, void *user) {
+        struct gw_listener template = {.tls = tls, .ops = ops, .api = api, .user = user};
+        int fd = gw_socket_listen_tcp(at);
+
+        return fd < 0 ? fd : start(out, loop, fd, &template);
+}
+
+int gw_listener_new_unix(struct gw_listener **out, struct gw_loop *loop, const char *path,
+                         const struct gw_session_ops *ops, const struct gw_api *api, void *user) {
+        struct gw_listener template = {.ops = ops, .api = api, .user = user};
+        int fd, r;
+
+        template.path = strdup(path);
+        if (!template.path)
+                return -ENOMEM;
+        fd = gw_socket_listen_unix(path, SOCKET_MODE);
+        r = fd < 0 ? fd : start(out, loop, fd, &template);
+        if (r < 0)
+                free(template.path);
+        return r;
+}
+
+void gw_listener_free(struct gw_listener *listener) {
+        if (!listener)
+                return;
+        while (!gw_list_empty(&listener->sessions))
+                gw_session_free(gw_list_entry(listener->sessions.next, struct gw_session, link));
+        gw_timer_free(listener->pause);
+        sd_event_source_disable_unref(listener->source);
+        close(listener->fd);
+        if (listener->path)
+                unlink(listener->path);
+        free(listener->path);
+        free(listener);
+}
+
+struct gw_endpoint gw_listener_endpoint(const struct gw_listener *listener) {
+        struct gw_endpoint at = {0};
+
+        gw_socket_local(listener->fd, &at);
+        return at;
+}
