@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What the eBPF programs and user space share: map keys and values, numbered
+ * reasons, the punt header and the injection mark. Fixed widths, no policy.
+ *
+ * Change GW_ABI_VERSION with any change of a layout or of a number: pinned maps
+ * of another version are refused, not misread. Addresses are 16 octets in
+ * network order, IPv4 as ::ffff:a.b.c.d; integers are in host order.
+ */
+#ifndef GW_DATAPATH_ABI_H
+#define GW_DATAPATH_ABI_H
+
+#include <linux/types.h>
+
+#define GW_ABI_VERSION 1
+
+/* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
+ * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
+ * the VMs that are arriving there a group frame is meant. */
+#define GW_GBP_REDIRECTED 0x8000u
+#define GW_GBP_MAC_MASK 0x7fffu
+
+enum {
+        GW_FLOOD_MAX = 64,      /* locators of a VN, and ports of a VN on one host, that get its group frames */
+        GW_PORTS_MAX = 4096,    /* ports on one host */
+        GW_FDB_MAX = 262144,    /* forwarding entries */
+        GW_NEIGH_MAX = 262144,  /* address -> MAC entries */
+        GW_MEMBERS_MAX = 65536, /* (VN, locator) */
+        GW_VNS_MAX = 4096,      /* VNs with ports here */
+        GW_TALKERS_MAX = 16384,
+        GW_STALE_MAX = 8192,
+        GW_FLIGHTS_MAX = 16384, /* moved-to entries at a time */
+};
+
+enum gw_port_flag {
+        GW_PORT_ARRIVING = 1, /* the VM is not here yet: gets no group frames but redirected ones */
+        GW_PORT_HOLD = 2,     /* frames for it go up with reason HOLD (the device has no queue to hold them) */
+        GW_PORT_PEER = 4,     /* a veth whose other end is in another namespace: deliver past its queue */
+        GW_PORT_MOVED = 8,    /* was cut: group frames go on to moved_to, nothing it sends is let through */
+        GW_PORT_TRUSTED = 16, /* no source guard */
+};
+
+enum gw_forward_kind {
+        GW_FORWARD_LOCAL = 1, /* to .ifindex */
+        GW_FORWARD_REMOTE,    /* to .locator */
+        GW_FORWARD_MOVED,     /* was here, is at .locator; frames from the wire are in flight */
+        GW_FORWARD_ARRIVING,  /* from the wire: to .ifindex, which holds; from local ports: to .locator */
+};
+
+enum gw_forward_flag {
+        GW_FORWARD_PUNT = 1, /* frames of local ports for it go up (reason PUNT) while user space releases older ones */
+};
+
+enum gw_neigh_flag {
+        GW_NEIGH_ROUTER = 1,      /* R flag in neighbour advertisements */
+        GW_NEIGH_NO_OVERRIDE = 2, /* O flag off (anycast, proxied addresses) */
+};
+
+/* Every frame ends in exactly one of these; copies made by flooding count once each as FLOOD_*. */
+#define GW_COUNTERS(X)                                                                                                 \
+        X(LOCAL, "forward-local")                                                                                      \
+        X(REMOTE, "forward-remote")                                                                                    \
+        X(DELIVERED, "delivered")                                                                                      \
+        X(REDIRECTED, "redirected")                                                                                    \
+        X(FLOOD_LOCAL, "flood-local")                                                                                  \
+        X(FLOOD_REMOTE, "flood-remote")                                                                                \
+        X(ARP_ANSWERED, "arp-answered")                                                                                \
+        X(ND_ANSWERED, "nd-answered")                                                                                  \
+        X(DAD_SILENT, "dad-silent")                                                                                    \
+        X(PUNTED, "punted")                                                                                            \
+        X(INJECTED, "injected")                                                                                        \
+        X(SOURCE_ELSEWHERE, "source-elsewhere")                                                                        \
+        X(DROP_NO_PORT, "drop-no-port")                                                                                \
+        X(DROP_SHORT, "drop-short")                                                                                    \
+        X(DROP_VLAN, "drop-vlan")                                                                                      \
+        X(DROP_L2_CONTROL, "drop-l2-control")                                                                          \
+        X(DROP_GUARD_MAC, "drop-guard-mac")                                                                            \
+        X(DROP_GUARD_IPV4, "drop-guard-ipv4")                                                                          \
+        X(DROP_GUARD_IPV6, "drop-guard-ipv6")                                                                          \
+        X(DROP_GUARD_ARP, "drop-guard-arp")                                                                            \
+        X(DROP_GUARD_ND, "drop-guard-nd")                                                                              \
+        X(DROP_MALFORMED, "drop-malformed")                                                                            \
+        X(DROP_FENCED, "drop-fenced")                                                                                  \
+        X(DROP_NO_FLOOD, "drop-no-flood")                                                                              \
+        X(DROP_SELF, "drop-self")                                                                                      \
+        X(DROP_NO_TUNNEL, "drop-no-tunnel")                                                                            \
+        X(DROP_BAD_SENDER, "drop-bad-sender")                                                                          \
+        X(DROP_SOURCE_LOCAL, "drop-source-local")                                                                      \
+        X(DROP_LOOP, "drop-loop")                                                                                      \
+        X(DROP_UNKNOWN, "drop-unknown")                                                                                \
+        X(DROP_INJECT, "drop-inject")                                                                                  \
+        X(DROP_PUNT_FAILED, "drop-punt-failed")                                                                        \
+        X(DROP_ENCAP_FAILED, "drop-encap-failed")
+
+enum gw_counter {
+#define X(name, text) GW_COUNT_##name,
+        GW_COUNTERS(X)
+#undef X
+                GW_COUNT_MAX
+};
+
+/* Why a frame went up to user space. */
+#define GW_PUNTS(X)                                                                                                    \
+        X(UNKNOWN, "unknown")           /* from a port; destination MAC not known */                                   \
+        X(PUNT, "punt")                 /* from a port; the entry has GW_FORWARD_PUNT */                               \
+        X(NEIGH, "neighbour")           /* from a port; ARP request or NS whose target is not known */                 \
+        X(ANNOUNCE, "announcement")     /* from a port; gratuitous ARP, unsolicited NA, RARP */                        \
+        X(TOO_BIG, "too-big")           /* from a port; larger than the VN's MTU */                                    \
+        X(HOLD, "hold")                 /* for the port .ifindex, which has GW_PORT_HOLD */                            \
+        X(WIRE_UNKNOWN, "wire-unknown") /* from the wire, sender .sender; destination MAC not known here */
+
+enum gw_punt_reason {
+#define X(name, text) GW_PUNT_##name,
+        GW_PUNTS(X)
+#undef X
+                GW_PUNT_MAX
+};
+
+enum { GW_PUNT_REDIRECTED = 1 }; /* flag: it came marked as in flight */
+
+#define GW_PUNT_ETHERTYPE 0x88b5
+
+struct gw_abi_punt_header { /* put before the whole frame on its way up */
+        __u8 zero[12];
+        __u8 ethertype[2];
+        __u8 reason, flags;
+        __u32 ifindex; /* the port: sender, or receiver with HOLD; 0 from the wire */
+        __u32 vni;
+        __u8 sender[16];
+} __attribute__((packed));
+
+/* skb->mark on the punt device's egress: who may pass, and what is to be done. */
+#define GW_MARK_MAGIC_MASK 0xf0000000u
+#define GW_MARK_UP 0x50000000u   /* a punted frame on its way up */
+#define GW_MARK_DOWN 0x60000000u /* an injected frame; kind, flag and id in the rest */
+#define GW_MARK_KIND_MASK 0x07000000u
+#define GW_MARK_REDIRECTED 0x08000000u
+#define GW_MARK_ID_MASK 0x00ffffffu
+
+enum gw_inject_kind {
+        GW_INJECT_FROM_PORT = 1, /* id: ifindex. As if the port had sent it, but no guard, and never up again */
+        GW_INJECT_DELIVER,       /* id: ifindex. Straight to the port's device */
+        GW_INJECT_FROM_WIRE,     /* id: VNI. As if it came from a member; never up again */
+        GW_INJECT_DRAIN,         /* id: ifindex of a MOVED port: marked, to its moved_to, whatever its destination */
+};
+
+struct gw_abi_config {
+        __u32 abi;
+        __u32 vxlan_ifindex;
+        __u32 punt_ifindex;
+        __u16 vxlan_port;
+        __u16 pad;
+        __u8 locator[16];
+};
+
+struct gw_abi_port {
+        __u32 vni;
+        __u32 port_id;
+        __u32 mtu;
+        __u32 flags;
+        __u8 mac[6];
+        __u8 pad[2];
+        __u8 moved_to[16]; /* with GW_PORT_MOVED */
+};
+
+struct gw_abi_mac_key {
+        __u32 vni;
+        __u8 mac[6];
+        __u8 pad[2];
+};
+
+struct gw_abi_forward {
+        __u64 epoch;
+        __u32 ifindex;
+        __u8 kind, flags;
+        __u8 pad[2];
+        __u8 locator[16];
+};
+
+struct gw_abi_ip_key { /* neigh: id = VNI; members: id = VNI, ip = locator; allow: id = ifindex */
+        __u32 id;
+        __u8 ip[16];
+};
+
+struct gw_abi_neigh {
+        __u8 mac[6];
+        __u8 flags;
+        __u8 pad;
+};
+
+struct gw_abi_peer_key { /* talkers and stale */
+        __u32 vni;
+        __u8 mac[6];
+        __u8 pad[2];
+        __u8 locator[16];
+};
+
+struct gw_abi_seen {
+        __u64 packets;
+        __u64 last_ns; /* CLOCK_MONOTONIC */
+};
+
+struct gw_abi_trace { /* tests only: the last decision */
+        __u32 counter, ifindex, vni, gbp, punt;
+        __u8 locator[16];
+};
+
+struct gw_abi_flood {
+        __u32 n_locators, n_ports;
+        __u8 locators[GW_FLOOD_MAX][16];
+        __u32 ports[GW_FLOOD_MAX];
+};
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Where a frame goes: by its destination MAC, in its VN.
+ *
+ *                     from a local port        from the wire
+ *      LOCAL          to the port              to the port
+ *      REMOTE         to the locator           to the locator, marked (the sender is stale)
+ *      MOVED          to the locator           to the locator, marked (in flight)
+ *      ARRIVING       to the locator           to the port, which holds it
+ *      none           up                       up
+ *      group          members and ports        ports
+ *
+ * What came marked is never sent to the wire again: a loop is impossible.
+ * Group frames and moves: a port that is ARRIVING gets only marked ones, those
+ * that the old place sends after it for this VM; any other port gets only
+ * unmarked ones. So each is delivered once, on whichever side of the cut it came.
+ */
+#ifndef GW_BPF_FORWARD_H
+#define GW_BPF_FORWARD_H
+
+enum { SEEN_INTERVAL_NS = 1000000000 };
+
+/* A frame was exchanged between the VM (vni, mac) and a locator; written at most once a second. */
+static __always_inline void talkers_touch(__u32 vni, const __u8 *mac, const __u8 *locator) {
+        struct gw_abi_peer_key key = {.vni = vni};
+        struct gw_abi_seen *seen, first = {};
+        __u64 now = bpf_ktime_get_coarse_ns();
+
+        mac_copy(key.mac, mac);
+        ip_copy(key.locator, locator);
+        seen = bpf_map_lookup_elem(&gw_talkers, &key);
+        if (!seen) {
+                first.last_ns = now;
+                bpf_map_update_elem(&gw_talkers, &key, &first, BPF_ANY);
+        } else if (now - seen->last_ns > SEEN_INTERVAL_NS) {
+                seen->last_ns = now;
+        }
+}
+
+static __always_inline void seen_add(struct gw_abi_seen *seen) {
+        __sync_fetch_and_add(&seen->packets, 1);
+        seen->last_ns = bpf_ktime_get_ns();
+}
+
+/* A frame in flight for key's VM from `sender`, who does not know yet. */
+static __always_inline void flight_note(const struct gw_abi_mac_key *key, const __u8 *sender) {
+        struct gw_abi_peer_key peer = {.vni = key->vni};
+        struct gw_abi_seen *seen = bpf_map_lookup_elem(&gw_flights, key), first = {};
+
+        if (seen)
+                seen_add(seen);
+        if (ip_is_zero(sender)) /* injected: ours */
+                return;
+        mac_copy(peer.mac, key->mac);
+        ip_copy(peer.locator, sender);
+        seen = bpf_map_lookup_elem(&gw_stale, &peer);
+        if (seen) {
+                seen_add(seen);
+                return;
+        }
+        first.packets = 1;
+        first.last_ns = bpf_ktime_get_ns();
+        bpf_map_update_elem(&gw_stale, &peer, &first, BPF_ANY);
+}
+
+/* `at_ingress`: the program runs on an ingress hook, where a frame can be put right into a veth's other end. */
+static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex, __u32 vni, const struct arrival *from,
+                                   bool injected, bool at_ingress, enum gw_counter counter) {
+        struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+
+        if (!port || port->vni != vni)
+                return drop(GW_COUNT_DROP_NO_PORT);
+        if (gw_test)
+                gw_trace.ifindex = ifindex;
+        if (port->flags & GW_PORT_HOLD && !injected)
+                return punt(skb, GW_PUNT_HOLD, ifindex, vni, from);
+        skb->mark = 0;
+        count(counter);
+        if (at_ingress && port->flags & GW_PORT_PEER) {
+                bpf_skb_change_type(skb, 0); /* PACKET_HOST: the device it came by took it for someone else's */
+                return bpf_redirect_peer(ifindex, 0);
+        }
+        return bpf_redirect(ifindex, 0);
+}
+
+/* Flooding runs in bpf_loop callbacks: the verifier then checks the body once, not 64 times. */
+struct flooding {
+        struct __sk_buff *skb;
+        const struct gw_abi_config *c;
+        struct gw_abi_flood *list;
+        __u32 vni, except, gbp;
+        __u32 held;   /* the port that wants its copy punted: at most one, for a marked frame is meant for one */
+        __u32 copied; /* a flag, not a number: the verifier follows two values, not 65 */
+};
+
+/* Unmarked to ports that are not arriving; marked to the arriving one that it is meant for. */
+static __always_inline bool flood_wanted(const struct gw_abi_port *port, const struct flooding *f) {
+        if (port->vni != f->vni)
+                return false;
+        return port->flags & GW_PORT_ARRIVING ? f->gbp == gbp_of(port->mac) : !f->gbp;
+}
+
+/* i is in range already; the barrier keeps the compiler from dropping what the verifier needs to see. */
+static __always_inline __u32 bounded(__u32 i) {
+        asm volatile("" : "+r"(i));
+        return i & (GW_FLOOD_MAX - 1);
+}
+
+static long flood_port(__u32 i, struct flooding *f) {
+        struct gw_abi_port *port;
+        __u32 ifindex;
+        int failed;
+
+        if (i >= GW_FLOOD_MAX || i >= f->list->n_ports)
+                return 1;
+        ifindex = f->list->ports[bounded(i)];
+        port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+        if (ifindex == f->except || !port || !flood_wanted(port, f))
+                return 0;
+        if (port->flags & GW_PORT_HOLD) {
+                f->held = ifindex;
+                return 0;
+        }
+        if (port->flags & GW_PORT_MOVED) {
+                failed = tunnel_set(f->skb, f->c, f->vni, port->moved_to, gbp_of(port->mac)) ||
+                         bpf_clone_redirect(f->skb, f->c->vxlan_ifindex, 0);
+                count(failed ? GW_COUNT_DROP_ENCAP_FAILED : GW_COUNT_REDIRECTED);
+        } else {
+                failed = bpf_clone_redirect(f->skb, ifindex, 0);
+                count(failed ? GW_COUNT_DROP_NO_PORT : GW_COUNT_FLOOD_LOCAL);
+        }
+        f->copied = 1;
+        return 0;
+}
+
+static long flood_member(__u32 i, struct flooding *f) {
+        int failed;
+
+        if (i >= GW_FLOOD_MAX || i >= f->list->n_locators)
+                return 1;
+        failed = tunnel_set(f->skb, f->c, f->vni, f->list->locators[bounded(i)], 0) ||
+                 bpf_clone_redirect(f->skb, f->c->vxlan_ifindex, 0);
+        count(failed ? GW_COUNT_DROP_ENCAP_FAILED : GW_COUNT_FLOOD_REMOTE);
+        f->copied = 1;
+        return 0;
+}
+
+static __noinline int flood(struct __sk_buff *skb, __u32 vni, __u32 except, const struct arrival *from) {
+        struct flooding f = {.skb = skb, .c = config(), .vni = vni, .except = except, .gbp = from ? from->gbp : 0};
+
+        f.list = bpf_map_lookup_elem(&gw_flood, &vni);
+        if (!f.list || !f.c)
+                return drop(GW_COUNT_DROP_NO_FLOOD);
+        skb->mark = 0;
+        bpf_loop(GW_FLOOD_MAX, flood_port, &f, 0);
+        if (!from)
+                bpf_loop(GW_FLOOD_MAX, flood_member, &f, 0);
+        if (f.held)
+                return punt(skb, GW_PUNT_HOLD, f.held, vni, from);
+        return f.copied ? TC_ACT_STOLEN : drop(GW_COUNT_DROP_NO_FLOOD);
+}
+
+/* 01:80:c2:00:00:0x never crosses a bridge (IEEE 802.1Q 8.6.3). */
+static __always_inline bool mac_is_control(const __u8 *mac) {
+        return mac[0] == 1 && mac[1] == 0x80 && mac[2] == 0xc2 && !mac[3] && !mac[4] && mac[5] < 16;
+}
+
+static __always_inline int forward_from_port(struct __sk_buff *skb, const struct walk *w, const __u8 *source,
+                                             const __u8 *destination, bool at_ingress) {
+        struct gw_abi_mac_key key = {.vni = w->vni};
+        struct gw_abi_forward *entry, to;
+
+        if (mac_is_group(destination))
+                return mac_is_control(destination) ? drop(GW_COUNT_DROP_L2_CONTROL)
+                                                   : flood(skb, w->vni, w->ifindex, NULL);
+        mac_copy(key.mac, destination);
+        entry = bpf_map_lookup_elem(&gw_fdb, &key);
+        if (!entry)
+                return w->injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_UNKNOWN, w->ifindex, w->vni, NULL);
+        to = *entry;
+        if (to.flags & GW_FORWARD_PUNT && !w->injected)
+                return punt(skb, GW_PUNT_PUNT, w->ifindex, w->vni, NULL);
+        if (to.kind == GW_FORWARD_LOCAL) {
+                if (to.ifindex == w->ifindex)
+                        return drop(GW_COUNT_DROP_SELF);
+                return deliver(skb, to.ifindex, w->vni, NULL, false, at_ingress, GW_COUNT_LOCAL);
+        }
+        talkers_touch(w->vni, source, to.locator);
+        return tunnel_send(skb, w->vni, to.locator, 0, GW_COUNT_REMOTE);
+}
+
+static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct arrival *from, bool injected,
+                                             bool at_ingress) {
+        struct gw_abi_mac_key key = {.vni = from->vni}, source = {.vni = from->vni};
+        struct gw_abi_forward *entry, to;
+        struct ethhdr *eth = headers(skb, ETH_HLEN);
+
+        if (!eth)
+                return drop(GW_COUNT_DROP_SHORT);
+        mac_copy(key.mac, eth->h_dest);
+        mac_copy(source.mac, eth->h_source);
+        if (!injected) {
+                entry = bpf_map_lookup_elem(&gw_fdb, &source);
+                if (entry && entry->kind == GW_FORWARD_LOCAL && !from->gbp)
+                        return drop(GW_COUNT_DROP_SOURCE_LOCAL);
+                /* Right after a move this is the truth and our entry is late: seen, and let through. */
+                if (entry && entry->kind == GW_FORWARD_REMOTE && !from->gbp && !ip_eq(entry->locator, from->sender))
+                        count(GW_COUNT_SOURCE_ELSEWHERE);
+        }
+        if (mac_is_group(key.mac))
+                return flood(skb, from->vni, 0, from);
+        entry = bpf_map_lookup_elem(&gw_fdb, &key);
+        if (!entry)
+                return injected ? drop(GW_COUNT_DROP_UNKNOWN) : punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);
+        to = *entry;
+        if (to.kind == GW_FORWARD_LOCAL || to.kind == GW_FORWARD_ARRIVING) {
+                if (!from->gbp && !injected)
+                        talkers_touch(from->vni, key.mac, from->sender);
+                return deliver(skb, to.ifindex, from->vni, from, false, at_ingress, GW_COUNT_DELIVERED);
+        }
+        if (from->gbp)
+                return drop(GW_COUNT_DROP_LOOP);
+        flight_note(&key, from->sender);
+        return tunnel_send(skb, from->vni, to.locator, gbp_of(key.mac), GW_COUNT_REDIRECTED);
+}
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The data plane: three TC programs (clsact), one way through each.
+ *
+ *      from_guest  ingress of each port's device (tap or veth): guard, ARP/ND, size, forward
+ *      from_wire   ingress of the VXLAN device: VN and sender, forward
+ *      from_host   egress of the punt device: what goes up passes; what user space injects is
+ *                  taken as if a port or the wire had sent it
+ *
+ * Every frame is consumed: nothing reaches the host's own stack from a port, and
+ * nothing of the host's goes out through one. Headers are never written in place
+ * (bpf_skb_store_bytes instead), because direct writes would make the kernel copy
+ * the head of every cloned frame, TCP's first of all.
+ *
+ * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
+ * (VXLAN), punt.h (the way up), guard.h, neigh.h (ARP/ND), forward.h.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "packet.h"
+#include "tunnel.h"
+#include "punt.h"
+#include "guard.h"
+#include "neigh.h"
+#include "forward.h"
+
+static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port,
+                              const struct ethhdr *eth) {
+        MAC6 mac[6];
+
+        mac_copy(mac, port->mac);
+        if (!mac_eq(eth->h_source, mac))
+                return GW_COUNT_DROP_GUARD_MAC;
+        switch (eth->h_proto) {
+        case bpf_htons(ETH_P_IP):
+                return guard_ipv4(skb, ifindex);
+        case bpf_htons(ETH_P_IPV6):
+                return guard_ipv6(skb, ifindex, mac);
+        case bpf_htons(ETH_P_ARP):
+                return guard_arp(skb, ifindex, mac);
+        case bpf_htons(ETH_P_RARP):
+                return guard_rarp(skb, mac);
+        case bpf_htons(ETH_P_8021Q):
+        case bpf_htons(ETH_P_8021AD):
+                return GW_COUNT_DROP_VLAN;
+        default:
+                return 0;
+        }
+}
+
+static __always_inline int ipv6_walk(struct __sk_buff *skb, const struct walk *w) {
+        struct ipv6hdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
+
+        if (!ip)
+                return drop(GW_COUNT_DROP_SHORT);
+        ip = (void *)ip + ETH_HLEN;
+        if (ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != ND_HOP_LIMIT)
+                return WALK_ON;
+        return nd_walk(skb, w);
+}
+
+static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *port, __u32 ifindex, bool injected,
+                                     bool at_ingress) {
+        struct walk w = {.ifindex = ifindex, .vni = port->vni, .injected = injected};
+        struct ethhdr *p = headers(skb, ETH_HLEN), eth;
+        int action = WALK_ON;
+        __u32 bad;
+
+        if (!p)
+                return drop(GW_COUNT_DROP_SHORT);
+        __builtin_memcpy(&eth, p, sizeof eth);
+        if (skb->vlan_present)
+                return drop(GW_COUNT_DROP_VLAN);
+        if (!injected && !(port->flags & GW_PORT_TRUSTED)) {
+                bad = guard(skb, ifindex, port, &eth);
+                if (bad)
+                        return drop(bad);
+        }
+        if (eth.h_proto == bpf_htons(ETH_P_ARP))
+                action = arp_walk(skb, &w);
+        else if (eth.h_proto == bpf_htons(ETH_P_RARP))
+                action = neigh_announce(skb, &w);
+        else if (eth.h_proto == bpf_htons(ETH_P_IPV6))
+                action = ipv6_walk(skb, &w);
+        if (action != WALK_ON)
+                return action;
+        if (skb->len > port->mtu + ETH_HLEN && ip_octets(skb, eth.h_proto) > port->mtu)
+                return injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_TOO_BIG, ifindex, port->vni, NULL);
+        return forward_from_port(skb, &w, eth.h_source, eth.h_dest, at_ingress);
+}
+
+SEC("tc")
+int from_guest(struct __sk_buff *skb) {
+        __u32 ifindex = skb->ifindex;
+        struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+
+        if (!port)
+                return drop(GW_COUNT_DROP_NO_PORT);
+        if (port->flags & GW_PORT_MOVED)
+                return drop(GW_COUNT_DROP_FENCED);
+        return port_walk(skb, port, ifindex, false, true);
+}
+
+SEC("tc")
+int from_wire(struct __sk_buff *skb) {
+        const struct gw_abi_config *c = config();
+        struct gw_abi_ip_key member = {};
+        struct arrival from = {};
+
+        if (!c || !tunnel_get(skb, c, &from))
+                return drop(GW_COUNT_DROP_NO_TUNNEL);
+        member.id = from.vni;
+        ip_copy(member.ip, from.sender);
+        if (!bpf_map_lookup_elem(&gw_members, &member))
+                return drop(GW_COUNT_DROP_BAD_SENDER);
+        if (skb->vlan_present || skb->protocol == bpf_htons(ETH_P_8021Q) || skb->protocol == bpf_htons(ETH_P_8021AD))
+                return drop(GW_COUNT_DROP_VLAN);
+        return forward_from_wire(skb, &from, false, true);
+}
+
+static __always_inline int drain(struct __sk_buff *skb, const struct gw_abi_port *port) {
+        struct gw_abi_mac_key key = {.vni = port->vni};
+        struct gw_abi_seen *seen;
+        IP16 to[16];
+
+        if (!(port->flags & GW_PORT_MOVED))
+                return drop(GW_COUNT_DROP_INJECT);
+        mac_copy(key.mac, port->mac);
+        seen = bpf_map_lookup_elem(&gw_flights, &key);
+        if (seen)
+                seen_add(seen);
+        ip_copy(to, port->moved_to);
+        return tunnel_send(skb, key.vni, to, gbp_of(key.mac), GW_COUNT_REDIRECTED);
+}
+
+static __noinline int inject_port(struct __sk_buff *skb, __u32 kind, __u32 ifindex) {
+        struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+
+        if (!port)
+                return drop(GW_COUNT_DROP_NO_PORT);
+        if (kind == GW_INJECT_FROM_PORT)
+                return port_walk(skb, port, ifindex, true, false);
+        if (kind == GW_INJECT_DELIVER)
+                return deliver(skb, ifindex, port->vni, NULL, true, false, GW_COUNT_DELIVERED);
+        if (kind == GW_INJECT_DRAIN)
+                return drain(skb, port);
+        return drop(GW_COUNT_DROP_INJECT);
+}
+
+static __noinline int inject_wire(struct __sk_buff *skb, __u32 vni, bool redirected) {
+        struct arrival from = {.vni = vni, .gbp = redirected ? GW_GBP_REDIRECTED : 0};
+        return forward_from_wire(skb, &from, true, false);
+}
+
+SEC("tc")
+int from_host(struct __sk_buff *skb) {
+        __u32 mark = skb->mark, id = mark & GW_MARK_ID_MASK, kind = (mark & GW_MARK_KIND_MASK) >> 24;
+
+        if (mark == GW_MARK_UP)
+                return TC_ACT_OK;
+        if ((mark & GW_MARK_MAGIC_MASK) != GW_MARK_DOWN)
+                return TC_ACT_STOLEN;
+        skb->mark = 0;
+        count(GW_COUNT_INJECTED);
+        if (kind == GW_INJECT_FROM_WIRE)
+                return inject_wire(skb, id, mark & GW_MARK_REDIRECTED);
+        return inject_port(skb, kind, id);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The way up: the whole frame, GSO or not, goes to the punt device behind a
+ * header of ours. The device is a tap with offload headers, so that 64 KiB
+ * frames and unfinished checksums survive the way up and down again.
+ */
+#ifndef GW_BPF_PUNT_H
+#define GW_BPF_PUNT_H
+
+static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __u32 ifindex, __u32 vni,
+                           const struct arrival *from) {
+        const struct gw_abi_config *c = config();
+        struct gw_abi_punt_header h = {
+                .ethertype = {GW_PUNT_ETHERTYPE >> 8, GW_PUNT_ETHERTYPE & 0xff},
+                .reason = reason,
+                .ifindex = ifindex,
+                .vni = vni,
+        };
+
+        if (from) {
+                ip_copy(h.sender, from->sender);
+                h.flags = from->gbp ? GW_PUNT_REDIRECTED : 0;
+        }
+        if (gw_test)
+                gw_trace.punt = reason;
+        if (!c || bpf_skb_change_head(skb, sizeof h, 0) || bpf_skb_store_bytes(skb, 0, &h, sizeof h, 0))
+                return drop(GW_COUNT_DROP_PUNT_FAILED);
+        skb->mark = GW_MARK_UP;
+        count(GW_COUNT_PUNTED);
+        return bpf_redirect(c->punt_ifindex, 0);
+}
+
+#endif

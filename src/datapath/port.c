@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ports: the program on their device, their entry, their place in the VN's flood
+ * list, the addresses they may speak with; and the cut, which is a port's last
+ * moment here. A new port is written before its program is attached, and the
+ * other way round when it goes, so that the program never runs without its port.
+ */
+#include "datapath/private.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "datapath/flood.h"
+#include "datapath/godwit.skel.h"
+#include "io/netlink.h"
+
+static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struct gw_abi_port *in) {
+        *out = (struct gw_datapath_port){.ifindex = ifindex,
+                                         .vni = in->vni,
+                                         .port_id = in->port_id,
+                                         .mtu = in->mtu,
+                                         .flags = in->flags,
+                                         .mac = gw_abi_mac(in->mac),
+                                         .moved_to = gw_abi_ip(in->moved_to)};
+}
+
+static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *port) {
+        struct gw_abi_port value = {.vni = port->vni, .port_id = port->port_id, .mtu = port->mtu, .flags = port->flags};
+
+        memcpy(value.mac, port->mac.b, sizeof value.mac);
+        memcpy(value.moved_to, port->moved_to.b, sizeof value.moved_to);
+        return bpf_map_update_elem(dp->maps[MAP_PORTS], &port->ifindex, &value, BPF_ANY);
+}
+
+int gw_datapath_port_get(struct gw_datapath *dp, uint32_t ifindex, struct gw_datapath_port *out) {
+        struct gw_abi_port value;
+        int r = bpf_map_lookup_elem(dp->maps[MAP_PORTS], &ifindex, &value);
+
+        if (r)
+                return r == -ENOENT ? GW_E_NOT_FOUND : r;
+        port_out(out, ifindex, &value);
+        return 0;
+}
+
+/* A veth that leads into another namespace is delivered to at its far end, past a queue and a softirq. Not when it
+ * holds: what is released goes the long way, and what follows must not overtake it. */
+static uint32_t with_peer(const struct gw_datapath_port *port) {
+        struct gw_link link;
+
+        if (port->flags & (GW_PORT_HOLD | GW_PORT_ARRIVING) || gw_link_get_index((int)port->ifindex, &link))
+                return port->flags;
+        return strcmp(link.kind, "veth") == 0 && link.peer_elsewhere ? port->flags | GW_PORT_PEER : port->flags;
+}
+
+int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
+        struct gw_datapath_port changed = *wanted, *port = &changed, old;
+        int found = gw_datapath_port_get(dp, port->ifindex, &old), r;
+
+        if (found < 0)
+                return found;
+        if (!found && old.vni != port->vni) {
+                r = gw_flood_port(dp, old.vni, port->ifindex, false);
+                if (r)
+                        return r;
+        }
+        r = gw_flood_port(dp, port->vni, port->ifindex, true);
+        if (r)
+                return r;
+        port->flags = with_peer(port);
+        r = write_port(dp, port);
+        if (!r)
+                r = gw_program_attach((int)port->ifindex, false, bpf_program__fd(dp->bpf->progs.from_guest));
+        if (r && found == GW_E_NOT_FOUND) {
+                (void)gw_flood_port(dp, port->vni, port->ifindex, false);
+                (void)gw_map_del(dp->maps[MAP_PORTS], &port->ifindex);
+        }
+        return r;
+}
+
+struct allow_walk {
+        struct gw_datapath *dp;
+        uint32_t ifindex;
+};
+
+static int allow_one(const void *key, const void *value, void *user) {
+        const struct gw_abi_ip_key *k = key;
+        const struct allow_walk *w = user;
+
+        (void)value;
+        return k->id == w->ifindex ? gw_map_del(w->dp->maps[MAP_ALLOW], key) : 0;
+}
+
+int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex) {
+        struct allow_walk w = {dp, ifindex};
+        struct gw_abi_ip_key key, next;
+        struct gw_datapath_port port;
+        uint32_t value;
+        int r = gw_datapath_port_get(dp, ifindex, &port);
+
+        if (r)
+                return r == GW_E_NOT_FOUND ? 0 : r;
+        gw_program_detach((int)ifindex);
+        r = gw_flood_port(dp, port.vni, ifindex, false);
+        if (!r)
+                r = gw_map_del(dp->maps[MAP_PORTS], &ifindex);
+        if (!r)
+                r = gw_map_each(dp->maps[MAP_ALLOW], &key, &next, sizeof key, &value, allow_one, &w);
+        return r;
+}
+
+struct port_walk {
+        int (*each)(const struct gw_datapath_port *port, void *user);
+        void *user;
+};
+
+static int port_one(const void *key, const void *value, void *user) {
+        const struct port_walk *w = user;
+        struct gw_datapath_port port;
+        uint32_t ifindex;
+
+        memcpy(&ifindex, key, sizeof ifindex);
+        port_out(&port, ifindex, value);
+        return w->each(&port, w->user);
+}
+
+int gw_datapath_port_each(struct gw_datapath *dp, int (*each)(const struct gw_datapath_port *port, void *user),
+                          void *user) {
+        struct port_walk w = {each, user};
+        struct gw_abi_port value;
+        uint32_t key, next;
+
+        return gw_map_each(dp->maps[MAP_PORTS], &key, &next, sizeof key, &value, port_one, &w);
+}
+
+int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t set, uint32_t clear) {
+        struct gw_datapath_port port;
+        int r = gw_datapath_port_get(dp, ifindex, &port);
+
+        if (r)
+                return r;
+        port.flags = (port.flags & ~clear) | set;
+        return write_port(dp, &port);
+}
+
+int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
+        struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
+        uint32_t one = 1;
+
+        return bpf_map_update_elem(dp->maps[MAP_ALLOW], &key, &one, BPF_ANY);
+}
+
+int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
+        struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
+
+        return gw_map_del(dp->maps[MAP_ALLOW], &key);
+}
+
+int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch) {
+        struct gw_forward moved = {.kind = GW_FORWARD_MOVED, .locator = to, .epoch = epoch};
+        struct gw_datapath_port port;
+        int r = gw_datapath_port_get(dp, ifindex, &port);
+
+        if (r)
+                return r;
+        r = gw_datapath_fdb_set(dp, port.vni, port.mac, &moved);
+        if (r)
+                return r;
+        port.flags |= GW_PORT_MOVED;
+        port.moved_to = to;
+        return write_port(dp, &port);
+}

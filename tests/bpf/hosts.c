@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The data plane between hosts: three hosts on an underlay of either family, real
+ * sockets in guests, real frames. What the programs decide about single built
+ * frames is in walks.c; here is what only a kernel around them can show: tunnels,
+ * offloaded frames, order, and that nothing is lost while things change.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "io/netlink.h"
+#include "world.h"
+
+#define ok(expression) assert_int_equal(expression, 0)
+
+enum { SOON_MS = 2000, QUIET_MS = 100 };
+
+static struct world world;
+
+/* A sender that changes CPUs reorders what passes a veth, whatever is below it. */
+static void run_on(int cpu) {
+        cpu_set_t set;
+
+        CPU_ZERO(&set);
+        CPU_SET(cpu % sysconf(_SC_NPROCESSORS_ONLN), &set);
+        (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+static int up_v4(void **state) {
+        *state = &world;
+        world_up(&world, false);
+        return 0;
+}
+static int up_v6(void **state) {
+        *state = &world;
+        world_up(&world, true);
+        return 0;
+}
+static int down(void **state) {
+        if (getenv("WORLD_PRINT"))
+                world_print(*state);
+        world_down(*state);
+        return 0;
+}
+
+static void send_number(int fd, uint32_t n) {
+        assert_int_equal(send(fd, &n, sizeof n, 0), sizeof n);
+}
+static uint32_t receive_number(int fd) {
+        uint32_t n = 0;
+
+        if (!readable(fd, SOON_MS))
+                return UINT32_MAX;
+        assert_int_equal(recv(fd, &n, sizeof n, 0), sizeof n);
+        return n;
+}
+
+/* UDP sockets of two guests, connected to one another. */
+static void udp_pair(const struct guest *a, const struct guest *b, bool v6, int out[static 2]) {
+        out[0] = guest_socket(a, v6, SOCK_DGRAM, false);
+        out[1] = guest_socket(b, v6, SOCK_DGRAM, false);
+        guest_connect(out[0], b, v6);
+        guest_connect(out[1], a, v6);
+}
+static void close_pair(const int fds[static 2]) {
+        close(fds[0]);
+        close(fds[1]);
+}
+
+static void known_guests_talk(void **state) {
+        struct world *w = *state;
+        struct guest *a, *b, *c;
+        int fds[2];
+
+        a = guest_add(w, &w->hosts[0], 1, false, false);
+        b = guest_add(w, &w->hosts[1], 2, false, false);
+        c = guest_add(w, &w->hosts[0], 3, false, false);
+        for (int v6 = 0; v6 < 2; v6++) {
+                const struct guest *peers[] = {b, c}; /* another host, the same host */
+                for (int i = 0; i < 2; i++) {
+                        udp_pair(a, peers[i], v6, fds);
+                        send_number(fds[0], 11);
+                        assert_int_equal(receive_number(fds[1]), 11);
+                        send_number(fds[1], 12);
+                        assert_int_equal(receive_number(fds[0]), 12);
+                        close_pair(fds);
+                }
+        }
+        assert_true(counter(&w->hosts[0], GW_COUNT_ARP_ANSWERED) >= 1);
+        assert_true(counter(&w->hosts[0], GW_COUNT_ND_ANSWERED) >= 1);
+}
+
+/* One direction of a TCP stream whose octets can be checked. */
+struct stream {
+        int from, to;
+        size_t total, sent, got;
+        bool bad;
+};
+
+static uint8_t octet_at(size_t at) {
+        return (uint8_t)(at * 31 + (at >> 11) * 7);
+}
+
+static void *stream_send(void *user) {
+        struct stream *s = user;
+        static _Thread_local uint8_t part[128 << 10];
+
+        while (s->sent < s->total) {
+                size_t n = s->total - s->sent < sizeof part ? s->total - s->sent : sizeof part;
+                ssize_t wrote;
+                for (size_t i = 0; i < n; i++)
+                        part[i] = octet_at(s->sent + i);
+                wrote = send(s->from, part, n, MSG_NOSIGNAL);
+                if (wrote <= 0)
+                        break;
+                s->sent += (size_t)wrote;
+        }
+        shutdown(s->from, SHUT_WR);
+        return NULL;
+}
+
+static void *stream_receive(void *user) {
+        struct stream *s = user;
+        static _Thread_local uint8_t part[128 << 10];
+        ssize_t got;
+
+        run_on(1);
+        while (readable(s->to, 5 * SOON_MS) && (got = recv(s->to, part, sizeof part, 0)) > 0) {
+                for (ssize_t i = 0; i < got; i++)
+                        s->bad |= part[i] != octet_at(s->got + (size_t)i);
+                s->got += (size_t)got;
+        }
+        return NULL;
+}
+
+/* Runs `meanwhile` (may be NULL) in this thread until the stream has ended. */
+static void stream_run(const struct guest *from, const struct guest *to, bool v6, size_t total,
+                       void (*meanwhile)(void *user), void *user) {
+        int listener = guest_socket(to, v6, SOCK_STREAM, true);
+        struct stream s = {.from = guest_socket(from, v6, SOCK_STREAM | SOCK_NONBLOCK, false), .total = total};
+        pthread_t sender, receiver;
+
+        assert_int_equal(guest_connect_later(s.from, to, v6), -EINPROGRESS);
+        for (int i = 0; i < 400 && !readable(listener, meanwhile ? 5 : SOON_MS); i++) {
+                if (meanwhile)
+                        meanwhile(user);
+        }
+        s.to = accept(listener, NULL, NULL);
+        assert_true(s.to >= 0);
+        ok(fcntl(s.from, F_SETFL, 0));
+        ok(pthread_create(&sender, NULL, stream_send, &s));
+        ok(pthread_create(&receiver, NULL, stream_receive, &s));
+        while (meanwhile && pthread_tryjoin_np(receiver, NULL) == EBUSY)
+                meanwhile(user);
+        if (!meanwhile)
+                ok(pthread_join(receiver, NULL));
+        ok(pthread_join(sender, NULL));
+        assert_int_equal(s.got, total);
+        assert_false(s.bad);
+        close(s.from);
+        close(s.to);
+        close(listener);
+}
+
+static void streams_pass_whole(void **state) {
+        struct world *w = *state;
+        struct guest *a, *b, *c;
+
+        a = guest_add(w, &w->hosts[0], 1, false, false);
+        b = guest_add(w, &w->hosts[1], 2, false, false);
+        c = guest_add(w, &w->hosts[0], 3, false, false);
+        for (int v6 = 0; v6 < 2; v6++) {
+                uint64_t before = counter(&w->hosts[0], GW_COUNT_REMOTE);
+                stream_run(a, b, v6, 32 << 20, NULL, NULL);
+                /* 32 MiB in frames of 1,400 octets would be 23,000: they went through in large ones. */
+                assert_in_range(counter(&w->hosts[0], GW_COUNT_REMOTE) - before, 1, 12000);
+                stream_run(a, c, v6, 8 << 20, NULL, NULL);
+        }
+}
+
+/* Everything that comes up goes down again as it was. */
+struct pump {
+        struct host *host;
+        unsigned frames, large;
+};
+
+static void pump_once(void *user) {
+        struct pump *p = user;
+        struct gw_punt punt;
+
+        if (!readable(gw_datapath_punt_fd(p->host->dp), 5))
+                return;
+        while (gw_datapath_punt_read(p->host->dp, &punt) == 0) {
+                assert_int_equal(punt.reason, GW_PUNT_PUNT);
+                assert_int_equal(punt.vni, WORLD_VNI);
+                p->frames++;
+                p->large += punt.size > 2000;
+                ok(gw_datapath_inject(p->host->dp, GW_INJECT_FROM_PORT, punt.ifindex, false, &punt.vnet, punt.frame,
+                                      punt.size));
+        }
+}
+
+static void punted_streams_pass_whole(void **state) {
+        struct world *w = *state;
+        struct guest *a, *b;
+
+        a = guest_add(w, &w->hosts[0], 1, false, false);
+        b = guest_add(w, &w->hosts[1], 2, false, false);
+        forward_set(&w->hosts[0], b->mac, GW_FORWARD_REMOTE, 0, w->hosts[1].locator, GW_FORWARD_PUNT);
+        for (int v6 = 0; v6 < 2; v6++) {
+                struct pump p = {.host = &w->hosts[0]};
+                stream_run(a, b, v6, 8 << 20, pump_once, &p);
+                assert_true(p.frames > 100);
+                assert_true(p.large > 20);
+        }
+        assert_int_equal(counter(&w->hosts[0], GW_COUNT_DROP_INJECT), 0);
+}
+
+static void first_packet_is_held(void **state) {
+        struct world *w = *state;
+        struct gw_punt punt;
+        struct guest *a, *b;
+        int fds[2];
+
+        a = guest_add(w, &w->hosts[0], 1, false, false);
+        b = guest_add(w, &w->hosts[1], 2, false, true);
+        for (int v6 = 0; v6 < 2; v6++) {
+                ok(gw_datapath_fdb_del(w->hosts[0].dp, WORLD_VNI, b->mac));
+                udp_pair(a, b, v6, fds);
+                send_number(fds[0], 1);
+                assert_true(readable(gw_datapath_punt_fd(w->hosts[0].dp), SOON_MS));
+                ok(gw_datapath_punt_read(w->hosts[0].dp, &punt));
+                assert_int_equal(punt.reason, GW_PUNT_UNKNOWN);
+                assert_int_equal(punt.ifindex, a->ifindex);
+                assert_memory_equal(punt.frame, b->mac.b, 6);
+                assert_memory_equal(punt.frame + 6, a->mac.b, 6);
+                forward_set(&w->hosts[0], b->mac, GW_FORWARD_REMOTE, 0, w->hosts[1].locator, GW_FORWARD_PUNT);
+                ok(gw_datapath_inject(w->hosts[0].dp, GW_INJECT_FROM_PORT, punt.ifindex, false, &punt.vnet, punt.frame,
+                                      punt.size));
+                forward_set(&w->hosts[0], b->mac, GW_FORWARD_REMOTE, 0, w->hosts[1].locator, 0);
+                send_number(fds[0], 2);
+                assert_int_equal(receive_number(fds[1]), 1);
+                assert_int_equal(receive_number(fds[1]), 2);
+                close_pair(fds);
+        }
+}
+
+static int stale_count(const struct gw_stale *stale, void *user) {
+        struct gw_stale *sum = user;
+
+        sum->sender = stale->sender;
+        sum->packets += stale->packets;
+        return 0;
+}
+
+/* A cut, with the talker not knowing: frames go A -> B, are counted, and the talker is told of as stale. */
+static void cut_redirects(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
+        struct guest *vm, *there, *talker;
+        struct gw_stale stale = {0};
+        struct gw_ip talkers[4];
+        uint64_t frames, last;
+        int old[2], new;
+
+        vm = guest_add(w, A, 1, false, false);
+        talker = guest_add(w, C, 3, false, false);
+        there = guest_arrive(w, vm, B, 0);
+        udp_pair(talker, vm, false, old);
+        new = guest_socket(there, false, SOCK_DGRAM, false);
+        send_number(old[0], 1);
+        assert_int_equal(receive_number(old[1]), 1);
+        assert_int_equal(gw_datapath_talkers_of(A->dp, WORLD_VNI, vm->mac, 10000, talkers, 4), 1);
+        assert_true(gw_ip_eq(talkers[0], C->locator));
+
+        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2));
+        for (uint32_t i = 2; i < 100; i++)
+                send_number(old[0], i);
+        for (uint32_t i = 2; i < 100; i++)
+                assert_int_equal(receive_number(new), i);
+        assert_false(readable(old[1], QUIET_MS));
+        ok(gw_datapath_flight(A->dp, WORLD_VNI, vm->mac, &frames, &last));
+        assert_int_equal(frames, 98);
+        assert_true(gw_mono_now().ns - last < GW_NS_PER_S * 2);
+        ok(gw_datapath_stale_drain(A->dp, stale_count, &stale));
+        assert_int_equal(stale.packets, 98);
+        assert_true(gw_ip_eq(stale.sender, C->locator));
+        stale.packets = 0;
+        ok(gw_datapath_stale_drain(A->dp, stale_count, &stale));
+        assert_int_equal(stale.packets, 0);
+
+        /* The copy that was cut is silent; B, if it too thinks the VM is elsewhere, ends the frame. */
+        send_number(old[1], 7);
+        assert_false(readable(old[0], QUIET_MS));
+        assert_true(counter(A, GW_COUNT_DROP_FENCED) >= 1);
+        forward_set(B, vm->mac, GW_FORWARD_MOVED, 0, A->locator, 0);
+        send_number(old[0], 200);
+        assert_false(readable(new, QUIET_MS));
+        assert_int_equal(counter(B, GW_COUNT_DROP_LOOP), 1);
+        close_pair(old);
+        close(new);
+}
+
+/* Group frames during a move: each exactly once, at the old place, through the hold, or at the new place. */
+static void group_frames_arrive_once(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
+        struct guest *vm, *there, *talker, *other;
+        int from, old, new, beside;
+
+        vm = guest_add(w, A, 1, false, false);
+        talker = guest_add(w, C, 3, false, false);
+        other = guest_add(w, B, 4, false, false);
+        there = guest_arrive(w, vm, B, 0);
+        from = guest_socket(talker, false, SOCK_DGRAM, false);
+        struct guest all = {.netns = vm->netns};
+        ok(gw_ip_parse("10.1.0.255", &all.ip4));
+        old = guest_socket(vm, false, SOCK_DGRAM, false);
+        new = guest_socket(there, false, SOCK_DGRAM, false);
+        beside = guest_socket(other, false, SOCK_DGRAM, false);
+        close(old), close(new), close(beside);
+        struct guest any = *vm;
+        ok(gw_ip_parse("0.0.0.0", &any.ip4));
+        old = guest_socket(&any, false, SOCK_DGRAM, false);
+        any.netns = there->netns;
+        new = guest_socket(&any, false, SOCK_DGRAM, false);
+        any.netns = other->netns;
+        beside = guest_socket(&any, false, SOCK_DGRAM, false);
+        guest_connect(from, &all, false);
+
+        send_number(from, 1);
+        assert_int_equal(receive_number(old), 1);
+        assert_int_equal(receive_number(beside), 1);
+        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2));
+        send_number(from, 2);
+        assert_int_equal(receive_number(new), 2);
+        assert_int_equal(receive_number(beside), 2);
+        ok(gw_datapath_port_flags(B->dp, there->ifindex, 0, GW_PORT_ARRIVING));
+        forward_set(B, vm->mac, GW_FORWARD_LOCAL, there->ifindex, B->locator, 0);
+        send_number(from, 3);
+        assert_int_equal(receive_number(new), 3);
+        assert_int_equal(receive_number(beside), 3);
+        assert_false(readable(old, QUIET_MS));
+        assert_false(readable(new, QUIET_MS));
+        assert_false(readable(beside, QUIET_MS));
+        close(from), close(old), close(new), close(beside);
+}
+
+/* A device without a queue of its own: frames are held in user space, in order, and released in order. */
+static void hold_releases_in_order(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1];
+        struct guest *vm, *there, *talker;
+        struct gw_punt punt;
+        int old[2], new, held = 0;
+
+        vm = guest_add(w, A, 1, false, false);
+        talker = guest_add(w, &w->hosts[2], 3, false, false);
+        there = guest_arrive(w, vm, B, GW_PORT_HOLD);
+        udp_pair(talker, vm, true, old);
+        new = guest_socket(there, true, SOCK_DGRAM, false);
+        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2));
+        for (uint32_t i = 0; i < 500; i++)
+                send_number(old[0], i);
+        usleep(QUIET_MS * 1000);
+        assert_false(readable(new, 0));
+        while (gw_datapath_punt_read(B->dp, &punt) == 0) {
+                assert_int_equal(punt.reason, GW_PUNT_HOLD);
+                assert_int_equal(punt.ifindex, there->ifindex);
+                assert_true(punt.redirected);
+                assert_true(gw_ip_eq(punt.sender, A->locator));
+                ok(gw_datapath_inject(B->dp, GW_INJECT_DELIVER, punt.ifindex, false, &punt.vnet, punt.frame,
+                                      punt.size));
+                held += !(punt.frame[0] & 1); /* what guests say to groups by themselves (MLD) is held too */
+        }
+        assert_int_equal(held, 500);
+        ok(gw_datapath_port_flags(B->dp, there->ifindex, 0, GW_PORT_HOLD | GW_PORT_ARRIVING));
+        for (uint32_t i = 500; i < 600; i++)
+                send_number(old[0], i);
+        for (uint32_t i = 0; i < 600; i++)
+                assert_int_equal(receive_number(new), i);
+        close_pair(old);
+        close(new);
+}
+
+/* The number in the next UDP frame that waits in a tap; group frames are passed over. */
+static uint32_t tap_number(int tap) {
+        static uint8_t frame[70000];
+        uint32_t n = UINT32_MAX;
+        ssize_t size;
+
+        do {
+                size = read(tap, frame, sizeof frame);
+        } while (size > 10 && frame[10] & 1);
+        if (size < 0)
+                return UINT32_MAX;
+        assert_int_equal(size, 10 + 14 + 20 + 8 + 4);
+        memcpy(&n, frame + size - 4, 4);
+        return n;
+}
+
+/* What waits in the old tap when the VM stops reaches the new tap, once and in order, followed by what is in flight. */
+static void tap_is_drained(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1];
+        struct guest *vm, *there, *talker;
+        int from;
+
+        vm = guest_add(w, A, 1, true, false);
+        talker = guest_add(w, &w->hosts[2], 3, false, false);
+        there = guest_arrive(w, vm, B, 0);
+        from = guest_socket(talker, false, SOCK_DGRAM, false);
+        guest_connect(from, vm, false);
+        for (uint32_t i = 0; i < 300; i++)
+                send_number(from, i);
+        usleep(20000);
+        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2));
+        assert_in_range(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap), 300, 310); /* the rest: MLD */
+        for (uint32_t i = 300; i < 400; i++)
+                send_number(from, i);
+        usleep(20000);
+        for (uint32_t i = 0; i < 400; i++)
+                assert_int_equal(tap_number(there->tap), i);
+        assert_int_equal(tap_number(there->tap), UINT32_MAX);
+        assert_int_equal(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap), 0);
+        close(from);
+}
+
+/* A daemon that restarts again and again under traffic. */
+struct restarting {
+        struct host *hosts;
+        int times, failed;
+};
+
+static void *restart(void *user) {
+        struct restarting *r = user;
+
+        run_on(1);
+        for (int i = 0; i < r->times && !r->failed; i++) {
+                for (int h = 0; h < 2; h++) {
+                        host_close(&r->hosts[h]);
+                        usleep(10000);
+                        r->failed |= host_try_open(&r->hosts[h], NULL);
+                }
+        }
+        return NULL;
+}
+
+static void restart_loses_nothing(void **state) {
+        struct world *w = *state;
+        struct restarting r = {.hosts = w->hosts, .times = 4};
+        struct gw_datapath_port port;
+        struct guest *a, *b;
+        pthread_t thread;
+        uint32_t sent = 0, got = 0;
+        int fds[2];
+
+        a = guest_add(w, &w->hosts[0], 1, false, false);
+        b = guest_add(w, &w->hosts[1], 2, false, false);
+        udp_pair(a, b, true, fds);
+        send_number(fds[0], sent++);
+        assert_int_equal(receive_number(fds[1]), got++);
+        ok(pthread_create(&thread, NULL, restart, &r));
+        while (pthread_tryjoin_np(thread, NULL) == EBUSY) {
+                for (int i = 0; i < 5; i++)
+                        send_number(fds[0], sent++);
+                usleep(1000);
+        }
+        assert_int_equal(r.failed, 0);
+        send_number(fds[0], sent++);
+        assert_true(sent > 500);
+        while (got < sent) {
+                assert_int_equal(receive_number(fds[1]), got);
+                got++;
+        }
+        ok(gw_datapath_port_get(w->hosts[0].dp, a->ifindex, &port));
+        assert_int_equal(port.mtu, a->mtu);
+        close_pair(fds);
+}
+
+static void second_daemon_is_refused(void **state) {
+        struct world *w = *state;
+        struct gw_datapath *second = NULL;
+        struct gw_error error = {0};
+        int back;
+
+        host_enter(&w->hosts[0], &back);
+        assert_int_equal(gw_datapath_open(&second, &w->hosts[0].config, &error), GW_E_CONFLICT);
+        ok(gw_netns_leave(back));
+        assert_non_null(strstr(error.text, "another godwit-nve"));
+        assert_null(second);
+}
+
+static void remove_leaves_nothing(void **state) {
+        struct world *w = *state;
+        struct host *h = &w->hosts[0];
+        char path[128];
+        int back;
+
+        (void)guest_add(w, h, 1, false, false);
+        snprintf(path, sizeof path, "%s/gw_fdb", h->pins);
+        ok(access(path, F_OK));
+        host_close(h);
+        host_enter(h, &back);
+        ok(gw_datapath_remove(&h->config));
+        assert_int_equal(gw_link_index("gwvx0"), -ENODEV);
+        assert_int_equal(gw_link_index("gwpunt0"), -ENODEV);
+        ok(gw_datapath_remove(&h->config));
+        ok(gw_netns_leave(back));
+        assert_int_equal(access(path, F_OK), -1);
+}
+
+#define BOTH(test)                                                                                                     \
+        cmocka_unit_test_setup_teardown(test, up_v4, down), {                                                          \
+#test " over IPv6", test, up_v6, down, NULL                                                            \
+        }
+
+int main(int argc, char **argv) {
+        const struct CMUnitTest tests[] = {
+                BOTH(known_guests_talk),        BOTH(streams_pass_whole),    BOTH(punted_streams_pass_whole),
+                BOTH(first_packet_is_held),     BOTH(cut_redirects),         BOTH(group_frames_arrive_once),
+                BOTH(hold_releases_in_order),   BOTH(tap_is_drained),        BOTH(restart_loses_nothing),
+                BOTH(second_daemon_is_refused), BOTH(remove_leaves_nothing),
+        };
+        const char *why_not;
+
+        if (!world_possible(&why_not)) {
+                printf("1..0 # SKIP %s\n", why_not);
+                return 0;
+        }
+        if (argc > 1)
+                cmocka_set_test_filter(argv[1]);
+        run_on(0);
+        argc = cmocka_run_group_tests(tests, NULL, NULL);
+        world_down(&world);
+        return argc;
+}
