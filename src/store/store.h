@@ -40,7 +40,7 @@ struct gw_store {
 }; /* embedded first by each backend */
 
 int gw_store_memory_new(struct gw_store **out);
-int gw_store_lmdb_new(struct gw_store **out, const char *directory); /* made, mode 0700, when absent */
+int gw_store_lmdb_new(struct gw_store **out, const char *directory); /* made, mode 0700, when absent; -EBUSY: in use */
 
 /* Negative errno only. A failed commit leaves the store unusable: end the daemon. */
 static inline int gw_store_put(struct gw_store *s, enum gw_store_table t, const void *key, size_t nkey, const void *val,

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bindings: where each VM is, by management's decision.
+ *
+ * Epochs: each VM has its own sequence. `reserved` is the highest ever given
+ * out; it and the decision that used it are staged in one record, so that no
+ * epoch is given out twice, whatever crashes. A VM made anew starts above all
+ * epochs of VMs deleted before (vm.c), since an NVE may still hold its MAC with
+ * one of those.
+ *
+ * An NVE is occupied by a VM (memory, vCPUs, membership in its VNs) while it is
+ * the binding's place or the other end of a reserved move, counted once each:
+ * a commit or a taking back only swaps the two, the end of the move frees one.
+ *
+ * A lifetime runs only while the VM is reachable. D2's list of previous
+ * Proxy-CoAs is `previous`, the newest GW_PREVIOUS_MAX.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
+        const struct gw_binding *b = &port->vm->binding;
+
+        *out = (struct gw_mapping){.epoch = b->epoch, .vni = port->vn->vni, .mac = port->mac, .n_ips = port->n_ips};
+        for (unsigned i = 0; i < port->n_ips; i++)
+                out->ips[i] = port->addresses[i].ip;
+        if (gw_dir_reachable(b)) {
+                out->state = GW_MAPPING_SERVING;
+                out->locator = b->nve->locator;
+                out->lifetime_ms = GW_DIRECTORY_HOLD_MS;
+                out->vm = port->vm->id;
+                return;
+        }
+        out->state = GW_MAPPING_ABSENT;
+        out->lifetime_ms = GW_DIRECTORY_ABSENT_MS;
+        /* "Not here any more" belongs to the place before; the epoch of the new one says "serving" when it does. */
+        if (b->state == GW_BINDING_PLACED)
+                out->epoch--;
+}
+
+void gw_dir_binding_timer(struct gw_directory *d, struct gw_vm *vm) {
+        if (gw_dir_reachable(&vm->binding))
+                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(vm->binding.lifetime_ms)));
+        else
+                gw_heap_clear(&d->heap, &vm->timer);
+}
+
+/* Everyone concerned will be told with the next flush. */
+void gw_dir_binding_changed(struct gw_directory *d, struct gw_vm *vm) {
+        gw_dir_store_binding(d, vm);
+        for (struct gw_port *port = vm->ports; port; port = port->next)
+                gw_dir_vn_touch_port(d, port);
+        gw_list_for_each (link, &vm->holders)
+                gw_dir_holder_dirty(d, gw_list_entry(link, struct directory_holder, in_vm));
+        gw_dir_changed(d, GW_OBJECT_BINDING, vm->id.s, false);
+}
+
+void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *why) {
+        gw_dir_note(d, GW_NOTE_EXPIRED, "vm=%s nve=%s is no longer reachable: %s", vm->id.s, vm->binding.nve->id.s,
+                    why);
+        vm->binding.state = GW_BINDING_LAPSED;
+        gw_dir_binding_timer(d, vm);
+        gw_dir_binding_changed(d, vm);
+}
+
+/* --- occupation --- */
+
+int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
+        struct gw_port *port, *done;
+        int r;
+
+        for (port = vm->ports; port; port = port->next) {
+                r = gw_dir_member_plan(d, port->vn, nve);
+                if (r < 0)
+                        goto undo;
+        }
+        nve->n_vms++;
+        nve->used_memory_mib += vm->memory_mib;
+        nve->used_vcpus += vm->vcpus;
+        return 0;
+
+undo:
+        for (done = vm->ports; done != port; done = done->next)
+                gw_dir_member_unplan(d, done->vn, nve);
+        return r;
+}
+
+void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
+        for (struct gw_port *port = vm->ports; port; port = port->next)
+                gw_dir_member_unplan(d, port->vn, nve);
+        nve->n_vms--;
+        nve->used_memory_mib -= vm->memory_mib;
+        nve->used_vcpus -= vm->vcpus;
+}
+
+/* Also lets go of one that was there: it cannot be told of an older place than it is at. */
+static void remember(struct gw_directory *d, struct gw_binding *b) {
+        struct gw_previous *list;
+
+        if (!b->nve || b->state == GW_BINDING_PLACED)
+                return;
+        if (b->n_previous == GW_PREVIOUS_MAX) {
+                memmove(b->previous, b->previous + 1, (GW_PREVIOUS_MAX - 1) * sizeof *b->previous);
+                b->n_previous--;
+        } else {
+                list = reallocarray(b->previous, b->n_previous + 1u, sizeof *list);
+                if (!list)
+                        return;
+                b->previous = list;
+        }
+        b->previous[b->n_previous++] =
+                (struct gw_previous){.locator = b->nve->locator, .from = b->since, .to = d->now.wall};
+}
+
+/* The binding proper. Occupation is the caller's. */
+static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, uint64_t epoch, uint8_t state) {
+        struct gw_binding *b = &vm->binding;
+        struct gw_nve *old = b->nve;
+
+        if (old != nve)
+                remember(d, b);
+        b->nve = nve;
+        b->epoch = epoch;
+        b->state = state;
+        b->since = d->now.wall;
+        b->heard = false;
+        b->sequence = 0;
+        b->timestamp = 0;
+        b->lifetime_ms = d->lease_ms;
+        b->registered_at = d->now.wall;
+        if (epoch > b->reserved)
+                b->reserved = epoch;
+        gw_dir_binding_timer(d, vm);
+        if (old && old != nve)
+                gw_dir_holder_tell(d, vm, old, false);
+        gw_dir_binding_changed(d, vm);
+}
+
+int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                      struct gw_error *error) {
+        (void)d;
+        if (!nve->nve_connected || nve->behind)
+                return gw_fail(error, GW_E_CONFLICT, "nve", "the godwit-nve of %s is not connected", nve->id.s);
+        if (vm->kind == GW_VM_TASK)
+                return 0;
+        if (!nve->hv_connected)
+                return gw_fail(error, GW_E_CONFLICT, "nve", "the godwit-hv of %s is not connected", nve->id.s);
+        if (nve == vm->binding.nve || nve == vm->binding.move_to || nve == vm->binding.move_from)
+                return 0;
+        if ((uint64_t)nve->used_memory_mib + vm->memory_mib > nve->capacity_memory_mib)
+                return gw_fail(error, GW_E_CONFLICT, "nve", "%s has %u of %u MiB in use; VM %s needs %u", nve->id.s,
+                               nve->used_memory_mib, nve->capacity_memory_mib, vm->id.s, vm->memory_mib);
+        if ((uint64_t)nve->used_vcpus + vm->vcpus > nve->capacity_vcpus)
+                return gw_fail(error, GW_E_CONFLICT, "nve", "%s has %u of %u vCPUs in use; VM %s needs %u", nve->id.s,
+                               nve->used_vcpus, nve->capacity_vcpus, vm->id.s, vm->vcpus);
+        return 0;
+}
+
+int gw_directory_place(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, struct gw_now now, uint64_t *epoch,
+                       struct gw_error *error) {
+        struct gw_binding *b = &vm->binding;
+        struct gw_nve *old = b->nve;
+        int r;
+
+        d->now = now;
+        if (b->move_to)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s; wait or cancel that", vm->id.s,
+                               b->move_to->id.s);
+        r = gw_directory_fits(d, vm, nve, error);
+        if (r)
+                return r;
+        if (old != nve) {
+                r = gw_dir_place_enter(d, vm, nve);
+                if (r < 0)
+                        return gw_fail(error, r, "", "no memory to place VM %s", vm->id.s);
+        }
+        move_binding(d, vm, nve, b->reserved + 1, GW_BINDING_PLACED);
+        if (old && old != nve)
+                gw_dir_place_leave(d, vm, old);
+        gw_dir_updates_flush(d);
+        *epoch = b->epoch;
+        return 0;
+}
+
+static int reserve_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *to,
+                         struct gw_error *error) {
+        const struct gw_binding *b = &vm->binding;
+
+        if (!b->nve)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is nowhere; start it instead", vm->id.s);
+        if (b->move_to)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s already", vm->id.s,
+                               b->move_to->id.s);
+        if (b->nve == to)
+                return gw_fail(error, GW_E_CONFLICT, "to", "VM %s is at %s already", vm->id.s, to->id.s);
+        return gw_directory_fits(d, vm, to, error);
+}
+
+int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *to, struct gw_now now,
+                         uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error) {
+        struct gw_binding *b = &vm->binding;
+        int r;
+
+        d->now = now;
+        r = reserve_check(d, vm, to, error);
+        if (r)
+                return r;
+        r = gw_dir_place_enter(d, vm, to);
+        if (r < 0)
+                return gw_fail(error, r, "", "no memory to move VM %s", vm->id.s);
+        b->move_from = b->nve;
+        b->move_to = to;
+        b->move_epoch = b->reserved + 1;
+        b->back_epoch = b->reserved + 2;
+        b->reserved += 2;
+        gw_dir_store_binding(d, vm);
+        gw_dir_updates_flush(d);
+        *move_epoch = b->move_epoch;
+        *back_epoch = b->back_epoch;
+        return 0;
+}
+
+int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now now) {
+        struct gw_binding *b = &vm->binding;
+
+        d->now = now;
+        if (!b->move_to || b->epoch > b->move_epoch)
+                return GW_E_CONFLICT;
+        if (b->epoch == b->move_epoch)
+                return 0;
+        move_binding(d, vm, b->move_to, b->move_epoch, GW_BINDING_COMMITTED);
+        gw_dir_updates_flush(d);
+        return 0;
+}
+
+int gw_directory_take_back(struct gw_directory *d, struct gw_vm *vm, struct gw_now now) {
+        struct gw_binding *b = &vm->binding;
+
+        d->now = now;
+        if (!b->move_to)
+                return GW_E_CONFLICT;
+        if (b->epoch == b->back_epoch)
+                return 0;
+        move_binding(d, vm, b->move_from, b->back_epoch, GW_BINDING_COMMITTED);
+        gw_dir_updates_flush(d);
+        return 0;
+}
+
+static void end_move(struct gw_directory *d, struct gw_vm *vm) {
+        struct gw_binding *b = &vm->binding;
+
+        gw_dir_place_leave(d, vm, b->nve == b->move_to ? b->move_from : b->move_to);
+        b->move_to = b->move_from = NULL;
+        b->move_epoch = b->back_epoch = 0;
+}
+
+void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm) {
+        if (!vm->binding.move_to)
+                return;
+        end_move(d, vm);
+        gw_dir_store_binding(d, vm);
+        gw_dir_updates_flush(d);
+}
+
+void gw_directory_release(struct gw_directory *d, struct gw_vm *vm, struct gw_now now) {
+        struct gw_binding *b = &vm->binding;
+        struct gw_nve *old = b->nve;
+
+        d->now = now;
+        if (!old)
+                return;
+        if (b->move_to)
+                end_move(d, vm);
+        move_binding(d, vm, NULL, b->reserved + 1, GW_BINDING_NONE);
+        gw_dir_place_leave(d, vm, old);
+        gw_dir_updates_flush(d);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directory as a whole: its tables, its clock, its look-ups.
+ *
+ * Invariants, kept by the other files of this folder:
+ * - Every object is in its order by name; every VN in by_vni, every NVE with a
+ *   locator in by_locator, every port in by_mac and its addresses in by_ip.
+ * - What a record holds is staged in the same call that changed it.
+ * - Effects are the last thing that a function does to an object: whoever is
+ *   called sees it as it will stay.
+ *
+ * The directory owns all objects. The shell owns what nve->nve_session and
+ * nve->hv_session point to.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void gw_dir_note(struct gw_directory *d, enum gw_note kind, const char *format, ...) {
+        char text[256];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        d->effects->note(kind, text, d->user);
+}
+
+void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id, bool gone) {
+        d->effects->changed(kind, id, gone, d->user);
+}
+
+uint64_t gw_dir_name_priority(const struct gw_directory *d, const char *name) {
+        return gw_table_hash(&d->by_vni, name, strlen(name));
+}
+
+bool gw_dir_reachable(const struct gw_binding *b) {
+        return b->state == GW_BINDING_COMMITTED || b->state == GW_BINDING_SERVING;
+}
+
+const char *gw_binding_state_word(uint8_t state) {
+        static const char *const words[] = {"none", "placed", "committed", "serving", "lapsed"};
+
+        return state < sizeof words / sizeof *words ? words[state] : "?";
+}
+
+static bool match_vni(const struct gw_table_node *node, const void *key) {
+        return gw_container_of(node, struct gw_vn, by_vni)->vni == *(const uint32_t *)key;
+}
+
+static bool match_locator(const struct gw_table_node *node, const void *key) {
+        return gw_ip_eq(gw_container_of(node, struct gw_nve, by_locator)->locator, *(const struct gw_ip *)key);
+}
+
+static bool match_mac(const struct gw_table_node *node, const void *key) {
+        const struct gw_port *port = gw_container_of(node, struct gw_port, by_mac);
+        const struct mac_key *k = key;
+
+        return port->vn->vni == k->vni && gw_mac_eq(port->mac, k->mac);
+}
+
+static bool match_ip(const struct gw_table_node *node, const void *key) {
+        const struct gw_address *address = gw_container_of(node, struct gw_address, node);
+        const struct ip_key *k = key;
+
+        return address->port->vn->vni == k->vni && gw_ip_eq(address->ip, k->ip);
+}
+
+static bool match_pair(const struct gw_table_node *node, const void *key) {
+        const struct directory_item *item = gw_container_of(node, struct directory_item, node);
+        const struct pair_key *k = key;
+
+        return item->about == k->about && item->nve == k->nve;
+}
+
+static int tables_init(struct gw_directory *d) {
+        int r;
+
+        if ((r = gw_table_init(&d->by_vni, d->seed, match_vni)) < 0 ||
+            (r = gw_table_init(&d->by_locator, d->seed, match_locator)) < 0 ||
+            (r = gw_table_init(&d->by_mac, d->seed, match_mac)) < 0 ||
+            (r = gw_table_init(&d->by_ip, d->seed, match_ip)) < 0)
+                return r;
+        return gw_table_init(&d->pairs, d->seed, match_pair);
+}
+
+int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t lease_s,
+                      const struct gw_directory_effects *effects, void *user) {
+        int r;
+
+        *d = (struct gw_directory){.effects = effects, .user = user, .seed = {seed[0], seed[1]}};
+        d->lease_ms = lease_s < 262140 ? lease_s * 1000 : 262140000;
+        d->next_vni = GW_VNI_AUTO_FIRST;
+        gw_list_init(&d->holders);
+        gw_list_init(&d->dirty);
+        d->scratch = calloc(1, sizeof *d->scratch);
+        r = d->scratch ? tables_init(d) : -ENOMEM;
+        if (r == 0)
+                r = gw_dir_tenant_add(d, "default", NULL);
+        if (r < 0)
+                gw_directory_deinit(d);
+        return r;
+}
+
+void gw_directory_deinit(struct gw_directory *d) {
+        struct gw_tenant *tenant;
+        struct gw_nve *nve;
+        struct gw_vm *vm;
+        struct gw_vn *vn;
+
+        if (!d->effects)
+                return;
+        while ((vm = gw_directory_vm_after(d, NULL)))
+                gw_dir_vm_free(d, vm);
+        while ((vn = gw_directory_vn_after(d, NULL)))
+                gw_dir_vn_free(d, vn);
+        while ((nve = gw_directory_nve_after(d, NULL)))
+                gw_dir_nve_free(d, nve);
+        while ((tenant = gw_directory_tenant_after(d, NULL)))
+                gw_dir_tenant_free(d, tenant);
+        gw_table_deinit(&d->pairs);
+        gw_table_deinit(&d->by_ip);
+        gw_table_deinit(&d->by_mac);
+        gw_table_deinit(&d->by_locator);
+        gw_table_deinit(&d->by_vni);
+        gw_heap_deinit(&d->heap);
+        free(d->scratch);
+        *d = (struct gw_directory){0};
+}
+
+static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
+        switch ((enum timer_kind)timer->kind) {
+        case TIMER_VM:
+                gw_dir_binding_lapse(d, gw_container_of(timer, struct gw_vm, timer), "it was not refreshed in time");
+                break;
+        case TIMER_NVE:
+                gw_dir_members_forget(d, gw_container_of(timer, struct gw_nve, timer));
+                break;
+        case TIMER_MEMBER:
+                gw_dir_member_expired(d, gw_container_of(timer, struct directory_member, timer));
+                break;
+        case TIMER_UPDATE:
+                gw_dir_update_again(d, gw_container_of(timer, struct directory_update, timer));
+                break;
+        }
+}
+
+void gw_directory_tick(struct gw_directory *d, struct gw_now now) {
+        struct gw_deadline *timer;
+
+        d->now = now;
+        while ((timer = gw_heap_first(&d->heap)) && timer->at.ns <= now.mono.ns) {
+                gw_heap_clear(&d->heap, timer);
+                timer_fired(d, timer);
+        }
+        gw_dir_holders_expire(d);
+        gw_dir_updates_flush(d);
+}
+
+struct gw_mono gw_directory_deadline(const struct gw_directory *d) {
+        const struct gw_deadline *timer = gw_heap_first(&d->heap);
+        struct gw_mono at = timer ? timer->at : (struct gw_mono){0};
+        const struct directory_holder *h;
+
+        if (!gw_list_empty(&d->holders)) {
+                h = gw_list_entry(d->holders.next, struct directory_holder, in_all);
+                if (!at.ns || h->expires.ns < at.ns)
+                        at = h->expires;
+        }
+        return at;
+}
+
+#define FOUND(node, type, member) ((node) ? gw_container_of(node, type, member) : NULL)
+
+struct gw_tenant *gw_directory_tenant(const struct gw_directory *d, const char *name) {
+        struct gw_order_node *node = gw_order_find(&d->tenants, name);
+
+        return FOUND(node, struct gw_tenant, node);
+}
+
+struct gw_tenant *gw_directory_tenant_after(const struct gw_directory *d, const char *name) {
+        struct gw_order_node *node = gw_order_after(&d->tenants, name);
+
+        return FOUND(node, struct gw_tenant, node);
+}
+
+struct gw_vn *gw_directory_vn(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_find(&d->vns, id);
+
+        return FOUND(node, struct gw_vn, node);
+}
+
+struct gw_vn *gw_directory_vn_after(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_after(&d->vns, id);
+
+        return FOUND(node, struct gw_vn, node);
+}
+
+struct gw_nve *gw_directory_nve(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_find(&d->nves, id);
+
+        return FOUND(node, struct gw_nve, node);
+}
+
+struct gw_nve *gw_directory_nve_after(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_after(&d->nves, id);
+
+        return FOUND(node, struct gw_nve, node);
+}
+
+struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_find(&d->vms, id);
+
+        return FOUND(node, struct gw_vm, node);
+}
+
+struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id) {
+        struct gw_order_node *node = gw_order_after(&d->vms, id);
+
+        return FOUND(node, struct gw_vm, node);
+}
+
+struct gw_vn *gw_directory_vn_by_vni(const struct gw_directory *d, uint32_t vni) {
+        struct gw_table_node *node = gw_table_find(&d->by_vni, gw_table_hash(&d->by_vni, &vni, sizeof vni), &vni);
+
+        return FOUND(node, struct gw_vn, by_vni);
+}
+
+struct gw_nve *gw_directory_nve_by_locator(const struct gw_directory *d, struct gw_ip locator) {
+        uint64_t hash = gw_table_hash(&d->by_locator, &locator, sizeof locator);
+        struct gw_table_node *node = gw_table_find(&d->by_locator, hash, &locator);
+
+        return FOUND(node, struct gw_nve, by_locator);
+}
+
+struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac) {
+        struct mac_key key = {.vni = vni, .mac = mac};
+        struct gw_table_node *node = gw_table_find(&d->by_mac, gw_table_hash(&d->by_mac, &key, sizeof key), &key);
+
+        return FOUND(node, struct gw_port, by_mac);
+}
+
+struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip) {
+        struct ip_key key = {.vni = vni, .ip = ip};
+        struct gw_table_node *node = gw_table_find(&d->by_ip, gw_table_hash(&d->by_ip, &key, sizeof key), &key);
+
+        return node ? gw_container_of(node, struct gw_address, node)->port : NULL;
+}

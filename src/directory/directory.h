@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directory: which VM is where, who may say so, and who must be told.
+ *
+ * The core of the NVA. Pure: it reads no clock, draws no random number, does no
+ * I/O; it is handed the time and acts through struct gw_directory_effects. The
+ * shell encodes nothing about bindings and decides nothing about them.
+ *
+ * Objects are readable by everyone through the structs below and changed only
+ * by the functions below. A pointer to an object is good until it is deleted.
+ *
+ * Functions return 0, a GW_E_* (nothing was changed), or -ENOMEM (nothing was
+ * changed either). Those with a struct gw_error fill it for the operator; it
+ * may be NULL.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/table.h"
+#include "base/time.h"
+#include "directory/heap.h"
+#include "directory/order.h"
+#include "wire/frame.h"
+#include "wire/registration.h"
+
+enum {
+        GW_VN_SUBNETS_MAX = 8,
+        GW_VM_PORTS_MAX = 16, /* as many MACs as one registration carries */
+        GW_PORT_IPS_MAX = GW_MAPPING_IPS_MAX,
+        GW_PREVIOUS_MAX = 8,           /* former locators remembered per VM, the newest */
+        GW_DEFINITION_MAX = 64 * 1024, /* octets */
+        GW_DEVICE_MAX = 15,            /* octets of an interface name */
+        GW_VN_MTU_DEFAULT = 1430,      /* 1500 less VXLAN over IPv6; right over IPv4 too */
+        GW_VN_MTU_MIN = 576,           /* 1280 with an IPv6 subnet */
+        GW_VN_MTU_MAX = 65000,
+        GW_VNI_AUTO_FIRST = 4096,      /* a VN made without a VNI gets the lowest free one from here */
+        GW_SUBNET_AUTO_FIRST = 2,      /* automatic addresses start here: the first host is left for a router */
+        GW_DIRECTORY_PUSH_MAX = 256,   /* ports of a VN up to which all its members are sent all its mappings */
+        GW_DIRECTORY_PUSH_AGAIN = 192, /* and down to which it must shrink before they are again */
+        GW_DIRECTORY_RETRY_MS = 100,   /* an unacknowledged update is sent again after this, then doubled */
+        GW_DIRECTORY_TRIES = 5,        /* sent this often in vain, its receiver counts as behind */
+        GW_DIRECTORY_HOLD_MS = 600000, /* lifetime of a mapping given to an NVE */
+        GW_DIRECTORY_HOLD_SLACK_MS =
+                60000,                  /* it is remembered as held this much longer: it was on the way for a while */
+        GW_DIRECTORY_ABSENT_MS = 5000,  /* of a negative answer about a VM that we know */
+        GW_DIRECTORY_UNKNOWN_MS = 1000, /* of a negative answer about nobody we know */
+        GW_DIRECTORY_LINGER_MS =
+                30000, /* a member that leaves a VN stays one this long: its packets may be on the way */
+        GW_DIRECTORY_GRACE_MS = 120000, /* after a start of the NVA every binding lives at least this long */
+};
+
+struct gw_now {
+        struct gw_mono mono;
+        struct gw_wall wall;
+};
+
+/* Records, for the store. The numbers are those of enum gw_store_table. */
+enum gw_record {
+        GW_RECORD_META = 0,
+        GW_RECORD_TENANT,
+        GW_RECORD_VN,
+        GW_RECORD_NVE,
+        GW_RECORD_VM,
+        GW_RECORD_PORT,
+        GW_RECORD_BINDING,
+};
+
+enum gw_object { GW_OBJECT_TENANT, GW_OBJECT_VN, GW_OBJECT_NVE, GW_OBJECT_VM, GW_OBJECT_PORT, GW_OBJECT_BINDING };
+
+enum gw_note {
+        GW_NOTE_REFUSED, /* a claim that contradicts what management decided; a stranger can cause many: limit the rate */
+        GW_NOTE_EXPIRED, /* a binding was not refreshed in time */
+        GW_NOTE_BEHIND,  /* an NVE does not acknowledge */
+        GW_NOTE_INFO,
+};
+
+/* --- objects --- */
+
+struct gw_tenant {
+        struct gw_order_node node; /* by name */
+        struct gw_name name;
+        struct gw_list vns; /* gw_vn.in_tenant */
+        uint32_t n_vms;
+};
+
+struct gw_vn {
+        struct gw_order_node node; /* by id */
+        struct gw_name id;         /* name@tenant */
+        struct gw_tenant *tenant;
+        uint32_t vni;
+        uint16_t mtu;
+        uint8_t n_subnets;
+        struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
+        uint32_t n_ports, n_members;
+        /* the directory's own: */
+        struct gw_list in_tenant;
+        struct gw_table_node by_vni;
+        struct gw_list members; /* gw_directory_member, in the order of their last change */
+        struct gw_list ports;   /* gw_port.in_vn, of those with a mapping, in the order of its last change */
+        uint64_t change;        /* number of the last change */
+        uint32_t n_gone;
+        bool push;
+        struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
+};
+
+struct gw_nve {
+        struct gw_order_node node; /* by id */
+        struct gw_name id;
+        struct gw_ip locator; /* unspecified until known */
+        bool nve_connected, hv_connected;
+        bool behind; /* does not acknowledge; stays so until its next HELLO */
+        uint64_t restart_count;
+        uint32_t capacity_memory_mib, capacity_vcpus; /* 0: not known yet, nothing fits */
+        uint32_t used_memory_mib, used_vcpus;         /* by VMs placed here or reserved for a move to here */
+        uint32_t n_vms;                               /* the same VMs, counted */
+        void *nve_session, *hv_session;               /* the shell's; not looked at here */
+        /* the directory's own: */
+        struct gw_table_node by_locator;
+        struct gw_list members; /* its gw_directory_member */
+        struct gw_list holders; /* its gw_directory_holder */
+        struct gw_list dirty;   /* what it must be told and is not yet on the way */
+        struct gw_list updates; /* on the way */
+        uint32_t next_update;
+        struct gw_list in_dirty;
+        struct gw_deadline timer; /* session down for too long */
+        uint64_t mark;
+};
+
+struct gw_address {
+        struct gw_table_node node; /* by (VNI, address) */
+        struct gw_port *port;
+        struct gw_ip ip;
+};
+
+struct gw_port {
+        struct gw_table_node by_mac; /* by (VNI, MAC) */
+        struct gw_vm *vm;
+        struct gw_vn *vn;
+        struct gw_port *next; /* of the VM, by rising index */
+        struct gw_list in_vn;
+        uint64_t changed; /* vn->change when its mapping last changed; 0: it never had one */
+        struct gw_mac mac;
+        uint8_t index;
+        uint8_t n_ips;
+        char device[GW_DEVICE_MAX + 1]; /* of a task; else empty */
+        struct gw_address addresses[];
+};
+
+enum gw_vm_kind { GW_VM_MACHINE, GW_VM_TASK };
+enum gw_vm_desired { GW_VM_STOP, GW_VM_RUN };
+/* What was last heard of it. The shell's to set; the binding does not depend on it. */
+enum gw_vm_state {
+        GW_VM_STOPPED,
+        GW_VM_STARTING,
+        GW_VM_RUNNING,
+        GW_VM_PAUSED,
+        GW_VM_MOVING,
+        GW_VM_STOPPING,
+        GW_VM_CRASHED
+};
+enum gw_on_crash { GW_ON_CRASH_RESTART, GW_ON_CRASH_STOP };
+
+enum gw_binding_state {
+        GW_BINDING_NONE,      /* nowhere */
+        GW_BINDING_PLACED,    /* management put it at .nve, which has not registered it yet: not reachable */
+        GW_BINDING_COMMITTED, /* a move was committed; reachable at .nve, which has not registered it yet */
+        GW_BINDING_SERVING,   /* registered by .nve; reachable */
+        GW_BINDING_LAPSED, /* .nve did not refresh it in time, or deregistered it; not reachable until it registers */
+};
+
+struct gw_previous {
+        struct gw_ip locator;
+        struct gw_wall from, to;
+};
+
+struct gw_binding {
+        uint64_t epoch;    /* of the present place */
+        uint64_t reserved; /* highest epoch given out for this VM; the next one is above */
+        struct gw_nve *nve;
+        struct gw_nve *move_to; /* while a move is reserved */
+        uint64_t move_epoch, back_epoch;
+        struct gw_nve *move_from;
+        uint64_t timestamp;     /* of the last registration by .nve */
+        uint32_t lifetime_ms;   /* granted */
+        struct gw_mono expires; /* 0 unless COMMITTED or SERVING */
+        struct gw_wall since;   /* at this place */
+        struct gw_wall registered_at;
+        uint16_t sequence; /* of the last registration by .nve */
+        bool heard;        /* .nve has registered at this place; .sequence and .timestamp hold */
+        uint8_t state;     /* enum gw_binding_state */
+        uint8_t n_previous;
+        struct gw_previous *previous; /* oldest first */
+};
+
+struct gw_vm {
+        struct gw_order_node node; /* by id */
+        struct gw_name id;         /* name@tenant */
+        struct gw_tenant *tenant;
+        uint8_t kind, desired, state, on_crash;
+        uint8_t n_ports;
+        uint32_t vcpus, memory_mib;
+        uint32_t definition_size;
+        void *definition; /* the shell's octets (JSON); not looked at here */
+        struct gw_port *ports;
+        struct gw_binding binding;
+        /* the directory's own: */
+        struct gw_list holders;   /* gw_directory_holder */
+        struct gw_deadline timer; /* lifetime */
+};
+
+/* --- effects --- */
+
+struct gw_directory_effects {
+        /* Stage a record, or its removal. What is sent in the same turn must leave after it is durable. */
+        void (*store)(enum gw_record table, const void *key, size_t key_size, const void *value, size_t value_size,
+                      void *user);
+        void (*unstore)(enum gw_record table, const void *key, size_t key_size, void *user);
+        /* One frame to an NVE: type UPDATE or FLUSH, its id, and the body that follows the frame header. */
+        void (*send)(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user);
+        /* The NVE does not acknowledge: end its session, its next one starts afresh. */
+        void (*drop)(struct gw_nve *nve, const char *reason, void *user);
+        /* Something a watcher would like to know; id is the object's, or its VM's for a binding. */
+        void (*changed)(enum gw_object kind, const char *id, bool gone, void *user);
+        void (*note)(enum gw_note kind, const char *text, void *user);
+};
+
+struct gw_directory {
+        const struct gw_directory_effects *effects;
+        void *user;
+        uint64_t seed[2];
+        uint32_t lease_ms; /* longest lifetime granted to a registration */
+        struct gw_order tenants, vns, nves, vms;
+        struct gw_table by_vni, by_locator, by_mac, by_ip;
+        struct gw_table pairs; /* who holds what: gw_directory_member, gw_directory_holder */
+        struct gw_heap heap;
+        struct gw_list holders; /* all, in the order in which they expire */
+        struct gw_list dirty;   /* NVEs that must be told something */
+        uint64_t epoch_floor;   /* no new VM starts at or below this */
+        uint32_t next_vni;
+        uint64_t mark;
+        struct gw_now now; /* as last handed in */
+        struct gw_directory_scratch *scratch;
+};
+
+/* Tenant "default" is made. Only memory can be short. */
+int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t lease_s,
+                      const struct gw_directory_effects *effects, void *user);
+void gw_directory_deinit(struct gw_directory *d); /* no effects */
+
+/* Restart: every record of the store, tables in ascending order, before anything else. GW_E_MALFORMED with a text. */
+int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
+                      size_t value_size, struct gw_now now, struct gw_error *error);
+
+/* Lifetimes, retransmissions. Call at the deadline (0: none), or later. */
+void gw_directory_tick(struct gw_directory *d, struct gw_now now);
+struct gw_mono gw_directory_deadline(const struct gw_directory *d);
+
+/* --- registry --- */
+
+/* Look-ups give NULL when there is none. *_after give the next in the order of names; NULL starts. */
+struct gw_tenant *gw_directory_tenant(const struct gw_directory *d, const char *name);
+struct gw_tenant *gw_directory_tenant_after(const struct gw_directory *d, const char *name);
+struct gw_vn *gw_directory_vn(const struct gw_directory *d, const char *id);
+struct gw_vn *gw_directory_vn_after(const struct gw_directory *d, const char *id);
+struct gw_vn *gw_directory_vn_by_vni(const struct gw_directory *d, uint32_t vni);
+struct gw_nve *gw_directory_nve(const struct gw_directory *d, const char *id);
+struct gw_nve *gw_directory_nve_after(const struct gw_directory *d, const char *id);
+struct gw_nve *gw_directory_nve_by_locator(const struct gw_directory *d, struct gw_ip locator);
+struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id);
+struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id);
+struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id);
+struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac);
+struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip);
+/* Members of a VN, one after the other (NULL starts): NVEs that have, or are about to have, a port in it. */
+struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
+
+struct gw_name gw_port_id(const struct gw_port *port);
+const char *gw_binding_state_word(uint8_t state);
+
+int gw_directory_tenant_create(struct gw_directory *d, const char *name, struct gw_tenant **out,
+                               struct gw_error *error);
+int gw_directory_tenant_delete(struct gw_directory *d, struct gw_tenant *tenant, struct gw_error *error);
+
+struct gw_vn_spec {
+        const char *id;
+        uint32_t vni; /* 0: choose */
+        uint16_t mtu; /* 0: GW_VN_MTU_DEFAULT */
+        size_t n_subnets;
+        const struct gw_prefix *subnets;
+};
+int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_vn **out,
+                           struct gw_error *error);
+/* The VNI cannot change; a subnet can go only when no address is in it. */
+int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struct gw_vn_spec *spec,
+                           struct gw_error *error);
+int gw_directory_vn_delete(struct gw_directory *d, struct gw_vn *vn, struct gw_error *error);
+
+/* locator: may be NULL until its first HELLO. */
+int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
+                            struct gw_error *error);
+int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error);
+/* The HV's session came or went; capacity is kept while it is away. */
+void gw_directory_nve_hv(struct gw_directory *d, struct gw_nve *nve, bool connected);
+void gw_directory_nve_capacity(struct gw_directory *d, struct gw_nve *nve, uint32_t memory_mib, uint32_t vcpus);
+
+struct gw_port_spec {
+        const char *vn;    /* id; of the VM's tenant */
+        bool has_mac;      /* else 52:54:00 and a hash of the port's id */
+        bool no_addresses; /* the port has none; else n_ips 0 takes the first free one of each subnet */
+        struct gw_mac mac;
+        uint8_t n_ips;
+        struct gw_ip ips[GW_PORT_IPS_MAX];
+        const char *device; /* of a task; NULL */
+};
+struct gw_vm_spec {
+        const char *id;
+        uint8_t kind, on_crash;
+        uint32_t memory_mib, vcpus;
+        const void *definition;
+        size_t definition_size;
+        size_t n_ports;
+        const struct gw_port_spec *ports;
+};
+/* error->field is "id", "ports[1].mac", ... */
+int gw_directory_vm_create(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_vm **out,
+                           struct gw_error *error);
+/* All but the ports. GW_E_CONFLICT while placed, when memory or vCPUs change. */
+int gw_directory_vm_update(struct gw_directory *d, struct gw_vm *vm, const struct gw_vm_spec *spec,
+                           struct gw_error *error);
+int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_error *error); /* must be nowhere */
+int gw_directory_vm_set_desired(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_desired desired);
+int gw_directory_vm_set_state(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_state state);
+/* A port more or less, of a VM that is nowhere. */
+int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec,
+                          struct gw_port **out, struct gw_error *error);
+int gw_directory_port_remove(struct gw_directory *d, struct gw_port *port, struct gw_error *error);
+
+/* --- where a VM is: management's decisions ---
+ *
+ *   NONE --place--> PLACED --register--> SERVING --commit--> COMMITTED --register--> SERVING
+ *   any --release--> NONE      SERVING, COMMITTED --lifetime ends, deregister--> LAPSED --register--> SERVING
+ *
+ * Each change of place raises the epoch. The record is staged before the function returns. */
+
+/* Does it fit there? GW_E_CONFLICT with a text when not connected, full, or (VM elsewhere) the same. */
+int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                      struct gw_error *error);
+/* A (cold) start at nve: a new epoch, which nve's registration must carry. Not while a move is reserved. */
+int gw_directory_place(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, struct gw_now now, uint64_t *epoch,
+                       struct gw_error *error);
+/* Epochs for a move: n+1 to arrive with, n+2 to take back with. `to` becomes a member of the VM's VNs and may register. */
+int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *to, struct gw_now now,
+                         uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error);
+/* The VM was cut over to the reserved NVE. 0 also when it was committed already; GW_E_CONFLICT when
+ * there is no reservation or it was taken back. A registration by that NVE has the same effect. */
+int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now now);
+/* The source has it again, with the back epoch. 0 also when done already or never committed
+ * (then the epoch is raised all the same: the source was cut). */
+int gw_directory_take_back(struct gw_directory *d, struct gw_vm *vm, struct gw_now now);
+void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm); /* the move has ended, either way */
+void gw_directory_release(struct gw_directory *d, struct gw_vm *vm, struct gw_now now); /* stopped: it is nowhere */
+
+/* --- NVEs talk --- */
+
+/* HELLO of an NVE whose certificate says its id (an HV's is only gw_directory_nve_hv). Makes the NVE when new.
+ * Not 0: say BYE with error->text. Nothing is sent to it before its SUBSCRIBE. */
+int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, struct gw_now now, struct gw_nve **out,
+                       struct gw_error *error);
+void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now now); /* its session ended */
+
+/* REGISTER. 0: *reply is to be sent in a REGISTERED. GW_E_REFUSED: no answer is due (see register.c). */
+int gw_directory_register(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
+                          struct gw_now now, struct gw_registration *reply);
+/* QUERY. Always gives an answer for a RESPONSE; nve is told of changes for its lifetime. */
+void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct gw_query *query, struct gw_now now,
+                        struct gw_mapping *out);
+/* SUBSCRIBE: the complete list. What the NVE must know follows by `send`: per VN its members, in full when
+ * the NVE newly listed it in this session, and the mappings of a VN that is pushed (GW_DIRECTORY_PUSH_MAX).
+ * A full list of members begins with {vni, locator ::, gone}: all members not in the same frame are none. */
+void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const uint32_t *vnis, size_t n,
+                            struct gw_now now);
+void gw_directory_ack(struct gw_directory *d, struct gw_nve *nve, uint32_t id, struct gw_now now); /* UPDATE_ACK */
+/* REPORT. Talkers are told of the VM's place, stale senders again. GW_E_REFUSED: not from a present or former place. */
+int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct gw_report *report, struct gw_now now);
+
+/* The mapping of a port as of now: SERVING or ABSENT. */
+void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out);
+
+/* How many NVEs that ought to know have not confirmed it: .waiting will be asked again, .away are disconnected or
+ * behind and learn it with their next session. After a start of the NVA all are away for a moment: a move should
+ * give them that, up to a bound, before its cut. Both count as of now, so the mapping should be confirmed by all
+ * before the same VM is cut again: a packet is redirected only once. */
+struct gw_directory_pending {
+        uint32_t waiting, away;
+};
+/* That the VM is where its binding says; that place itself is not asked. */
+struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm);
+/* That the reserved NVE is a member of the VM's VNs, and to it, who else is. */
+struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm);

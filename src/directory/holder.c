@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Holders: NVEs outside of what is pushed that were told where a VM is, because
+ * they asked, talked to it, or were seen sending to where it no longer is. Until
+ * the lifetime of what they were told ends they are told of each change.
+ *
+ * All lifetimes are alike, so the list of all holders in the order of their
+ * making or renewal is also the order in which they expire.
+ *
+ * A former place of a VM knows where it went from its cut, and so is a holder too.
+ *
+ * A holder of a VM is told of its ports in VNs that the NVE is a member of. One
+ * that has left them all stays a holder, and not known, in case it comes back.
+ */
+#include "directory/internal.h"
+
+#include <stdlib.h>
+
+struct directory_holder *gw_dir_holder_find(const struct gw_directory *d, const struct gw_vm *vm,
+                                            const struct gw_nve *nve) {
+        struct directory_item *item = gw_dir_item_find(d, vm, nve);
+
+        return item ? gw_container_of(item, struct directory_holder, item) : NULL;
+}
+
+/* Finds or makes it, and renews its lifetime. */
+struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
+        struct directory_holder *h = gw_dir_holder_find(d, vm, nve);
+
+        if (!h) {
+                h = calloc(1, sizeof *h);
+                if (!h || gw_dir_item_add(d, &h->item, ITEM_HOLDER, vm, nve) < 0) {
+                        free(h);
+                        return NULL;
+                }
+                h->vm = vm;
+                gw_list_append(&vm->holders, &h->in_vm);
+                gw_list_append(&nve->holders, &h->in_nve);
+        }
+        h->expires = gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_HOLD_MS + GW_DIRECTORY_HOLD_SLACK_MS));
+        gw_list_remove(&h->in_all);
+        gw_list_append(&d->holders, &h->in_all);
+        return h;
+}
+
+void gw_dir_holder_free(struct gw_directory *d, struct directory_holder *h) {
+        gw_dir_item_remove(d, &h->item);
+        gw_list_remove(&h->in_vm);
+        gw_list_remove(&h->in_nve);
+        gw_list_remove(&h->in_all);
+        free(h);
+}
+
+void gw_dir_holder_dirty(struct gw_directory *d, struct directory_holder *h) {
+        h->known = false;
+        if (gw_dir_nve_listens(h->item.nve))
+                gw_dir_item_dirty(d, &h->item);
+}
+
+bool gw_dir_holder_concerned(const struct gw_directory *d, const struct directory_holder *h) {
+        for (const struct gw_port *port = h->vm->ports; port; port = port->next)
+                if (gw_dir_member_is(d, port->vn, h->item.nve))
+                        return true;
+        return false;
+}
+
+void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve) {
+        gw_list_for_each (link, &nve->holders) {
+                struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_nve);
+
+                if (!h->known && !gw_list_linked(&h->item.link))
+                        gw_dir_holder_dirty(d, h);
+        }
+}
+
+bool gw_dir_holder_fill(struct gw_directory *d, struct directory_holder *h) {
+        struct gw_directory_scratch *s = d->scratch;
+
+        if (s->n_mappings + h->vm->n_ports > BATCH_MAPPINGS)
+                return false;
+        for (const struct gw_port *port = h->vm->ports; port; port = port->next)
+                if (gw_dir_member_is(d, port->vn, h->item.nve))
+                        gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
+        return true;
+}
+
+void gw_dir_holders_expire(struct gw_directory *d) {
+        while (!gw_list_empty(&d->holders)) {
+                struct directory_holder *h = gw_list_entry(d->holders.next, struct directory_holder, in_all);
+
+                if (!gw_mono_reached(d->now.mono, h->expires))
+                        break;
+                gw_dir_holder_free(d, h);
+        }
+}
+
+/* --- answers --- */
+
+static void negative(const struct gw_query *query, struct gw_mapping *out) {
+        *out = (struct gw_mapping){
+                .vni = query->vni, .state = GW_MAPPING_ABSENT, .lifetime_ms = GW_DIRECTORY_UNKNOWN_MS};
+        if (query->by_mac)
+                out->mac = query->mac;
+        else
+                out->ips[out->n_ips++] = query->ip;
+}
+
+void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct gw_query *query, struct gw_now now,
+                        struct gw_mapping *out) {
+        const struct directory_member *m;
+        struct directory_holder *h;
+        struct gw_port *port;
+
+        d->now = now;
+        port = query->by_mac ? gw_directory_port_by_mac(d, query->vni, query->mac)
+                             : gw_directory_port_by_ip(d, query->vni, query->ip);
+        m = port ? gw_dir_member_find(d, port->vn, nve) : NULL;
+        if (!m || m->gone) {
+                if (port)
+                        gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s asks in vn=%s, which it is not a member of", nve->id.s,
+                                    port->vn->id.s);
+                negative(query, out);
+                return;
+        }
+        gw_directory_mapping(port, out);
+        if (port->vn->push && m->listening)
+                return;
+        h = gw_dir_holder_get(d, port->vm, nve);
+        if (!h)
+                out->lifetime_ms = GW_DIRECTORY_UNKNOWN_MS; /* nobody will tell it of a change */
+        else if (!gw_list_linked(&h->item.link))
+                h->known = true;
+}
+
+static bool was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
+        const struct gw_binding *b = &vm->binding;
+
+        if (nve == b->nve || nve == b->move_to || nve == b->move_from)
+                return true;
+        for (unsigned i = 0; i < b->n_previous; i++)
+                if (gw_ip_eq(b->previous[i].locator, nve->locator))
+                        return true;
+        return false;
+}
+
+void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again) {
+        struct directory_holder *h;
+        bool told = true, concerned = false;
+
+        if (nve == vm->binding.nve)
+                return;
+        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+                const struct directory_member *m = gw_dir_member_find(d, port->vn, nve);
+
+                if (!m || m->gone)
+                        continue;
+                concerned = true;
+                told = told && port->vn->push && m->listening;
+        }
+        if (!concerned || (told && !again))
+                return;
+        h = gw_dir_holder_get(d, vm, nve);
+        if (h && !gw_list_linked(&h->item.link))
+                gw_dir_holder_dirty(d, h);
+}
+
+int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct gw_report *report, struct gw_now now) {
+        struct gw_vm *vm = gw_directory_vm(d, report->vm.s);
+        struct gw_nve *talker;
+
+        d->now = now;
+        if (!vm || !was_at(vm, nve)) {
+                gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s reports on vm=%s, which is not and was not there", nve->id.s,
+                            report->vm.s);
+                return GW_E_REFUSED;
+        }
+        if (report->kind == GW_REPORT_REDIRECT_ENDED)
+                gw_dir_holder_tell(d, vm, nve, true); /* from now on it sends like anybody, to where it believes */
+        for (unsigned i = 0; i < report->n_locators; i++) {
+                talker = gw_directory_nve_by_locator(d, report->locators[i]);
+                if (talker && report->kind != GW_REPORT_REDIRECT_ENDED)
+                        gw_dir_holder_tell(d, vm, talker, report->kind == GW_REPORT_STALE_SENDERS);
+        }
+        gw_dir_updates_flush(d);
+        return 0;
+}

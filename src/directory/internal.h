@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the directory share.
+ *
+ * An NVE is told things by items. An item is a pair (something, NVE): a member
+ * (VN, NVE) is told the VN's members and, while the VN is pushed, its mappings;
+ * a holder (VM, NVE) is told where that VM is. An item is clean (in no list),
+ * dirty (in nve->dirty) or on the way (in the items of one update). An update
+ * is one UPDATE frame that has not been acknowledged; it is encoded anew each
+ * time it is sent. A change of what an item tells takes the item out of its
+ * update, so that a late acknowledgement cannot confirm the newer state.
+ */
+#pragma once
+
+#include "directory/directory.h"
+
+enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE };
+enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
+
+enum {
+        BATCH_MAPPINGS = 64,       /* in one frame */
+        BATCH_MEMBERS = 4096,      /* in one frame; a VN with more has no complete list */
+        BATCH_OCTETS = 256 * 1024, /* enough for both */
+        UPDATES_ON_THE_WAY = 16,   /* to one NVE */
+        RECORD_OCTETS = 1024,      /* any record but a VM's */
+};
+
+struct directory_update {
+        struct gw_list in_nve;
+        struct gw_list items;
+        struct gw_deadline timer;
+        struct gw_nve *nve;
+        uint32_t id;
+        uint8_t tries;
+};
+
+struct directory_item {
+        struct gw_table_node node; /* in d->pairs */
+        const void *about;         /* the VN or VM */
+        struct gw_nve *nve;
+        struct gw_list link; /* nve->dirty, or update->items */
+        struct directory_update *update;
+        uint8_t kind;
+};
+
+struct directory_member {
+        struct directory_item item;
+        struct gw_vn *vn;
+        struct gw_list in_vn, in_nve;
+        struct gw_deadline timer; /* leaving */
+        uint64_t changed;         /* vn->change when it last came or went */
+        uint64_t sent_members, known_members, sent_ports, known_ports;
+        uint32_t planned; /* ports of VMs that are, or will be, there */
+        bool attached;    /* in its last SUBSCRIBE */
+        bool listening;   /* in a SUBSCRIBE of this session: is sent updates */
+        bool gone;        /* kept until all have confirmed that it went */
+        bool named;       /* in the SUBSCRIBE at hand */
+};
+
+struct directory_holder {
+        struct directory_item item;
+        struct gw_vm *vm;
+        struct gw_list in_vm, in_nve, in_all;
+        struct gw_mono expires;
+        bool known; /* has confirmed the present mapping */
+};
+
+struct gw_directory_scratch {
+        uint8_t record[RECORD_OCTETS];
+        uint8_t frame[BATCH_OCTETS];
+        struct gw_mapping mappings[BATCH_MAPPINGS];
+        struct gw_member members[BATCH_MEMBERS];
+        size_t n_mappings, n_members;
+};
+
+/* Keys of the tables; hashed as octets, so without padding. */
+struct mac_key {
+        uint32_t vni;
+        struct gw_mac mac;
+        uint16_t zero;
+};
+struct ip_key {
+        uint32_t vni;
+        struct gw_ip ip;
+};
+struct pair_key {
+        const void *about;
+        const struct gw_nve *nve;
+};
+
+/* directory.c */
+void gw_dir_note(struct gw_directory *d, enum gw_note kind, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id, bool gone);
+uint64_t gw_dir_name_priority(const struct gw_directory *d, const char *name);
+bool gw_dir_reachable(const struct gw_binding *b);
+
+/* record.c: stage the object's record, or its removal */
+void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant);
+void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn);
+void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve);
+int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm); /* -ENOMEM */
+void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port);
+void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm);
+void gw_dir_store_epoch_floor(struct gw_directory *d);
+void gw_dir_unstore_name(struct gw_directory *d, enum gw_record table, const char *name);
+
+/* registry.c, nve.c: objects without checks and without effects, for records as well */
+int gw_dir_id_check(const struct gw_directory *d, const char *id, const char *field, struct gw_name *out,
+                    struct gw_tenant **tenant, struct gw_error *error);
+int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant **out);
+int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out);
+void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve);
+int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out);
+int gw_dir_nve_set_locator(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator);
+void gw_dir_tenant_free(struct gw_directory *d, struct gw_tenant *tenant);
+void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn);
+
+/* vm.c */
+int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out);
+void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm);
+
+/* port.c */
+int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec, unsigned index,
+                     struct gw_port **out, struct gw_error *error);
+int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
+                    unsigned index, struct gw_port **out); /* with MAC and addresses as they are in *spec */
+void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
+
+/* binding.c */
+int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve); /* -ENOMEM */
+void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve);
+void gw_dir_binding_changed(struct gw_directory *d, struct gw_vm *vm); /* stores it and tells everyone concerned */
+void gw_dir_binding_timer(struct gw_directory *d, struct gw_vm *vm);
+void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *why);
+
+/* member.c */
+struct directory_member *gw_dir_member_find(const struct gw_directory *d, const struct gw_vn *vn,
+                                            const struct gw_nve *nve);
+bool gw_dir_member_is(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
+int gw_dir_member_plan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve);
+void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve);
+void gw_dir_member_free(struct gw_directory *d, struct directory_member *m);
+void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m);
+void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m);
+bool gw_dir_member_fill(struct gw_directory *d, struct directory_member *m); /* false: no room for it in this frame */
+void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve);       /* its session ended */
+void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m);
+void gw_dir_members_forget(struct gw_directory *d, struct gw_nve *nve); /* and did not come back */
+void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port);
+void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn); /* after its number of ports changed */
+
+/* holder.c */
+struct directory_holder *gw_dir_holder_find(const struct gw_directory *d, const struct gw_vm *vm,
+                                            const struct gw_nve *nve);
+struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm *vm,
+                                           struct gw_nve *nve); /* NULL: no memory */
+void gw_dir_holder_free(struct gw_directory *d, struct directory_holder *h);
+void gw_dir_holder_dirty(struct gw_directory *d, struct directory_holder *h);
+bool gw_dir_holder_fill(struct gw_directory *d, struct directory_holder *h);
+bool gw_dir_holder_concerned(const struct gw_directory *d, const struct directory_holder *h);
+void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve); /* those that do not know */
+/* Sees to it that the NVE learns where the VM is, if it is not itself there. again: even if it was told. */
+void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again);
+void gw_dir_holders_expire(struct gw_directory *d);
+
+/* update.c */
+int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,
+                    struct gw_nve *nve);
+struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void *about, const struct gw_nve *nve);
+void gw_dir_item_remove(struct gw_directory *d, struct directory_item *item);
+void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item);
+void gw_dir_item_clean(struct gw_directory *d, struct directory_item *item);
+void gw_dir_updates_flush(struct gw_directory *d);
+void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve);
+void gw_dir_update_again(struct gw_directory *d, struct directory_update *u);
+bool gw_dir_nve_listens(const struct gw_nve *nve);

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Members of VNs, and what they are told.
+ *
+ * An NVE is a member of a VN while a VM with a port there is placed on it or is
+ * about to move to or from it (planned), or while its last SUBSCRIBE named the
+ * VN (attached). Placement is in the store, so that a restart of the NVA loses
+ * no member. One that leaves stays a member for GW_DIRECTORY_LINGER_MS: frames
+ * that it redirects or has sent are on the way, and would be dropped.
+ *
+ * What a member is told is kept without a record per (member, fact): the VN
+ * numbers its changes; its members and its ports with a mapping are in lists in
+ * the order of their last change; a receiver remembers up to which change it
+ * has confirmed each list. So an update is a walk from there to the end.
+ *
+ * Mappings go to all members while a VN is small (vn->push, RFC 7067's push);
+ * beyond, only to those that asked (holder.c, its pull). RFC 8171 is the model.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct directory_member *gw_dir_member_find(const struct gw_directory *d, const struct gw_vn *vn,
+                                            const struct gw_nve *nve) {
+        struct directory_item *item = gw_dir_item_find(d, vn, nve);
+
+        return item ? gw_container_of(item, struct directory_member, item) : NULL;
+}
+
+bool gw_dir_member_is(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve) {
+        const struct directory_member *m = gw_dir_member_find(d, vn, nve);
+
+        return m && !m->gone;
+}
+
+struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve) {
+        struct gw_nve *best = NULL;
+
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || (nve && strcmp(m->item.nve->id.s, nve->id.s) <= 0))
+                        continue;
+                if (!best || strcmp(m->item.nve->id.s, best->id.s) < 0)
+                        best = m->item.nve;
+        }
+        return best;
+}
+
+static bool receives(const struct directory_member *m) {
+        return m->listening && gw_dir_nve_listens(m->item.nve);
+}
+
+static void receivers_dirty(struct gw_directory *d, const struct gw_vn *vn) {
+        gw_list_for_each (link, &vn->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (receives(m))
+                        gw_dir_item_dirty(d, &m->item);
+        }
+}
+
+/* It came or went. */
+static void touch(struct gw_directory *d, struct directory_member *m) {
+        struct gw_vn *vn = m->vn;
+
+        m->changed = ++vn->change;
+        gw_list_remove(&m->in_vn);
+        gw_list_append(&vn->members, &m->in_vn);
+        receivers_dirty(d, vn);
+        gw_dir_changed(d, GW_OBJECT_VN, vn->id.s, false);
+}
+
+void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port) {
+        struct gw_vn *vn = port->vn;
+
+        port->changed = ++vn->change;
+        gw_list_remove(&port->in_vn);
+        gw_list_append(&vn->ports, &port->in_vn);
+        if (vn->push)
+                receivers_dirty(d, vn);
+}
+
+static int member_get(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve, struct directory_member **out) {
+        struct directory_member *m = gw_dir_member_find(d, vn, nve);
+
+        if (!m) {
+                m = calloc(1, sizeof *m);
+                if (!m || gw_heap_promise(&d->heap) < 0)
+                        goto no_memory;
+                if (gw_dir_item_add(d, &m->item, ITEM_MEMBER, vn, nve) < 0)
+                        goto no_item;
+                m->vn = vn;
+                m->timer.kind = TIMER_MEMBER;
+                m->gone = true; /* until its caller says why it is one */
+                vn->n_gone++;
+                gw_list_append(&vn->members, &m->in_vn);
+                gw_list_append(&nve->members, &m->in_nve);
+        }
+        *out = m;
+        return 0;
+
+no_item:
+        gw_heap_forget(&d->heap, &m->timer);
+no_memory:
+        free(m);
+        return -ENOMEM;
+}
+
+void gw_dir_member_free(struct gw_directory *d, struct directory_member *m) {
+        if (m->gone)
+                m->vn->n_gone--;
+        else
+                m->vn->n_members--;
+        gw_dir_item_remove(d, &m->item);
+        gw_heap_forget(&d->heap, &m->timer);
+        gw_list_remove(&m->in_vn);
+        gw_list_remove(&m->in_nve);
+        free(m);
+}
+
+static void member_enter(struct gw_directory *d, struct directory_member *m) {
+        gw_heap_clear(&d->heap, &m->timer);
+        if (!m->gone)
+                return;
+        m->gone = false;
+        m->vn->n_gone--;
+        m->vn->n_members++;
+        touch(d, m);
+        gw_dir_holders_again(d, m->item.nve); /* some may concern it again */
+}
+
+/* Has it a reason left? If not it goes, later. */
+static void member_review(struct gw_directory *d, struct directory_member *m) {
+        if (!m->gone && !m->planned && !m->attached && !m->timer.place)
+                gw_heap_set(&d->heap, &m->timer, gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_LINGER_MS)));
+}
+
+/* Those that went are forgotten when everyone who could know them has confirmed it. */
+static void collect(struct gw_directory *d, struct gw_vn *vn) {
+        uint64_t confirmed = UINT64_MAX;
+
+        if (!vn->n_gone)
+                return;
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                /* 0: it will be told the whole list anyway. */
+                if (receives(m) && m->known_members && m->known_members < confirmed)
+                        confirmed = m->known_members;
+        }
+        gw_list_for_each (link, &vn->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone && m->changed <= confirmed)
+                        gw_dir_member_free(d, m);
+        }
+}
+
+void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m) {
+        struct gw_vn *vn = m->vn;
+
+        if (m->gone || m->planned || m->attached)
+                return;
+        m->gone = true;
+        m->listening = false;
+        gw_dir_item_clean(d, &m->item);
+        vn->n_gone++;
+        vn->n_members--;
+        touch(d, m);
+        collect(d, vn);
+}
+
+int gw_dir_member_plan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve) {
+        struct directory_member *m;
+        int r = member_get(d, vn, nve, &m);
+
+        if (r < 0)
+                return r;
+        m->planned++;
+        member_enter(d, m);
+        return 0;
+}
+
+void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve) {
+        struct directory_member *m = gw_dir_member_find(d, vn, nve);
+
+        m->planned--;
+        member_review(d, m);
+}
+
+static bool knows_members(const struct directory_member *m) {
+        const struct directory_member *last = gw_list_entry(m->vn->members.prev, struct directory_member, in_vn);
+
+        return m->known_members && m->known_members >= last->changed;
+}
+
+static bool complete(const struct directory_member *m) {
+        const struct gw_vn *vn = m->vn;
+        const struct gw_port *port;
+
+        if (!knows_members(m))
+                return false;
+        if (!vn->push || gw_list_empty(&vn->ports))
+                return true;
+        port = gw_list_entry(vn->ports.prev, struct gw_port, in_vn);
+        return m->known_ports >= port->changed;
+}
+
+void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m) {
+        m->known_members = m->sent_members;
+        m->known_ports = m->sent_ports;
+        if (!complete(m))
+                gw_dir_item_dirty(d, &m->item);
+        collect(d, m->vn);
+}
+
+static void put_member(struct gw_directory_scratch *s, const struct directory_member *m) {
+        s->members[s->n_members++] =
+                (struct gw_member){.vni = m->vn->vni, .locator = m->item.nve->locator, .gone = m->gone};
+}
+
+/* The whole list, after a mark that it is. A list too long for one frame goes without the mark. */
+static bool fill_all_members(struct gw_directory_scratch *s, struct directory_member *m) {
+        const struct gw_vn *vn = m->vn;
+        bool whole = vn->n_members < BATCH_MEMBERS;
+
+        if (whole && s->n_members + vn->n_members + 1 > BATCH_MEMBERS)
+                return false;
+        if (whole)
+                s->members[s->n_members++] = (struct gw_member){.vni = vn->vni, .gone = true};
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *other = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (s->n_members == BATCH_MEMBERS)
+                        return true;
+                if (other != m && !other->gone)
+                        put_member(s, other);
+                m->sent_members = other->changed;
+        }
+        m->sent_members = vn->change;
+        return true;
+}
+
+static bool fill_members(struct gw_directory_scratch *s, struct directory_member *m) {
+        const struct gw_list *head = &m->vn->members, *at = head->prev;
+
+        if (!m->known_members)
+                return fill_all_members(s, m);
+        while (at != head && gw_list_entry(at, struct directory_member, in_vn)->changed > m->known_members)
+                at = at->prev;
+        m->sent_members = m->known_members;
+        for (at = at->next; at != head; at = at->next) {
+                const struct directory_member *other = gw_list_entry(at, struct directory_member, in_vn);
+
+                if (s->n_members == BATCH_MEMBERS)
+                        return true;
+                if (other != m)
+                        put_member(s, other);
+                m->sent_members = other->changed;
+        }
+        m->sent_members = m->vn->change;
+        return true;
+}
+
+/* Where a VM is placed and not registered yet, its NVE is not told that it is nowhere. */
+static bool concerns(const struct gw_port *port, const struct gw_nve *nve) {
+        const struct gw_binding *b = &port->vm->binding;
+
+        return !(b->nve == nve && !gw_dir_reachable(b));
+}
+
+static void fill_ports(struct gw_directory_scratch *s, struct directory_member *m) {
+        const struct gw_list *head = &m->vn->ports, *at = head->prev;
+
+        m->sent_ports = m->known_ports;
+        if (!m->vn->push)
+                return;
+        while (at != head && gw_list_entry(at, struct gw_port, in_vn)->changed > m->known_ports)
+                at = at->prev;
+        for (at = at->next; at != head; at = at->next) {
+                const struct gw_port *port = gw_list_entry(at, struct gw_port, in_vn);
+
+                if (s->n_mappings == BATCH_MAPPINGS)
+                        return;
+                if (concerns(port, m->item.nve))
+                        gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
+                m->sent_ports = port->changed;
+        }
+        m->sent_ports = m->vn->change;
+}
+
+bool gw_dir_member_fill(struct gw_directory *d, struct directory_member *m) {
+        struct gw_directory_scratch *s = d->scratch;
+
+        if (!fill_members(s, m))
+                return false;
+        fill_ports(s, m);
+        return true;
+}
+
+/* --- an NVE's session --- */
+
+void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve) {
+        gw_list_for_each (link, &nve->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                m->listening = false;
+                gw_dir_item_clean(d, &m->item);
+                collect(d, m->vn);
+        }
+}
+
+void gw_dir_members_forget(struct gw_directory *d, struct gw_nve *nve) {
+        gw_list_for_each (link, &nve->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                m->attached = false;
+                member_review(d, m);
+        }
+}
+
+void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m) {
+        gw_list_for_each (link, &m->vn->members)
+                gw_list_entry(link, struct directory_member, in_vn)->known_members = 0;
+        receivers_dirty(d, m->vn);
+}
+
+static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t vni) {
+        struct gw_vn *vn = gw_directory_vn_by_vni(d, vni);
+        struct directory_member *m;
+
+        if (!vn) {
+                gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s subscribes to VNI %u, which no VN has", nve->id.s, vni);
+                return;
+        }
+        if (member_get(d, vn, nve, &m) < 0) {
+                gw_dir_note(d, GW_NOTE_BEHIND, "nve=%s vn=%s no memory for its subscription", nve->id.s, vn->id.s);
+                return;
+        }
+        m->named = m->attached = true;
+        if (!m->listening) {
+                m->listening = true;
+                m->known_members = m->known_ports = 0;
+        }
+        member_enter(d, m);
+        if (!complete(m))
+                gw_dir_item_dirty(d, &m->item);
+}
+
+void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const uint32_t *vnis, size_t n,
+                            struct gw_now now) {
+        d->now = now;
+        gw_list_for_each (link, &nve->members)
+                gw_list_entry(link, struct directory_member, in_nve)->named = false;
+        for (size_t i = 0; i < n; i++)
+                subscribe_one(d, nve, vnis[i]);
+        gw_list_for_each (link, &nve->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                if (m->named)
+                        continue;
+                m->attached = m->listening = false;
+                gw_dir_item_clean(d, &m->item);
+                member_review(d, m);
+        }
+        gw_dir_holders_again(d, nve);
+        gw_dir_updates_flush(d);
+}
+
+/* --- push or pull --- */
+
+/* From now on each member is told only about what it knows already. */
+static void push_end(struct gw_directory *d, struct gw_vn *vn) {
+        vn->push = false;
+        gw_list_for_each (a, &vn->members) {
+                struct directory_member *m = gw_list_entry(a, struct directory_member, in_vn);
+
+                gw_list_for_each (b, &vn->ports) {
+                        struct gw_port *port = gw_list_entry(b, struct gw_port, in_vn);
+                        struct directory_holder *h;
+                        uint64_t told = m->sent_ports > m->known_ports ? m->sent_ports : m->known_ports;
+
+                        if (!told || (h = gw_dir_holder_get(d, port->vm, m->item.nve)) == NULL)
+                                continue;
+                        if (port->changed > m->known_ports)
+                                gw_dir_holder_dirty(d, h);
+                        else
+                                h->known = true;
+                }
+        }
+}
+
+static void push_begin(struct gw_directory *d, struct gw_vn *vn) {
+        vn->push = true;
+        gw_list_for_each (link, &vn->members)
+                gw_list_entry(link, struct directory_member, in_vn)->known_ports = 0;
+        receivers_dirty(d, vn);
+}
+
+void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn) {
+        if (vn->push && vn->n_ports > GW_DIRECTORY_PUSH_MAX)
+                push_end(d, vn);
+        else if (!vn->push && vn->n_ports <= GW_DIRECTORY_PUSH_AGAIN)
+                push_begin(d, vn);
+}
+
+/* --- who has not confirmed --- */
+
+static void count(struct gw_directory_pending *pending, const struct directory_member *m) {
+        if (receives(m))
+                pending->waiting++;
+        else
+                pending->away++;
+}
+
+/* The others must take frames from the target, and the target from them. */
+struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
+        struct gw_directory_pending pending = {0};
+        const struct gw_nve *to = vm->binding.move_to;
+
+        for (const struct gw_port *port = vm->ports; port && to; port = port->next) {
+                const struct directory_member *target = gw_dir_member_find(d, port->vn, to);
+
+                gw_list_for_each (link, &port->vn->members) {
+                        const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                        if (!m->gone && (m == target ? !knows_members(m) : m->known_members < target->changed))
+                                count(&pending, m);
+                }
+        }
+        return pending;
+}
+
+static void count_port(struct gw_directory *d, const struct gw_port *port, struct gw_directory_pending *pending) {
+        gw_list_for_each (link, &port->vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || m->item.nve == port->vm->binding.nve || m->known_ports >= port->changed ||
+                    m->item.nve->mark == d->mark)
+                        continue;
+                m->item.nve->mark = d->mark;
+                count(pending, m);
+        }
+}
+
+struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm) {
+        struct gw_directory_pending pending = {0};
+
+        d->mark++;
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                if (port->vn->push)
+                        count_port(d, port, &pending);
+        gw_list_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_vm);
+
+                if (h->known || h->item.nve == vm->binding.nve || h->item.nve->mark == d->mark ||
+                    !gw_dir_holder_concerned(d, h))
+                        continue;
+                h->item.nve->mark = d->mark;
+                if (gw_dir_nve_listens(h->item.nve))
+                        pending.waiting++;
+                else
+                        pending.away++;
+        }
+        return pending;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * NVEs: made by people or by their first HELLO, and their sessions.
+ *
+ * A locator belongs to one NVE, since it is what frames are accepted from.
+ *
+ * While its session is down an NVE goes on forwarding with what it knows, so it
+ * stays a member of its VNs for as long as a lease; what it missed it is told
+ * after its next HELLO and SUBSCRIBE (member.c, holder.c).
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) {
+        struct gw_nve *nve = calloc(1, sizeof *nve);
+
+        if (!nve || gw_heap_promise(&d->heap) < 0) {
+                free(nve);
+                return -ENOMEM;
+        }
+        strncpy(nve->id.s, id, GW_NAME_MAX);
+        nve->timer.kind = TIMER_NVE;
+        gw_list_init(&nve->members);
+        gw_list_init(&nve->holders);
+        gw_list_init(&nve->dirty);
+        gw_list_init(&nve->updates);
+        nve->node = (struct gw_order_node){.name = nve->id.s, .priority = gw_dir_name_priority(d, id)};
+        gw_order_insert(&d->nves, &nve->node);
+        *out = nve;
+        return 0;
+}
+
+void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
+        gw_dir_updates_abandon(d, nve);
+        gw_list_for_each (m, &nve->members)
+                gw_dir_member_free(d, gw_list_entry(m, struct directory_member, in_nve));
+        gw_list_for_each (h, &nve->holders)
+                gw_dir_holder_free(d, gw_list_entry(h, struct directory_holder, in_nve));
+        gw_heap_forget(&d->heap, &nve->timer);
+        gw_list_remove(&nve->in_dirty);
+        gw_order_remove(&d->nves, &nve->node);
+        if (!gw_ip_is_unspecified(nve->locator))
+                gw_table_remove(&d->by_locator, &nve->by_locator);
+        free(nve);
+}
+
+int gw_dir_nve_set_locator(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator) {
+        struct gw_ip old = nve->locator;
+        int r;
+
+        if (gw_ip_eq(old, locator))
+                return 0;
+        if (!gw_ip_is_unspecified(old))
+                gw_table_remove(&d->by_locator, &nve->by_locator);
+        nve->locator = locator;
+        r = gw_table_insert(&d->by_locator, &nve->by_locator, gw_table_hash(&d->by_locator, &locator, sizeof locator));
+        if (r < 0)
+                nve->locator = (struct gw_ip){0};
+        return r;
+}
+
+static int locator_check(const struct gw_directory *d, const struct gw_nve *nve, struct gw_ip locator,
+                         struct gw_error *error) {
+        const struct gw_nve *other = gw_directory_nve_by_locator(d, locator);
+        char text[GW_IP_TEXT];
+
+        if (!gw_ip_is_unicast(locator))
+                return gw_fail(error, GW_E_INVALID, "locator", "%s is not a unicast address",
+                               gw_ip_text(locator, text));
+        if (other && other != nve)
+                return gw_fail(error, GW_E_EXISTS, "locator", "locator %s belongs to NVE %s", gw_ip_text(locator, text),
+                               other->id.s);
+        return 0;
+}
+
+int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
+                            struct gw_error *error) {
+        struct gw_name name;
+        struct gw_nve *nve;
+        int r;
+
+        if (gw_name_parse(id, &name))
+                return gw_fail(error, GW_E_INVALID, "id",
+                               "\"%.64s\" is not a name; use 1 to 63 of a-z, 0-9 and -, not beginning or ending with -",
+                               id);
+        if (gw_directory_nve(d, id))
+                return gw_fail(error, GW_E_EXISTS, "id", "there is an NVE %s already", id);
+        if (locator && (r = locator_check(d, NULL, *locator, error)))
+                return r;
+        r = gw_dir_nve_add(d, id, &nve);
+        if (r == 0 && locator && (r = gw_dir_nve_set_locator(d, nve, *locator)) < 0)
+                gw_dir_nve_free(d, nve);
+        if (r < 0)
+                return gw_fail(error, r, "", "no memory for NVE %s", id);
+        gw_dir_store_nve(d, nve);
+        gw_dir_changed(d, GW_OBJECT_NVE, id, false);
+        if (out)
+                *out = nve;
+        return 0;
+}
+
+int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error) {
+        struct gw_name id = nve->id;
+
+        if (nve->nve_connected || nve->hv_connected)
+                return gw_fail(error, GW_E_CONFLICT, "id", "NVE %s is connected; stop its daemons first", id.s);
+        if (nve->n_vms)
+                return gw_fail(error, GW_E_CONFLICT, "id", "%u VMs are on NVE %s; move or stop them first", nve->n_vms,
+                               id.s);
+        gw_dir_members_forget(d, nve);
+        gw_dir_nve_free(d, nve);
+        gw_dir_unstore_name(d, GW_RECORD_NVE, id.s);
+        gw_dir_changed(d, GW_OBJECT_NVE, id.s, true);
+        gw_dir_updates_flush(d);
+        return 0;
+}
+
+void gw_directory_nve_hv(struct gw_directory *d, struct gw_nve *nve, bool connected) {
+        if (nve->hv_connected == connected)
+                return;
+        nve->hv_connected = connected;
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+}
+
+void gw_directory_nve_capacity(struct gw_directory *d, struct gw_nve *nve, uint32_t memory_mib, uint32_t vcpus) {
+        if (nve->capacity_memory_mib == memory_mib && nve->capacity_vcpus == vcpus)
+                return;
+        nve->capacity_memory_mib = memory_mib;
+        nve->capacity_vcpus = vcpus;
+        gw_dir_store_nve(d, nve);
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+}
+
+/* Its VMs are now at another address: for everyone who sends to them the same as a move, without a new epoch. */
+static void renumbered(struct gw_directory *d, struct gw_nve *nve) {
+        struct gw_vm *vm = NULL;
+
+        while ((vm = gw_directory_vm_after(d, vm ? vm->id.s : NULL)))
+                if (vm->binding.nve == nve)
+                        gw_dir_binding_changed(d, vm);
+        gw_list_for_each (link, &nve->members)
+                gw_dir_member_renumbered(d, gw_list_entry(link, struct directory_member, in_nve));
+}
+
+static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struct gw_nve **out,
+                     struct gw_error *error) {
+        struct gw_nve *nve = gw_directory_nve(d, hello->id.s);
+        bool had;
+        int r;
+
+        if ((r = locator_check(d, nve, hello->locator, error)))
+                return r;
+        if (!nve && (r = gw_directory_nve_create(d, hello->id.s, NULL, &nve, error)))
+                return r;
+        had = !gw_ip_is_unspecified(nve->locator);
+        if (!gw_ip_eq(nve->locator, hello->locator)) {
+                r = gw_dir_nve_set_locator(d, nve, hello->locator);
+                if (r < 0)
+                        return gw_fail(error, r, "", "no memory for NVE %s", nve->id.s);
+                if (had)
+                        renumbered(d, nve);
+        }
+        *out = nve;
+        return 0;
+}
+
+int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, struct gw_now now, struct gw_nve **out,
+                       struct gw_error *error) {
+        struct gw_nve *nve = NULL;
+        int r;
+
+        d->now = now;
+        r = hello_nve(d, hello, &nve, error);
+        if (r)
+                return r;
+        if (nve->nve_connected)
+                gw_directory_bye(d, nve, now);
+        nve->nve_connected = true;
+        nve->behind = false;
+        nve->restart_count = hello->restart_count;
+        gw_heap_clear(&d->heap, &nve->timer);
+        gw_dir_store_nve(d, nve);
+        /* To be told anew with its SUBSCRIBE: before the WELCOME that follows this it expects nothing. */
+        gw_list_for_each (link, &nve->holders)
+                gw_list_entry(link, struct directory_holder, in_nve)->known = false;
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        gw_dir_updates_flush(d);
+        *out = nve;
+        return 0;
+}
+
+void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now now) {
+        d->now = now;
+        if (!nve->nve_connected)
+                return;
+        nve->nve_connected = false;
+        gw_dir_updates_abandon(d, nve);
+        gw_dir_members_reset(d, nve);
+        gw_heap_set(&d->heap, &nve->timer, gw_mono_after(now.mono, gw_ms(d->lease_ms)));
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ports of VMs: their MACs and addresses, checked or chosen.
+ *
+ * In a VN each MAC and each address belongs to one port. A MAC that is not
+ * given is 52:54:00 and 24 bits of a hash of the port's id (the hash is fixed,
+ * so the same VM made again has the same MAC), or the next free value. An
+ * address that is not given is the lowest free one of each subnet of the VN,
+ * from GW_SUBNET_AUTO_FIRST on; vn->free_from only spares the search.
+ *
+ * A subnet's all-zero host and, in IPv4, its all-one host are no addresses,
+ * except where the prefix leaves less than two host bits (RFC 3021, RFC 6164).
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct gw_name gw_port_id(const struct gw_port *port) {
+        const char *id = port->vm->id.s, *at = strchr(id, '@');
+        struct gw_name out;
+
+        snprintf(out.s, sizeof out.s, "%.*s-%u%s", (int)(at - id), id, port->index, at);
+        return out;
+}
+
+struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id) {
+        const char *at = strchr(id, '@'), *dash = at;
+        struct gw_name vm_id;
+        struct gw_port *port;
+        struct gw_vm *vm;
+
+        while (dash && dash > id && *dash != '-')
+                dash--;
+        if (!dash || dash == id || strlen(id) > GW_NAME_MAX)
+                return NULL;
+        snprintf(vm_id.s, sizeof vm_id.s, "%.*s%s", (int)(dash - id), id, at);
+        vm = gw_directory_vm(d, vm_id.s);
+        for (port = vm ? vm->ports : NULL; port; port = port->next)
+                if (strcmp(gw_port_id(port).s, id) == 0)
+                        return port;
+        return NULL;
+}
+
+/* --- addresses --- */
+
+static unsigned host_bits(const struct gw_prefix *p) {
+        return 128u - p->bits;
+}
+
+static struct gw_ip add(struct gw_ip ip, unsigned n) {
+        for (int i = 15; i >= 0 && n; i--) {
+                n += ip.b[i];
+                ip.b[i] = (uint8_t)n;
+                n >>= 8;
+        }
+        return ip;
+}
+
+static bool all_ones(const struct gw_prefix *p, struct gw_ip ip) {
+        for (unsigned bit = p->bits; bit < 128; bit++)
+                if (!(ip.b[bit / 8] & (0x80 >> bit % 8)))
+                        return false;
+        return true;
+}
+
+static bool is_host(const struct gw_prefix *p, struct gw_ip ip) {
+        if (host_bits(p) < 2)
+                return true;
+        return !gw_ip_eq(ip, p->ip) && !(gw_ip_is_v4(ip) && all_ones(p, ip));
+}
+
+/* The lowest free address of subnet i; GW_E_FULL. */
+static int address_choose(struct gw_directory *d, struct gw_vn *vn, unsigned i, struct gw_ip *out) {
+        const struct gw_prefix *p = &vn->subnets[i];
+        struct gw_ip ip = add(p->ip, host_bits(p) < 2 ? 0 : GW_SUBNET_AUTO_FIRST);
+
+        if (gw_prefix_contains(p, vn->free_from[i]) && memcmp(&vn->free_from[i], &ip, sizeof ip) > 0)
+                ip = vn->free_from[i];
+        while (gw_prefix_contains(p, ip) && is_host(p, ip) && gw_directory_port_by_ip(d, vn->vni, ip))
+                ip = add(ip, 1);
+        if (!gw_prefix_contains(p, ip) || !is_host(p, ip))
+                return GW_E_FULL;
+        vn->free_from[i] = ip;
+        *out = ip;
+        return 0;
+}
+
+static void address_freed(struct gw_vn *vn, struct gw_ip ip) {
+        for (unsigned i = 0; i < vn->n_subnets; i++)
+                if (gw_prefix_contains(&vn->subnets[i], ip) && memcmp(&ip, &vn->free_from[i], sizeof ip) < 0)
+                        vn->free_from[i] = ip;
+}
+
+static int addresses_choose(struct gw_directory *d, struct gw_vn *vn, const char *field, struct gw_ip *ips,
+                            size_t *n_ips, struct gw_error *error) {
+        char text[GW_PREFIX_TEXT];
+
+        for (unsigned i = 0; i < vn->n_subnets; i++)
+                if (address_choose(d, vn, i, &ips[(*n_ips)++]))
+                        return gw_fail(error, GW_E_FULL, field, "subnet %s of VN %s has no free address",
+                                       gw_prefix_text(&vn->subnets[i], text), vn->id.s);
+        return 0;
+}
+
+static int address_check(const struct gw_directory *d, const struct gw_vn *vn, struct gw_ip ip, const char *field,
+                         struct gw_error *error) {
+        const struct gw_port *other = gw_directory_port_by_ip(d, vn->vni, ip);
+        const struct gw_prefix *subnet = NULL;
+        char text[GW_IP_TEXT], in[GW_PREFIX_TEXT];
+
+        gw_ip_text(ip, text);
+        for (unsigned i = 0; i < vn->n_subnets; i++)
+                if (gw_prefix_contains(&vn->subnets[i], ip))
+                        subnet = &vn->subnets[i];
+        if (!subnet)
+                return gw_fail(error, GW_E_INVALID, field, "%s is in no subnet of VN %s", text, vn->id.s);
+        if (!is_host(subnet, ip))
+                return gw_fail(error, GW_E_INVALID, field, "%s is the network or broadcast address of %s", text,
+                               gw_prefix_text(subnet, in));
+        if (other)
+                return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s", text, other->vm->id.s);
+        return 0;
+}
+
+static int addresses_check(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_port_spec *spec,
+                           unsigned nth, struct gw_error *error) {
+        char field[64];
+        int r;
+
+        for (unsigned i = 0; i < spec->n_ips; i++) {
+                snprintf(field, sizeof field, "ports[%u].addresses[%u]", nth, i);
+                r = address_check(d, vn, spec->ips[i], field, error);
+                for (unsigned k = 0; k < i && !r; k++)
+                        if (gw_ip_eq(spec->ips[i], spec->ips[k]))
+                                r = gw_fail(error, GW_E_INVALID, field, "the same address as addresses[%u]", k);
+                if (r)
+                        return r;
+        }
+        return 0;
+}
+
+/* --- MACs --- */
+
+/* FNV-1a: fixed, unlike the tables' hashes. */
+static struct gw_mac mac_from(const char *id, unsigned attempt) {
+        uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+        for (; *id; id++)
+                h = (h ^ (uint8_t)*id) * UINT64_C(0x100000001b3);
+        h ^= h >> 32;
+        h += attempt;
+        return (struct gw_mac){{0x52, 0x54, 0x00, (uint8_t)(h >> 16), (uint8_t)(h >> 8), (uint8_t)h}};
+}
+
+static int mac_choose(const struct gw_directory *d, const struct gw_vn *vn, const char *id, const char *field,
+                      struct gw_mac *out, struct gw_error *error) {
+        for (unsigned attempt = 0; attempt < 1 << 24; attempt++) {
+                *out = mac_from(id, attempt);
+                if (!gw_directory_port_by_mac(d, vn->vni, *out))
+                        return 0;
+        }
+        return gw_fail(error, GW_E_FULL, field, "VN %s has no free MAC of the kind 52:54:00:xx:xx:xx", vn->id.s);
+}
+
+static int mac_check(const struct gw_directory *d, const struct gw_vn *vn, struct gw_mac mac, const char *field,
+                     struct gw_error *error) {
+        static const struct gw_mac zero;
+        const struct gw_port *other = gw_directory_port_by_mac(d, vn->vni, mac);
+        char text[GW_MAC_TEXT];
+
+        if (gw_mac_is_group(mac) || gw_mac_eq(mac, zero))
+                return gw_fail(error, GW_E_INVALID, field, "%s is not the address of one station",
+                               gw_mac_text(mac, text));
+        if (other)
+                return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s in VN %s", gw_mac_text(mac, text),
+                               other->vm->id.s, vn->id.s);
+        return 0;
+}
+
+/* --- ports --- */
+
+static int vn_find(const struct gw_directory *d, const struct gw_vm *vm, const char *id, unsigned nth,
+                   struct gw_vn **out, struct gw_error *error) {
+        struct gw_name full;
+        char field[64];
+        int r;
+
+        snprintf(field, sizeof field, "ports[%u].vn", nth);
+        r = snprintf(full.s, sizeof full.s, strchr(id, '@') ? "%s" : "%s@%s", id, vm->tenant->name.s);
+        if (r < 0 || (size_t)r >= sizeof full.s)
+                return gw_fail(error, GW_E_INVALID, field, "\"%.64s\" is too long for the name of a VN", id);
+        *out = gw_directory_vn(d, full.s);
+        if (!*out)
+                return gw_fail(error, GW_E_NOT_FOUND, field, "there is no VN %s", full.s);
+        if ((*out)->tenant != vm->tenant)
+                return gw_fail(error, GW_E_REFUSED, field, "VN %s is not of tenant %s", full.s, vm->tenant->name.s);
+        return 0;
+}
+
+static int id_and_device_check(const struct gw_vm *vm, const struct gw_port_spec *spec, unsigned nth,
+                               struct gw_error *error) {
+        size_t extra = nth < 10 ? 2 : 3;
+        char field[64];
+
+        if (strlen(vm->id.s) + extra > GW_NAME_MAX)
+                return gw_fail(error, GW_E_INVALID, "name", "%s is too long by %zu for the ids of its ports", vm->id.s,
+                               strlen(vm->id.s) + extra - GW_NAME_MAX);
+        snprintf(field, sizeof field, "ports[%u].device", nth);
+        if (spec->device && (!*spec->device || strlen(spec->device) > GW_DEVICE_MAX || strpbrk(spec->device, "/ \t\n")))
+                return gw_fail(error, GW_E_INVALID, field, "\"%.32s\" is not the name of a network device",
+                               spec->device);
+        if (spec->n_ips > GW_PORT_IPS_MAX) {
+                snprintf(field, sizeof field, "ports[%u].addresses", nth);
+                return gw_fail(error, GW_E_INVALID, field, "%u addresses; a port has at most %d", spec->n_ips,
+                               GW_PORT_IPS_MAX);
+        }
+        return 0;
+}
+
+static void link_port(struct gw_vm *vm, struct gw_port *port) {
+        struct gw_port **at = &vm->ports;
+
+        while (*at && (*at)->index < port->index)
+                at = &(*at)->next;
+        port->next = *at;
+        *at = port;
+        vm->n_ports++;
+        port->vn->n_ports++;
+}
+
+static int insert_keys(struct gw_directory *d, struct gw_port *port) {
+        struct mac_key mac = {.vni = port->vn->vni, .mac = port->mac};
+        int r = gw_table_insert(&d->by_mac, &port->by_mac, gw_table_hash(&d->by_mac, &mac, sizeof mac));
+
+        if (r < 0)
+                return r;
+        for (unsigned i = 0; i < port->n_ips; i++) {
+                struct ip_key ip = {.vni = port->vn->vni, .ip = port->addresses[i].ip};
+
+                r = gw_table_insert(&d->by_ip, &port->addresses[i].node, gw_table_hash(&d->by_ip, &ip, sizeof ip));
+                if (r == 0)
+                        continue;
+                while (i--)
+                        gw_table_remove(&d->by_ip, &port->addresses[i].node);
+                gw_table_remove(&d->by_mac, &port->by_mac);
+                return r;
+        }
+        return 0;
+}
+
+int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
+                    unsigned index, struct gw_port **out) {
+        struct gw_port *port = calloc(1, sizeof *port + spec->n_ips * sizeof *port->addresses);
+
+        if (!port)
+                return -ENOMEM;
+        port->vm = vm;
+        port->vn = vn;
+        port->mac = spec->mac;
+        port->index = (uint8_t)index;
+        port->n_ips = spec->n_ips;
+        if (spec->device)
+                strncpy(port->device, spec->device, GW_DEVICE_MAX);
+        for (unsigned i = 0; i < spec->n_ips; i++)
+                port->addresses[i] = (struct gw_address){.port = port, .ip = spec->ips[i]};
+        if (insert_keys(d, port) < 0) {
+                free(port);
+                return -ENOMEM;
+        }
+        link_port(vm, port);
+        if (out)
+                *out = port;
+        return 0;
+}
+
+void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
+        struct gw_port **at = &port->vm->ports;
+
+        while (*at != port)
+                at = &(*at)->next;
+        *at = port->next;
+        port->vm->n_ports--;
+        port->vn->n_ports--;
+        gw_list_remove(&port->in_vn);
+        gw_table_remove(&d->by_mac, &port->by_mac);
+        for (unsigned i = 0; i < port->n_ips; i++) {
+                gw_table_remove(&d->by_ip, &port->addresses[i].node);
+                address_freed(port->vn, port->addresses[i].ip);
+        }
+        free(port);
+}
+
+/* Checks, chooses what is missing, makes it. No record, no effect. */
+int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec, unsigned index,
+                     struct gw_port **out, struct gw_error *error) {
+        struct gw_port_spec full = *spec;
+        char field[64], id[GW_NAME_MAX + 8];
+        size_t n_ips = spec->n_ips;
+        struct gw_vn *vn = NULL;
+        int r;
+
+        if ((r = id_and_device_check(vm, spec, index, error)) || (r = vn_find(d, vm, spec->vn, index, &vn, error)))
+                return r;
+        snprintf(field, sizeof field, "ports[%u].mac", index);
+        snprintf(id, sizeof id, "%s-%u", vm->id.s, index);
+        r = spec->has_mac ? mac_check(d, vn, spec->mac, field, error) : mac_choose(d, vn, id, field, &full.mac, error);
+        if (r || (r = addresses_check(d, vn, spec, index, error)))
+                return r;
+        snprintf(field, sizeof field, "ports[%u].addresses", index);
+        if (!n_ips && !spec->no_addresses && (r = addresses_choose(d, vn, field, full.ips, &n_ips, error)))
+                return r;
+        full.n_ips = (uint8_t)n_ips;
+        r = gw_dir_port_add(d, vm, vn, &full, index, out);
+        return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", vm->id.s) : 0;
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Records: objects as octets for the store, and back.
+ *
+ * The key is the object's name or id; for META it is a word. A value begins
+ * with its version; a reader accepts only versions that it knows, so that an
+ * older program does not misread a newer one's store. Integers are big-endian,
+ * names are a length and octets. Times are wall-clock, since monotonic time
+ * does not survive.
+ *
+ * A record is staged in the call that changed the object. Loading is in the
+ * order of the tables: what a record refers to is there already, or the record
+ * does not load. A lifetime that ran out while we were away is lengthened to
+ * GW_DIRECTORY_GRACE_MS: its NVE could not refresh it.
+ *
+ * Subscriptions and holders are not stored: sessions end with us, and a
+ * mapping's own lifetime bounds what was told.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { RECORD_VERSION = 1 };
+static const char floor_key[] = "epoch-floor";
+
+static void put_name(struct gw_writer *w, const char *name) {
+        size_t n = strlen(name);
+
+        gw_put_u8(w, (uint8_t)n);
+        gw_put_bytes(w, name, n);
+}
+
+static void get_name(struct gw_reader *r, struct gw_name *out) {
+        size_t n = gw_get_u8(r);
+
+        *out = (struct gw_name){0};
+        if (n > GW_NAME_MAX)
+                r->ok = false;
+        else
+                gw_get_bytes(r, out->s, n);
+}
+
+static struct gw_writer begin(struct gw_directory *d) {
+        struct gw_writer w = gw_writer(d->scratch->record, sizeof d->scratch->record);
+
+        gw_put_u8(&w, RECORD_VERSION);
+        return w;
+}
+
+static void stage(struct gw_directory *d, enum gw_record table, const char *key, const struct gw_writer *w) {
+        d->effects->store(table, key, strlen(key), w->base, w->at, d->user);
+}
+
+void gw_dir_unstore_name(struct gw_directory *d, enum gw_record table, const char *name) {
+        d->effects->unstore(table, name, strlen(name), d->user);
+}
+
+void gw_dir_store_epoch_floor(struct gw_directory *d) {
+        struct gw_writer w = begin(d);
+
+        gw_put_u64(&w, d->epoch_floor);
+        stage(d, GW_RECORD_META, floor_key, &w);
+}
+
+void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant) {
+        struct gw_writer w = begin(d);
+
+        stage(d, GW_RECORD_TENANT, tenant->name.s, &w);
+}
+
+void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
+        struct gw_writer w = begin(d);
+
+        gw_put_u32(&w, vn->vni);
+        gw_put_u16(&w, vn->mtu);
+        gw_put_u8(&w, vn->n_subnets);
+        for (unsigned i = 0; i < vn->n_subnets; i++) {
+                gw_put_bytes(&w, vn->subnets[i].ip.b, 16);
+                gw_put_u8(&w, vn->subnets[i].bits);
+        }
+        stage(d, GW_RECORD_VN, vn->id.s, &w);
+}
+
+void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
+        struct gw_writer w = begin(d);
+
+        gw_put_bytes(&w, nve->locator.b, 16);
+        gw_put_u64(&w, nve->restart_count);
+        gw_put_u32(&w, nve->capacity_memory_mib);
+        gw_put_u32(&w, nve->capacity_vcpus);
+        stage(d, GW_RECORD_NVE, nve->id.s, &w);
+}
+
+int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm) {
+        size_t size = 64 + vm->definition_size;
+        uint8_t *octets = malloc(size);
+        struct gw_writer w;
+
+        if (!octets)
+                return -ENOMEM;
+        w = gw_writer(octets, size);
+        gw_put_u8(&w, RECORD_VERSION);
+        gw_put_u8(&w, vm->kind);
+        gw_put_u8(&w, vm->desired);
+        gw_put_u8(&w, vm->state);
+        gw_put_u8(&w, vm->on_crash);
+        gw_put_u32(&w, vm->memory_mib);
+        gw_put_u32(&w, vm->vcpus);
+        gw_put_u32(&w, vm->definition_size);
+        gw_put_bytes(&w, vm->definition, vm->definition_size);
+        stage(d, GW_RECORD_VM, vm->id.s, &w);
+        free(octets);
+        return 0;
+}
+
+void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port) {
+        struct gw_writer w = begin(d);
+
+        put_name(&w, port->vm->id.s);
+        put_name(&w, port->vn->id.s);
+        put_name(&w, port->device);
+        gw_put_u8(&w, port->index);
+        gw_put_bytes(&w, port->mac.b, 6);
+        gw_put_u8(&w, port->n_ips);
+        for (unsigned i = 0; i < port->n_ips; i++)
+                gw_put_bytes(&w, port->addresses[i].ip.b, 16);
+        stage(d, GW_RECORD_PORT, gw_port_id(port).s, &w);
+}
+
+void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm) {
+        const struct gw_binding *b = &vm->binding;
+        struct gw_writer w = begin(d);
+
+        gw_put_u8(&w, b->state);
+        gw_put_u64(&w, b->epoch);
+        gw_put_u64(&w, b->reserved);
+        put_name(&w, b->nve ? b->nve->id.s : "");
+        put_name(&w, b->move_to ? b->move_to->id.s : "");
+        put_name(&w, b->move_to ? b->move_from->id.s : "");
+        gw_put_u64(&w, b->move_epoch);
+        gw_put_u64(&w, b->back_epoch);
+        gw_put_u8(&w, b->heard);
+        gw_put_u16(&w, b->sequence);
+        gw_put_u64(&w, b->timestamp);
+        gw_put_u32(&w, b->lifetime_ms);
+        gw_put_u64(&w, b->since.ns);
+        gw_put_u64(&w, b->registered_at.ns);
+        gw_put_u8(&w, b->n_previous);
+        for (unsigned i = 0; i < b->n_previous; i++) {
+                gw_put_bytes(&w, b->previous[i].locator.b, 16);
+                gw_put_u64(&w, b->previous[i].from.ns);
+                gw_put_u64(&w, b->previous[i].to.ns);
+        }
+        stage(d, GW_RECORD_BINDING, vm->id.s, &w);
+}
+
+/* --- and back --- */
+
+static bool whole(const struct gw_reader *r) {
+        return r->ok && gw_reader_left(r) == 0;
+}
+
+static int load_meta(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        if (strcmp(key, floor_key) != 0)
+                return 0; /* the shell's */
+        if (gw_get_u8(r) != RECORD_VERSION)
+                return GW_E_MALFORMED;
+        d->epoch_floor = gw_get_u64(r);
+        return whole(r) ? 0 : GW_E_MALFORMED;
+}
+
+static int load_tenant(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_name name;
+
+        if (!whole(r) || gw_name_parse(key, &name))
+                return GW_E_MALFORMED;
+        return gw_directory_tenant(d, key) ? 0 : gw_dir_tenant_add(d, key, NULL);
+}
+
+static struct gw_tenant *tenant_of_id(const struct gw_directory *d, const char *id, const struct gw_name *parsed) {
+        return strcmp(id, parsed->s) == 0 ? gw_directory_tenant(d, strchr(id, '@') + 1) : NULL;
+}
+
+static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
+        struct gw_vn_spec spec = {.id = key, .subnets = subnets};
+        struct gw_tenant *tenant;
+        struct gw_name id;
+        struct gw_vn *vn;
+
+        spec.vni = gw_get_u32(r);
+        spec.mtu = gw_get_u16(r);
+        spec.n_subnets = gw_get_u8(r);
+        if (spec.n_subnets > GW_VN_SUBNETS_MAX || spec.vni > GW_VNI_MAX || gw_id_parse(key, &id))
+                return GW_E_MALFORMED;
+        for (size_t i = 0; i < spec.n_subnets; i++) {
+                gw_get_bytes(r, subnets[i].ip.b, 16);
+                subnets[i].bits = gw_get_u8(r);
+                if (subnets[i].bits > 128)
+                        return GW_E_MALFORMED;
+        }
+        tenant = tenant_of_id(d, key, &id);
+        if (!whole(r) || !tenant || gw_directory_vn(d, key) || gw_directory_vn_by_vni(d, spec.vni))
+                return GW_E_MALFORMED;
+        return gw_dir_vn_add(d, &spec, tenant, &vn);
+}
+
+static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_name name;
+        struct gw_ip locator;
+        struct gw_nve *nve;
+        int e;
+
+        if (gw_name_parse(key, &name) || gw_directory_nve(d, key))
+                return GW_E_MALFORMED;
+        e = gw_dir_nve_add(d, key, &nve);
+        if (e < 0)
+                return e;
+        gw_get_bytes(r, locator.b, 16);
+        nve->restart_count = gw_get_u64(r);
+        nve->capacity_memory_mib = gw_get_u32(r);
+        nve->capacity_vcpus = gw_get_u32(r);
+        if (!whole(r))
+                return GW_E_MALFORMED;
+        return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);
+}
+
+static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_vm_spec spec = {.id = key};
+        struct gw_tenant *tenant;
+        uint8_t desired, state;
+        struct gw_name id;
+        struct gw_vm *vm;
+        int e;
+
+        spec.kind = gw_get_u8(r);
+        desired = gw_get_u8(r);
+        state = gw_get_u8(r);
+        spec.on_crash = gw_get_u8(r);
+        spec.memory_mib = gw_get_u32(r);
+        spec.vcpus = gw_get_u32(r);
+        spec.definition_size = gw_get_u32(r);
+        spec.definition = gw_get_span(r, spec.definition_size);
+        if (!whole(r) || spec.definition_size > GW_DEFINITION_MAX || gw_id_parse(key, &id))
+                return GW_E_MALFORMED;
+        tenant = tenant_of_id(d, key, &id);
+        if (!tenant || gw_directory_vm(d, key))
+                return GW_E_MALFORMED;
+        e = gw_dir_vm_add(d, &spec, tenant, &vm);
+        if (e == 0) {
+                vm->desired = desired;
+                vm->state = state;
+        }
+        return e;
+}
+
+static int load_port(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_port_spec spec = {0};
+        struct gw_name vm_id, vn_id, device;
+        struct gw_port *port;
+        struct gw_vm *vm;
+        struct gw_vn *vn;
+        unsigned index;
+        int e;
+
+        get_name(r, &vm_id);
+        get_name(r, &vn_id);
+        get_name(r, &device);
+        index = gw_get_u8(r);
+        gw_get_bytes(r, spec.mac.b, 6);
+        spec.n_ips = gw_get_u8(r);
+        if (spec.n_ips > GW_PORT_IPS_MAX || strlen(device.s) > GW_DEVICE_MAX)
+                return GW_E_MALFORMED;
+        for (unsigned i = 0; i < spec.n_ips; i++)
+                gw_get_bytes(r, spec.ips[i].b, 16);
+        spec.device = device.s;
+        vm = gw_directory_vm(d, vm_id.s);
+        vn = gw_directory_vn(d, vn_id.s);
+        if (!whole(r) || !vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || gw_directory_port(d, key) ||
+            gw_directory_port_by_mac(d, vn->vni, spec.mac))
+                return GW_E_MALFORMED;
+        e = gw_dir_port_add(d, vm, vn, &spec, index, &port);
+        if (e == 0)
+                gw_dir_vn_policy(d, vn);
+        return e;
+}
+
+static void get_binding(struct gw_reader *r, struct gw_binding *b, struct gw_name *nve, struct gw_name *to,
+                        struct gw_name *from) {
+        b->state = gw_get_u8(r);
+        b->epoch = gw_get_u64(r);
+        b->reserved = gw_get_u64(r);
+        get_name(r, nve);
+        get_name(r, to);
+        get_name(r, from);
+        b->move_epoch = gw_get_u64(r);
+        b->back_epoch = gw_get_u64(r);
+        b->heard = gw_get_u8(r);
+        b->sequence = gw_get_u16(r);
+        b->timestamp = gw_get_u64(r);
+        b->lifetime_ms = gw_get_u32(r);
+        b->since.ns = gw_get_u64(r);
+        b->registered_at.ns = gw_get_u64(r);
+        b->n_previous = gw_get_u8(r);
+}
+
+static int get_previous(struct gw_reader *r, struct gw_binding *b) {
+        if (b->n_previous > GW_PREVIOUS_MAX)
+                return GW_E_MALFORMED;
+        b->previous = calloc(b->n_previous ? b->n_previous : 1, sizeof *b->previous);
+        if (!b->previous)
+                return -ENOMEM;
+        for (unsigned i = 0; i < b->n_previous; i++) {
+                gw_get_bytes(r, b->previous[i].locator.b, 16);
+                b->previous[i].from.ns = gw_get_u64(r);
+                b->previous[i].to.ns = gw_get_u64(r);
+        }
+        return whole(r) ? 0 : GW_E_MALFORMED;
+}
+
+/* The NVEs that a binding names must be there, and be as its state says. */
+static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, const struct gw_name *nve,
+                           const struct gw_name *to, const struct gw_name *from) {
+        b->nve = gw_directory_nve(d, nve->s);
+        b->move_to = gw_directory_nve(d, to->s);
+        b->move_from = gw_directory_nve(d, from->s);
+        if ((*nve->s && !b->nve) || (*to->s && !b->move_to) || (*from->s && !b->move_from))
+                return GW_E_MALFORMED;
+        if (b->state > GW_BINDING_LAPSED || (b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
+                return GW_E_MALFORMED;
+        if (!b->move_to != !b->move_from || (b->move_to && b->nve != b->move_to && b->nve != b->move_from))
+                return GW_E_MALFORMED;
+        return 0;
+}
+
+static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
+        struct gw_binding *b = &vm->binding;
+        struct gw_nve *other = b->nve == b->move_to ? b->move_from : b->move_to;
+        uint64_t ends = b->registered_at.ns / GW_NS_PER_MS + b->lifetime_ms, now = d->now.wall.ns / GW_NS_PER_MS;
+        uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
+        int r = b->nve ? gw_dir_place_enter(d, vm, b->nve) : 0;
+
+        if (r == 0 && other)
+                r = gw_dir_place_enter(d, vm, other);
+        if (r < 0)
+                return r;
+        if (gw_dir_reachable(b))
+                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left)));
+        for (struct gw_port *port = vm->ports; port && b->nve; port = port->next)
+                gw_dir_vn_touch_port(d, port);
+        return 0;
+}
+
+static int load_binding(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_vm *vm = gw_directory_vm(d, key);
+        struct gw_name nve, to, from;
+        struct gw_binding b = {0};
+        int e;
+
+        get_binding(r, &b, &nve, &to, &from);
+        if (!r->ok || !vm || vm->binding.nve || vm->binding.previous)
+                return GW_E_MALFORMED;
+        e = get_previous(r, &b);
+        if (e == 0)
+                e = binding_resolve(d, &b, &nve, &to, &from);
+        if (e) {
+                free(b.previous);
+                return e;
+        }
+        vm->binding = b;
+        return binding_enter(d, vm);
+}
+
+static int load(struct gw_directory *d, enum gw_record table, const char *key, struct gw_reader *r) {
+        if (table == GW_RECORD_META)
+                return load_meta(d, key, r);
+        if (gw_get_u8(r) != RECORD_VERSION)
+                return GW_E_MALFORMED;
+        switch (table) {
+        case GW_RECORD_TENANT:
+                return load_tenant(d, key, r);
+        case GW_RECORD_VN:
+                return load_vn(d, key, r);
+        case GW_RECORD_NVE:
+                return load_nve(d, key, r);
+        case GW_RECORD_VM:
+                return load_vm(d, key, r);
+        case GW_RECORD_PORT:
+                return load_port(d, key, r);
+        default:
+                return load_binding(d, key, r);
+        }
+}
+
+int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
+                      size_t value_size, struct gw_now now, struct gw_error *error) {
+        static const char *const words[] = {"meta", "tenant", "vn", "nve", "vm", "port", "binding"};
+        struct gw_reader in = gw_reader(value, value_size);
+        struct gw_name name = {0};
+        int r = GW_E_MALFORMED;
+
+        d->now = now;
+        if (table > GW_RECORD_BINDING)
+                return 0;
+        if (key_size <= GW_NAME_MAX) {
+                memcpy(name.s, key, key_size);
+                r = load(d, table, name.s, &in);
+        }
+        if (r)
+                gw_fail(error, r, "", "record %s of table %s does not load (version %u); restore the store from a copy",
+                        name.s, words[table], value_size ? *(const uint8_t *)value : 0);
+        return r;
+}

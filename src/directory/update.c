@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Items and updates: getting what NVEs must be told to them, for sure.
+ *
+ * RFC 8171's update and acknowledgement: an update that is not acknowledged in
+ * GW_DIRECTORY_RETRY_MS is sent again, with twice the wait each time, and after
+ * GW_DIRECTORY_TRIES its receiver is behind: its session is dropped, and what
+ * it holds is sent anew with the next one. Until then pending counts it as away.
+ *
+ * Item and update are described in internal.h. An update owns its items' links,
+ * not the items. Ids grow by one per NVE and update and skip 0.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+bool gw_dir_nve_listens(const struct gw_nve *nve) {
+        return nve->nve_connected && !nve->behind;
+}
+
+static uint64_t pair_hash(const struct gw_directory *d, const struct pair_key *key) {
+        return gw_table_hash(&d->pairs, key, sizeof *key);
+}
+
+int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,
+                    struct gw_nve *nve) {
+        struct pair_key key = {about, nve};
+
+        item->kind = kind;
+        item->about = about;
+        item->nve = nve;
+        return gw_table_insert(&d->pairs, &item->node, pair_hash(d, &key));
+}
+
+struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void *about, const struct gw_nve *nve) {
+        struct pair_key key = {about, nve};
+        struct gw_table_node *node = gw_table_find(&d->pairs, pair_hash(d, &key), &key);
+
+        return node ? gw_container_of(node, struct directory_item, node) : NULL;
+}
+
+static void update_free(struct gw_directory *d, struct directory_update *u) {
+        gw_heap_forget(&d->heap, &u->timer);
+        gw_list_remove(&u->in_nve);
+        free(u);
+}
+
+void gw_dir_item_clean(struct gw_directory *d, struct directory_item *item) {
+        struct directory_update *u = item->update;
+
+        gw_list_remove(&item->link);
+        item->update = NULL;
+        if (u && gw_list_empty(&u->items))
+                update_free(d, u);
+}
+
+void gw_dir_item_remove(struct gw_directory *d, struct directory_item *item) {
+        gw_dir_item_clean(d, item);
+        gw_table_remove(&d->pairs, &item->node);
+}
+
+void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item) {
+        struct gw_nve *nve = item->nve;
+
+        gw_dir_item_clean(d, item);
+        gw_list_append(&nve->dirty, &item->link);
+        if (!gw_list_linked(&nve->in_dirty))
+                gw_list_append(&d->dirty, &nve->in_dirty);
+}
+
+static bool item_fill(struct gw_directory *d, struct directory_item *item) {
+        if (item->kind == ITEM_MEMBER)
+                return gw_dir_member_fill(d, gw_container_of(item, struct directory_member, item));
+        return gw_dir_holder_fill(d, gw_container_of(item, struct directory_holder, item));
+}
+
+static void item_confirmed(struct gw_directory *d, struct directory_item *item) {
+        struct directory_holder *h;
+
+        if (item->kind == ITEM_MEMBER) {
+                gw_dir_member_confirmed(d, gw_container_of(item, struct directory_member, item));
+                return;
+        }
+        h = gw_container_of(item, struct directory_holder, item);
+        h->known = gw_dir_holder_concerned(d, h);
+}
+
+static void update_send(struct gw_directory *d, struct directory_update *u) {
+        struct gw_directory_scratch *s = d->scratch;
+        struct gw_writer w = gw_writer(s->frame, sizeof s->frame);
+        size_t size = gw_batch_encode(&w, GW_FRAME_UPDATE, u->id, s->mappings, s->n_mappings, s->members, s->n_members);
+        uint64_t wait_ms = (uint64_t)GW_DIRECTORY_RETRY_MS << u->tries;
+
+        u->tries++;
+        gw_heap_set(&d->heap, &u->timer, gw_mono_after(d->now.mono, gw_ms(wait_ms)));
+        if (size)
+                d->effects->send(u->nve, GW_FRAME_UPDATE, u->id, s->frame + GW_FRAME_HEADER_SIZE,
+                                 size - GW_FRAME_HEADER_SIZE, d->user);
+}
+
+static struct directory_update *update_new(struct gw_directory *d, struct gw_nve *nve) {
+        struct directory_update *u = calloc(1, sizeof *u);
+
+        if (!u || gw_heap_promise(&d->heap) < 0) {
+                free(u);
+                return NULL;
+        }
+        gw_list_init(&u->items);
+        u->timer.kind = TIMER_UPDATE;
+        u->nve = nve;
+        if (!++nve->next_update)
+                nve->next_update++;
+        u->id = nve->next_update;
+        gw_list_append(&nve->updates, &u->in_nve);
+        return u;
+}
+
+static void update_take(struct directory_update *u, struct directory_item *item) {
+        gw_list_remove(&item->link);
+        gw_list_append(&u->items, &item->link);
+        item->update = u;
+}
+
+/* Nothing had to be said: as good as acknowledged. */
+static void update_confirmed(struct gw_directory *d, struct directory_update *u) {
+        struct gw_list items = u->items;
+
+        if (gw_list_empty(&u->items))
+                return update_free(d, u);
+        items.next->prev = items.prev->next = &items;
+        update_free(d, u);
+        while (!gw_list_empty(&items)) {
+                struct directory_item *item = gw_list_entry(items.next, struct directory_item, link);
+
+                gw_list_remove(&item->link);
+                item->update = NULL;
+                item_confirmed(d, item);
+        }
+}
+
+/* One update with as much as fits of what is dirty; false: nothing to send, or no memory for now. */
+static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
+        struct gw_directory_scratch *s = d->scratch;
+        struct directory_update *u;
+
+        if (gw_list_empty(&nve->dirty) || !(u = update_new(d, nve)))
+                return false;
+        s->n_mappings = s->n_members = 0;
+        gw_list_for_each (link, &nve->dirty) {
+                struct directory_item *item = gw_list_entry(link, struct directory_item, link);
+
+                if (s->n_mappings == BATCH_MAPPINGS || s->n_members == BATCH_MEMBERS || !item_fill(d, item))
+                        break;
+                update_take(u, item);
+        }
+        if (s->n_mappings || s->n_members)
+                update_send(d, u);
+        else
+                update_confirmed(d, u);
+        return true;
+}
+
+static unsigned on_the_way(const struct gw_nve *nve) {
+        unsigned n = 0;
+
+        gw_list_for_each (link, &nve->updates)
+                n++;
+        return n;
+}
+
+void gw_dir_updates_flush(struct gw_directory *d) {
+        gw_list_for_each (link, &d->dirty) {
+                struct gw_nve *nve = gw_list_entry(link, struct gw_nve, in_dirty);
+
+                while (on_the_way(nve) < UPDATES_ON_THE_WAY && update_next(d, nve))
+                        ;
+                if (gw_list_empty(&nve->dirty))
+                        gw_list_remove(&nve->in_dirty);
+        }
+}
+
+void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve) {
+        while (!gw_list_empty(&nve->updates)) {
+                struct directory_update *u = gw_list_entry(nve->updates.next, struct directory_update, in_nve);
+
+                gw_dir_item_clean(d, gw_list_entry(u->items.next, struct directory_item, link));
+        }
+        while (!gw_list_empty(&nve->dirty))
+                gw_dir_item_clean(d, gw_list_entry(nve->dirty.next, struct directory_item, link));
+        gw_list_remove(&nve->in_dirty);
+}
+
+static void fall_behind(struct gw_directory *d, struct gw_nve *nve) {
+        nve->behind = true;
+        gw_dir_updates_abandon(d, nve);
+        gw_dir_note(d, GW_NOTE_BEHIND, "nve=%s did not acknowledge an update sent %d times", nve->id.s,
+                    GW_DIRECTORY_TRIES);
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        d->effects->drop(nve, "updates are not acknowledged", d->user);
+}
+
+void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
+        struct gw_directory_scratch *s = d->scratch;
+
+        if (u->tries >= GW_DIRECTORY_TRIES)
+                return fall_behind(d, u->nve);
+        s->n_mappings = s->n_members = 0;
+        gw_list_for_each (link, &u->items)
+                item_fill(d, gw_list_entry(link, struct directory_item, link));
+        update_send(d, u);
+}
+
+void gw_directory_ack(struct gw_directory *d, struct gw_nve *nve, uint32_t id, struct gw_now now) {
+        d->now = now;
+        gw_list_for_each (link, &nve->updates) {
+                struct directory_update *u = gw_list_entry(link, struct directory_update, in_nve);
+
+                if (u->id == id) {
+                        update_confirmed(d, u);
+                        break;
+                }
+        }
+        gw_dir_updates_flush(d);
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VMs, and tasks, which are VMs that no hypervisor runs: their records.
+ *
+ * The directory keeps a VM's definition for the shell, as octets, because it is
+ * part of the record; of it, it knows only what it needs itself: memory, vCPUs
+ * and ports. Where the VM is, is binding.c's.
+ *
+ * When a VM or a port goes, the floor of epochs rises to the VM's highest: an
+ * NVE may hold (VNI, MAC) with it, and would not believe a new owner of that
+ * MAC that started again from 1.
+ */
+#include "directory/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int definition_set(struct gw_vm *vm, const struct gw_vm_spec *spec) {
+        void *copy = malloc(spec->definition_size ? spec->definition_size : 1);
+
+        if (!copy)
+                return -ENOMEM;
+        memcpy(copy, spec->definition_size ? spec->definition : "", spec->definition_size);
+        free(vm->definition);
+        vm->definition = copy;
+        vm->definition_size = (uint32_t)spec->definition_size;
+        vm->kind = spec->kind;
+        vm->on_crash = spec->on_crash;
+        vm->memory_mib = spec->memory_mib;
+        vm->vcpus = spec->vcpus;
+        return 0;
+}
+
+int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out) {
+        struct gw_vm *vm = calloc(1, sizeof *vm);
+
+        if (!vm)
+                return -ENOMEM;
+        if (definition_set(vm, spec) < 0 || gw_heap_promise(&d->heap) < 0) {
+                free(vm->definition);
+                free(vm);
+                return -ENOMEM;
+        }
+        strncpy(vm->id.s, spec->id, GW_NAME_MAX);
+        vm->tenant = tenant;
+        vm->timer.kind = TIMER_VM;
+        vm->binding.reserved = vm->binding.epoch = d->epoch_floor;
+        gw_list_init(&vm->holders);
+        vm->node = (struct gw_order_node){.name = vm->id.s, .priority = gw_dir_name_priority(d, vm->id.s)};
+        gw_order_insert(&d->vms, &vm->node);
+        tenant->n_vms++;
+        *out = vm;
+        return 0;
+}
+
+void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
+        gw_list_for_each (link, &vm->holders)
+                gw_dir_holder_free(d, gw_list_entry(link, struct directory_holder, in_vm));
+        while (vm->ports)
+                gw_dir_port_free(d, vm->ports);
+        gw_heap_forget(&d->heap, &vm->timer);
+        gw_order_remove(&d->vms, &vm->node);
+        vm->tenant->n_vms--;
+        free(vm->binding.previous);
+        free(vm->definition);
+        free(vm);
+}
+
+static int spec_check(const struct gw_vm_spec *spec, struct gw_error *error) {
+        if (spec->kind > GW_VM_TASK)
+                return gw_fail(error, GW_E_INVALID, "kind", "kind %u is neither vm nor task", spec->kind);
+        if (spec->on_crash > GW_ON_CRASH_STOP)
+                return gw_fail(error, GW_E_INVALID, "on_crash", "on_crash %u is neither restart nor stop",
+                               spec->on_crash);
+        if (spec->definition_size > GW_DEFINITION_MAX)
+                return gw_fail(error, GW_E_INVALID, "", "the definition has %zu octets; at most %d are allowed",
+                               spec->definition_size, GW_DEFINITION_MAX);
+        if (spec->n_ports > GW_VM_PORTS_MAX)
+                return gw_fail(error, GW_E_INVALID, "ports", "%zu ports; a VM has at most %d", spec->n_ports,
+                               GW_VM_PORTS_MAX);
+        if (spec->kind == GW_VM_MACHINE && (!spec->memory_mib || !spec->vcpus))
+                return gw_fail(error, GW_E_INVALID, spec->memory_mib ? "vcpus" : "memory_mib",
+                               "a VM needs at least 1 MiB of memory and 1 vCPU");
+        return 0;
+}
+
+static int ports_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_vm_spec *spec, struct gw_error *error) {
+        int r = 0;
+
+        for (unsigned i = 0; i < spec->n_ports && r == 0; i++)
+                r = gw_dir_port_make(d, vm, &spec->ports[i], i, NULL, error);
+        return r;
+}
+
+int gw_directory_vm_create(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_vm **out,
+                           struct gw_error *error) {
+        struct gw_vm_spec full = *spec;
+        struct gw_tenant *tenant;
+        struct gw_name id;
+        struct gw_vm *vm;
+        int r;
+
+        if ((r = gw_dir_id_check(d, spec->id, "name", &id, &tenant, error)) || (r = spec_check(spec, error)))
+                return r;
+        if (gw_directory_vm(d, id.s))
+                return gw_fail(error, GW_E_EXISTS, "name", "there is a VM %s already", id.s);
+        full.id = id.s;
+        r = gw_dir_vm_add(d, &full, tenant, &vm);
+        if (r < 0)
+                return gw_fail(error, r, "", "no memory for VM %s", id.s);
+        r = ports_make(d, vm, spec, error);
+        if (r == 0 && (r = gw_dir_store_vm(d, vm)) < 0)
+                gw_fail(error, r, "", "no memory for VM %s", id.s);
+        if (r) {
+                gw_dir_vm_free(d, vm);
+                return r;
+        }
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                gw_dir_store_port(d, port);
+        gw_dir_store_binding(d, vm);
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                gw_dir_vn_policy(d, port->vn);
+        gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        gw_dir_updates_flush(d);
+        if (out)
+                *out = vm;
+        return 0;
+}
+
+int gw_directory_vm_update(struct gw_directory *d, struct gw_vm *vm, const struct gw_vm_spec *spec,
+                           struct gw_error *error) {
+        int r = spec_check(spec, error);
+
+        if (r)
+                return r;
+        if (spec->kind != vm->kind)
+                return gw_fail(error, GW_E_INVALID, "kind", "the kind of %s cannot change", vm->id.s);
+        if (vm->binding.nve && (spec->memory_mib != vm->memory_mib || spec->vcpus != vm->vcpus))
+                return gw_fail(error, GW_E_CONFLICT, "memory_mib", "VM %s is at %s; stop it to change memory or vCPUs",
+                               vm->id.s, vm->binding.nve->id.s);
+        if ((r = definition_set(vm, spec)) < 0 || (r = gw_dir_store_vm(d, vm)) < 0)
+                return gw_fail(error, r, "", "no memory for VM %s", vm->id.s);
+        gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        return 0;
+}
+
+static void raise_floor(struct gw_directory *d, const struct gw_vm *vm) {
+        if (vm->binding.reserved <= d->epoch_floor)
+                return;
+        d->epoch_floor = vm->binding.reserved;
+        gw_dir_store_epoch_floor(d);
+}
+
+static int nowhere_check(const struct gw_vm *vm, struct gw_error *error) {
+        if (!vm->binding.nve)
+                return 0;
+        return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is at %s; stop it first", vm->id.s, vm->binding.nve->id.s);
+}
+
+int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_error *error) {
+        struct gw_vn *vns[GW_VM_PORTS_MAX];
+        struct gw_name id = vm->id;
+        unsigned n = 0;
+        int r = nowhere_check(vm, error);
+
+        if (r)
+                return r;
+        raise_floor(d, vm);
+        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+                gw_dir_unstore_name(d, GW_RECORD_PORT, gw_port_id(port).s);
+                vns[n++] = port->vn;
+        }
+        gw_dir_unstore_name(d, GW_RECORD_BINDING, id.s);
+        gw_dir_unstore_name(d, GW_RECORD_VM, id.s);
+        gw_dir_vm_free(d, vm);
+        while (n)
+                gw_dir_vn_policy(d, vns[--n]);
+        gw_dir_changed(d, GW_OBJECT_VM, id.s, true);
+        gw_dir_updates_flush(d);
+        return 0;
+}
+
+int gw_directory_vm_set_desired(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_desired desired) {
+        uint8_t old = vm->desired;
+        int r;
+
+        if (old == desired)
+                return 0;
+        vm->desired = (uint8_t)desired;
+        r = gw_dir_store_vm(d, vm);
+        if (r < 0)
+                vm->desired = old;
+        else
+                gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        return r;
+}
+
+int gw_directory_vm_set_state(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_state state) {
+        uint8_t old = vm->state;
+        int r;
+
+        if (old == state)
+                return 0;
+        vm->state = (uint8_t)state;
+        r = gw_dir_store_vm(d, vm);
+        if (r < 0)
+                vm->state = old;
+        else
+                gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        return r;
+}
+
+int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec,
+                          struct gw_port **out, struct gw_error *error) {
+        struct gw_port *port;
+        unsigned index = 0;
+        int r = nowhere_check(vm, error);
+
+        if (r)
+                return r;
+        for (const struct gw_port *p = vm->ports; p && p->index == index; p = p->next)
+                index++;
+        if (index >= GW_VM_PORTS_MAX)
+                return gw_fail(error, GW_E_FULL, "ports", "VM %s has %d ports, the most allowed", vm->id.s,
+                               GW_VM_PORTS_MAX);
+        r = gw_dir_port_make(d, vm, spec, index, &port, error);
+        if (r)
+                return r;
+        /* Its MAC may have been another VM's. */
+        if (vm->binding.reserved < d->epoch_floor)
+                vm->binding.reserved = d->epoch_floor;
+        gw_dir_store_port(d, port);
+        gw_dir_store_binding(d, vm);
+        gw_dir_vn_policy(d, port->vn);
+        gw_dir_changed(d, GW_OBJECT_PORT, gw_port_id(port).s, false);
+        gw_dir_updates_flush(d);
+        if (out)
+                *out = port;
+        return 0;
+}
+
+int gw_directory_port_remove(struct gw_directory *d, struct gw_port *port, struct gw_error *error) {
+        struct gw_name id = gw_port_id(port);
+        struct gw_vn *vn = port->vn;
+        int r = nowhere_check(port->vm, error);
+
+        if (r)
+                return r;
+        raise_floor(d, port->vm);
+        gw_dir_port_free(d, port);
+        gw_dir_unstore_name(d, GW_RECORD_PORT, id.s);
+        gw_dir_vn_policy(d, vn);
+        gw_dir_changed(d, GW_OBJECT_PORT, id.s, true);
+        gw_dir_updates_flush(d);
+        return 0;
+}
