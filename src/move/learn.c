@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an event teaches a move: one small function per kind, which only writes
+ * knowledge and evidence into the struct. Decisions are move.c's.
+ *
+ * Doubt is kept: an agent that is lost leaves its copy UNKNOWN, since source and
+ * target drive the cut without us (architecture, "A hot move"); an order without
+ * an answer may have been carried out. Answers carry the serial of their order, so
+ * that one which was overtaken by a reconnection changes nothing.
+ *
+ * A refusal is knowledge too: ABANDON refused means that the target runs, and
+ * CANCEL refused by a stopped source that the cut has been made.
+ *
+ * What an agent tells after its inventory but saw before it (it kept its events
+ * while nobody listened) is history: it says what was, the inventory what is.
+ */
+#include "move/learn.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void gw_move_blame(struct gw_move *move, const char *format, ...) {
+        va_list args;
+
+        if (move->reason[0])
+                return;
+        va_start(args, format);
+        vsnprintf(move->reason, sizeof move->reason, format, args);
+        va_end(args);
+}
+
+static const char *side_name(const struct gw_move *move, enum gw_move_side side) {
+        return side == GW_MOVE_SOURCE ? move->from.s : move->to.s;
+}
+
+static const char *or_unsaid(const char *text) {
+        return text && *text ? text : "no reason given";
+}
+
+/* The two sides report over sessions of their own: that the target runs can be heard before the source's stop. */
+static void target_runs(struct gw_move *m) {
+        struct gw_move_side_state *source = &m->side[GW_MOVE_SOURCE];
+
+        m->side[GW_MOVE_TARGET].copy = GW_COPY_RUNNING;
+        m->target_ran = true;
+        m->abandoned = false;
+        if (m->copying && source->copy == GW_COPY_RUNNING && source->epoch != m->epoch_back)
+                source->copy = GW_COPY_STOPPED;
+}
+
+static void incoming_done(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->outcome == GW_ORDER_OK) {
+                m->side[GW_MOVE_TARGET].copy = GW_COPY_WAITING;
+                m->address = ev->address;
+                return;
+        }
+        m->failed = true;
+        gw_move_blame(m, "%s did not prepare: %s", m->to.s, or_unsaid(ev->text));
+}
+
+static void migrate_done(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->outcome == GW_ORDER_OK) {
+                m->accepted = true;
+                return;
+        }
+        m->copying = false;
+        m->failed = true;
+        if (ev->outcome == GW_ORDER_GONE)
+                m->side[GW_MOVE_SOURCE].copy = GW_COPY_NONE;
+        gw_move_blame(m, "%s did not start the copy: %s", m->from.s, or_unsaid(ev->text));
+}
+
+static void cancel_done(struct gw_move *m, const struct gw_move_event *ev) {
+        struct gw_move_side_state *source = &m->side[GW_MOVE_SOURCE];
+
+        if (ev->outcome == GW_ORDER_REFUSED) {
+                m->cut_seen = m->cut_seen || source->copy == GW_COPY_STOPPED;
+                return;
+        }
+        m->copying = false;
+        if (ev->outcome == GW_ORDER_GONE)
+                source->copy = GW_COPY_NONE;
+        else if (source->copy != GW_COPY_NONE) /* the agent has told of its end before it answered */
+                source->copy = GW_COPY_RUNNING;
+}
+
+static void finish_done(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->outcome == GW_ORDER_REFUSED && m->side[GW_MOVE_SOURCE].copy != GW_COPY_NONE)
+                return;
+        m->finished = true;
+        m->copying = false;
+        m->side[GW_MOVE_SOURCE].copy = GW_COPY_NONE;
+}
+
+/* What the target refuses to give up although no copy was ever sent to it is not of this move. */
+static void abandon_done(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->outcome == GW_ORDER_REFUSED && m->migrate_asked) {
+                if (!m->order[GW_ORDER_ABANDON].fence)
+                        target_runs(m);
+                return;
+        }
+        m->abandoned = true;
+        m->side[GW_MOVE_TARGET].copy = GW_COPY_NONE;
+}
+
+static void resume_done(struct gw_move *m, const struct gw_move_event *ev) {
+        struct gw_move_side_state *source = &m->side[GW_MOVE_SOURCE];
+
+        if (ev->outcome == GW_ORDER_OK) {
+                source->copy = GW_COPY_RUNNING;
+                source->epoch = m->epoch_back;
+                m->copying = false;
+                m->resumed = true;
+        } else if (ev->outcome == GW_ORDER_GONE) {
+                source->copy = GW_COPY_NONE;
+        }
+}
+
+static void order_done(struct gw_move *m, const struct gw_move_event *ev) {
+        static void (*const done[GW_ORDERS])(struct gw_move *, const struct gw_move_event *) = {
+                [GW_ORDER_INCOMING] = incoming_done, [GW_ORDER_MIGRATE] = migrate_done, [GW_ORDER_CANCEL] = cancel_done,
+                [GW_ORDER_FINISH] = finish_done,     [GW_ORDER_ABANDON] = abandon_done, [GW_ORDER_RESUME] = resume_done,
+        };
+        struct gw_move_order_state *o = &m->order[ev->order];
+
+        if (!o->pending || o->serial != ev->serial)
+                return;
+        o->pending = false;
+        o->retry = gw_mono_after(m->now, gw_ms(GW_MOVE_RETRY_MS));
+        if (ev->outcome != GW_ORDER_LOST)
+                done[ev->order](m, ev);
+}
+
+static void source_stopped(struct gw_move *m, const struct gw_move_event *ev) {
+        if (!ev->past || m->copying) {
+                m->side[GW_MOVE_SOURCE].copy = GW_COPY_STOPPED;
+                m->copying = true;
+        }
+        if (ev->at.ns)
+                m->evidence.stopped = ev->at;
+}
+
+static void source_cut(struct gw_move *m, const struct gw_move_event *ev) {
+        if (!ev->past || m->copying)
+                m->side[GW_MOVE_SOURCE].copy = GW_COPY_STOPPED;
+        m->cut_seen = true;
+        m->evidence.cut = ev->at.ns ? ev->at : m->wall;
+        m->evidence.drained = ev->count;
+        m->evidence.talkers = ev->talkers;
+}
+
+static void target_running(struct gw_move *m, const struct gw_move_event *ev) {
+        if (!ev->past || m->side[GW_MOVE_TARGET].copy == GW_COPY_WAITING)
+                target_runs(m);
+        m->target_ran = true;
+        m->evidence.resumed = ev->at.ns ? ev->at : m->wall;
+}
+
+/* The source's copy is stopped, not gone, after a failure: only VM_GONE says that the emulator ended. */
+static void side_failed(struct gw_move *m, const struct gw_move_event *ev) {
+        struct gw_move_side_state *side = &m->side[ev->side];
+
+        m->failed = true;
+        gw_move_blame(m, "%s: %s", side_name(m, ev->side), or_unsaid(ev->text));
+        if (ev->past)
+                return;
+        if (ev->side == GW_MOVE_TARGET) {
+                if (!ev->running)
+                        side->copy = GW_COPY_NONE;
+                return;
+        }
+        m->copying = false;
+        if (ev->epoch)
+                side->epoch = ev->epoch;
+        if (ev->running)
+                side->copy = GW_COPY_RUNNING;
+        else if (side->copy != GW_COPY_NONE)
+                side->copy = GW_COPY_STOPPED;
+}
+
+static void vm_gone(struct gw_move *m, const struct gw_move_event *ev) {
+        m->side[ev->side].copy = GW_COPY_NONE;
+        if (ev->side == GW_MOVE_SOURCE)
+                m->copying = false;
+        if (ev->side == GW_MOVE_SOURCE || !m->target_ran) {
+                m->failed = true;
+                gw_move_blame(m, "the VM's emulator on %s ended: %s", side_name(m, ev->side), or_unsaid(ev->text));
+        }
+}
+
+static void registered(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->epoch == m->epoch_to) {
+                m->registered = true;
+                m->evidence.registered = m->wall;
+        } else if (ev->epoch == m->epoch_back) {
+                m->side[GW_MOVE_SOURCE].epoch = ev->epoch;
+        }
+}
+
+static void forget_orders(struct gw_move *m, enum gw_move_side side) {
+        for (int o = 0; o < GW_ORDERS; o++)
+                if (gw_move_order_side((enum gw_move_order)o) == side)
+                        m->order[o].pending = false, m->order[o].retry.ns = 0;
+}
+
+static void hv_lost(struct gw_move *m, const struct gw_move_event *ev) {
+        m->side[ev->side].connected = false;
+        m->side[ev->side].copy = GW_COPY_UNKNOWN;
+        forget_orders(m, ev->side);
+}
+
+static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
+        struct gw_move_side_state *side = &m->side[ev->side];
+
+        forget_orders(m, ev->side);
+        side->connected = true;
+        side->copy = ev->copy;
+        if (ev->epoch)
+                side->epoch = ev->epoch;
+        if (ev->side == GW_MOVE_SOURCE)
+                m->copying = m->accepted = ev->copying;
+        else if (ev->copy == GW_COPY_RUNNING)
+                target_runs(m);
+        else if (ev->copy != GW_COPY_NONE)
+                m->abandoned = false;
+        if (ev->side == GW_MOVE_TARGET && ev->running)
+                m->target_ran = true;
+        m->deadline = gw_mono_after(m->now, gw_ms(m->rules->deadline_ms[m->phase]));
+        m->overdue = false;
+}
+
+void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
+        switch (ev->kind) {
+        case GW_MOVE_EV_ORDER_DONE:
+                return order_done(m, ev);
+        case GW_MOVE_EV_MEMBERS_ACKED:
+                m->members_acked = true;
+                return;
+        case GW_MOVE_EV_PROGRESS:
+                m->evidence.progress = ev->progress;
+                return;
+        case GW_MOVE_EV_STOPPED:
+                return source_stopped(m, ev);
+        case GW_MOVE_EV_CUT:
+                return source_cut(m, ev);
+        case GW_MOVE_EV_RUNNING:
+                return target_running(m, ev);
+        case GW_MOVE_EV_COMPLETED:
+                m->sent_all = true;
+                return;
+        case GW_MOVE_EV_FAILED:
+                return side_failed(m, ev);
+        case GW_MOVE_EV_VM_GONE:
+                return vm_gone(m, ev);
+        case GW_MOVE_EV_REGISTERED:
+                return registered(m, ev);
+        case GW_MOVE_EV_CONVERGED:
+                m->converged = true;
+                m->evidence.converged = m->wall;
+                return;
+        case GW_MOVE_EV_HV_LOST:
+                return hv_lost(m, ev);
+        case GW_MOVE_EV_HV_BACK:
+                return hv_back(m, ev);
+        case GW_MOVE_EV_CANCEL:
+                m->cancel_asked = m->cancel_asked || gw_move_cancellable(m);
+                return;
+        case GW_MOVE_EV_TICK:
+                m->overdue = m->overdue || gw_mono_reached(m->now, m->deadline);
+                return;
+        case GW_MOVE_EVENTS:
+                return;
+        }
+}

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The move's state machine, walked by hand: the whole way, the ways back, the
+ * table of (phase, source's copy, target's copy) after a restart of the
+ * authority, and every short sequence of events from every phase against the
+ * rules that keep a VM from running twice.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "move/move.h"
+
+struct recorder {
+        unsigned orders[GW_ORDERS], commits, take_backs, dones, journals;
+        uint32_t serial[GW_ORDERS];
+        bool fence, journalled, check;
+        int reserve_answer;
+};
+
+static void check_order(const struct gw_move *m, enum gw_move_order order) {
+        enum gw_copy source = m->side[GW_MOVE_SOURCE].copy, target = m->side[GW_MOVE_TARGET].copy;
+
+        assert_true(m->side[gw_move_order_side(order)].connected);
+        if (order == GW_ORDER_RESUME)
+                assert_true(source == GW_COPY_RUNNING ||
+                            (m->abandoned && target != GW_COPY_RUNNING && (!m->target_ran || m->taken_back)));
+        if (order == GW_ORDER_FINISH)
+                assert_true(m->target_ran && source != GW_COPY_RUNNING);
+        if (order == GW_ORDER_ABANDON && m->order[order].fence)
+                assert_true(source == GW_COPY_RUNNING || m->taken_back);
+        if (order == GW_ORDER_MIGRATE)
+                assert_true(m->address.port && m->phase == GW_MOVE_COPY && !m->cut_seen);
+        if (order == GW_ORDER_CANCEL)
+                assert_true(!m->cut_seen);
+}
+
+static int on_reserve(struct gw_move *m, uint64_t *to, uint64_t *back, void *user) {
+        struct recorder *r = user;
+
+        *to = m->epoch + 1;
+        *back = m->epoch + 2;
+        return r->reserve_answer;
+}
+
+static void on_journal(const struct gw_move *m, void *user) {
+        (void)m;
+        ((struct recorder *)user)->journals++;
+}
+
+static void on_order(const struct gw_move *m, enum gw_move_order order, uint32_t serial, void *user) {
+        struct recorder *r = user;
+
+        check_order(m, order);
+        r->orders[order]++;
+        r->serial[order] = serial;
+        r->fence = m->order[order].fence;
+}
+
+static void on_commit(const struct gw_move *m, void *user) {
+        assert_true(m->committed);
+        ((struct recorder *)user)->commits++;
+}
+
+static void on_take_back(const struct gw_move *m, void *user) {
+        assert_true(m->abandoned || m->side[GW_MOVE_SOURCE].copy == GW_COPY_RUNNING ||
+                    m->side[GW_MOVE_SOURCE].epoch == m->epoch_back);
+        ((struct recorder *)user)->take_backs++;
+}
+
+static void on_changed(const struct gw_move *m, void *user) {
+        (void)m, (void)user;
+}
+
+static void on_done(const struct gw_move *m, void *user) {
+        assert_int_not_equal(m->result, GW_MOVE_OPEN);
+        if (m->result == GW_MOVE_OK)
+                assert_true(m->target_ran && !m->taken_back);
+        ((struct recorder *)user)->dones++;
+}
+
+static const struct gw_move_effects effects = {
+        .reserve = on_reserve,
+        .journal = on_journal,
+        .order = on_order,
+        .commit = on_commit,
+        .take_back = on_take_back,
+        .changed = on_changed,
+        .done = on_done,
+};
+
+struct bench {
+        struct recorder seen;
+        struct gw_move_rules rules;
+        struct gw_move move;
+        uint64_t ms;
+};
+
+static void begin(struct bench *b) {
+        memset(b, 0, sizeof *b);
+        b->rules = (struct gw_move_rules){.effects = &effects, .user = &b->seen};
+        for (int i = 0; i < GW_MOVE_PHASES; i++)
+                b->rules.deadline_ms[i] = 1000;
+        b->ms = 10;
+        gw_move_init(&b->move, &b->rules);
+        strcpy(b->move.vm.s, "web@default");
+        strcpy(b->move.from.s, "h1");
+        strcpy(b->move.to.s, "h2");
+        b->move.epoch = 7;
+        gw_move_start(&b->move, (struct gw_mono){b->ms * GW_NS_PER_MS}, (struct gw_wall){b->ms});
+}
+
+static void feed(struct bench *b, struct gw_move_event ev) {
+        b->ms++;
+        gw_move_feed(&b->move, &ev, (struct gw_mono){b->ms * GW_NS_PER_MS}, (struct gw_wall){b->ms});
+}
+
+static void answer(struct bench *b, enum gw_move_order order, enum gw_order_outcome outcome) {
+        feed(b, (struct gw_move_event){.kind = GW_MOVE_EV_ORDER_DONE,
+                                       .order = order,
+                                       .outcome = outcome,
+                                       .address.port = 49152,
+                                       .serial = b->seen.serial[order]});
+}
+
+static void say(struct bench *b, enum gw_move_event_kind kind) {
+        feed(b, (struct gw_move_event){.kind = kind, .epoch = 8});
+}
+
+static void late(struct bench *b) {
+        b->ms += 2000;
+        feed(b, (struct gw_move_event){.kind = GW_MOVE_EV_TICK});
+}
+
+static void back(struct bench *b, enum gw_move_side side, enum gw_copy copy, bool copying, uint64_t epoch) {
+        feed(b, (struct gw_move_event){
+                        .kind = GW_MOVE_EV_HV_BACK, .side = side, .copy = copy, .copying = copying, .epoch = epoch});
+}
+
+static void fails(struct bench *b, enum gw_move_side side, bool running) {
+        feed(b, (struct gw_move_event){.kind = GW_MOVE_EV_FAILED, .side = side, .running = running, .text = "broken"});
+}
+
+/* Brings a fresh move to a phase of the way forward, or into one of the ways back. */
+static void reach(struct bench *b, enum gw_move_phase phase) {
+        begin(b);
+        if (phase == GW_MOVE_PREPARE)
+                return;
+        if (phase == GW_MOVE_ABANDON) {
+                reach(b, GW_MOVE_COPY);
+                return say(b, GW_MOVE_EV_CANCEL);
+        }
+        answer(b, GW_ORDER_INCOMING, GW_ORDER_OK);
+        say(b, GW_MOVE_EV_MEMBERS_ACKED);
+        if (phase == GW_MOVE_COPY)
+                return;
+        answer(b, GW_ORDER_MIGRATE, GW_ORDER_OK);
+        say(b, GW_MOVE_EV_STOPPED);
+        if (phase == GW_MOVE_CUT)
+                return;
+        say(b, GW_MOVE_EV_CUT);
+        if (phase == GW_MOVE_TAKE_BACK)
+                return late(b);
+        if (phase == GW_MOVE_COMMIT)
+                return;
+        say(b, GW_MOVE_EV_RUNNING);
+        if (phase == GW_MOVE_ACTIVATE)
+                return;
+        say(b, GW_MOVE_EV_REGISTERED);
+        if (phase == GW_MOVE_CONVERGE)
+                return;
+        say(b, GW_MOVE_EV_CONVERGED);
+}
+
+static void expect(const struct bench *b, enum gw_move_phase phase) {
+        if (b->move.phase != phase)
+                print_error("in %s, not %s (%s)\n", gw_move_phase_word(b->move.phase), gw_move_phase_word(phase),
+                            b->move.reason);
+        assert_int_equal(b->move.phase, phase);
+}
+
+static void expect_done(const struct bench *b, enum gw_move_result result, enum gw_move_side place, bool start) {
+        expect(b, GW_MOVE_DONE);
+        assert_string_equal(gw_move_result_word(b->move.result), gw_move_result_word(result));
+        assert_int_equal(gw_move_place(&b->move), place);
+        assert_int_equal(gw_move_needs_start(&b->move), start);
+        assert_int_equal(b->seen.dones, 1);
+}
+
+static void whole_way(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_FINISH);
+        expect(&b, GW_MOVE_FINISH);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+        assert_int_equal(b.seen.commits, 1);
+        assert_int_equal(b.seen.take_backs, 0);
+        assert_int_equal(b.move.n_timeline, 9);
+        assert_string_equal(b.move.reason, "");
+}
+
+static void each_phase_is_reached(void **state) {
+        struct bench b;
+
+        (void)state;
+        for (enum gw_move_phase p = GW_MOVE_PREPARE; p < GW_MOVE_DONE; p++) {
+                reach(&b, p);
+                expect(&b, p);
+        }
+}
+
+static void no_epochs_no_move(void **state) {
+        struct bench b = {.seen.reserve_answer = 5};
+
+        (void)state;
+        b.rules = (struct gw_move_rules){.effects = &effects, .user = &b.seen};
+        gw_move_init(&b.move, &b.rules);
+        gw_move_start(&b.move, (struct gw_mono){1}, (struct gw_wall){1});
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+}
+
+static void refused_preparation_changes_nothing(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_PREPARE);
+        answer(&b, GW_ORDER_INCOMING, GW_ORDER_REFUSED);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+        assert_int_equal(b.seen.orders[GW_ORDER_CANCEL], 0);
+}
+
+static void cancel_during_copy(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_ABANDON);
+        assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 0);
+        answer(&b, GW_ORDER_CANCEL, GW_ORDER_OK);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_CANCELLED, GW_MOVE_SOURCE, false);
+        assert_int_equal(b.seen.take_backs, 0);
+}
+
+static void cancel_that_comes_after_the_cut_goes_forward(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_ABANDON);
+        say(&b, GW_MOVE_EV_STOPPED);
+        answer(&b, GW_ORDER_CANCEL, GW_ORDER_REFUSED);
+        expect(&b, GW_MOVE_COMMIT);
+        say(&b, GW_MOVE_EV_RUNNING);
+        expect(&b, GW_MOVE_ACTIVATE);
+}
+
+static void lost_cut_report_is_made_up_for(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY);
+        say(&b, GW_MOVE_EV_RUNNING);
+        expect(&b, GW_MOVE_ACTIVATE);
+        assert_int_equal(b.seen.commits, 1);
+}
+
+static void target_gone_after_the_cut(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COMMIT);
+        fails(&b, GW_MOVE_TARGET, false);
+        expect(&b, GW_MOVE_TAKE_BACK);
+        assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
+        assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 1);
+        assert_int_equal(b.seen.take_backs, 1);
+        answer(&b, GW_ORDER_RESUME, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+}
+
+static void source_resumed_by_itself_after_the_cut(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COMMIT);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_FAILED, .running = true, .epoch = 9, .text = "stream"});
+        expect(&b, GW_MOVE_TAKE_BACK);
+        assert_true(b.seen.fence);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+        assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
+}
+
+static void target_runs_after_all(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_TAKE_BACK);
+        assert_false(b.seen.fence);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_REFUSED);
+        expect(&b, GW_MOVE_ACTIVATE);
+        say(&b, GW_MOVE_EV_REGISTERED);
+        say(&b, GW_MOVE_EV_CONVERGED);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+}
+
+static void crash_after_it_ran_is_the_targets(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_ACTIVATE);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_TARGET, .text = "signal 9"});
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, true);
+}
+
+static void both_copies_gone_means_a_cold_start(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_SOURCE, .text = "signal 9"});
+        expect(&b, GW_MOVE_ABANDON);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, true);
+}
+
+static void source_dies_while_it_is_told_to_cancel(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY);
+        fails(&b, GW_MOVE_TARGET, false);
+        fails(&b, GW_MOVE_SOURCE, false);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_SOURCE, .text = "signal 9"});
+        answer(&b, GW_ORDER_CANCEL, GW_ORDER_OK);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, true);
+}
+
+static void unanswered_order_is_repeated(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_PREPARE);
+        answer(&b, GW_ORDER_INCOMING, GW_ORDER_LOST);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 1);
+        b.ms += GW_MOVE_RETRY_MS;
+        say(&b, GW_MOVE_EV_TICK);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 2);
+}
+
+static void late_answer_of_a_lost_session_is_ignored(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_PREPARE);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_HV_LOST, .side = GW_MOVE_TARGET});
+        back(&b, GW_MOVE_TARGET, GW_COPY_NONE, false, 0);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_ORDER_DONE,
+                                        .order = GW_ORDER_INCOMING,
+                                        .outcome = GW_ORDER_REFUSED,
+                                        .serial = b.seen.serial[GW_ORDER_INCOMING] - 1});
+        expect(&b, GW_MOVE_PREPARE);
+        assert_false(b.move.failed);
+}
+
+/* What a restarted authority does when it hears what the two agents have: the table of the ways to recover. */
+static const struct restart_case {
+        enum gw_move_phase phase;
+        enum gw_copy source, target;
+        bool copying, took_back;
+        enum gw_move_phase then;
+        int order; /* the order that is out, -1 for none, -2 for whichever */
+} restart_cases[] = {
+        {GW_MOVE_PREPARE, GW_COPY_RUNNING, GW_COPY_NONE, 0, 0, GW_MOVE_PREPARE, GW_ORDER_INCOMING},
+        {GW_MOVE_PREPARE, GW_COPY_RUNNING, GW_COPY_WAITING, 0, 0, GW_MOVE_PREPARE, GW_ORDER_INCOMING},
+        {GW_MOVE_PREPARE, GW_COPY_NONE, GW_COPY_WAITING, 0, 0, GW_MOVE_ABANDON, -2},
+        {GW_MOVE_COPY, GW_COPY_RUNNING, GW_COPY_WAITING, 0, 0, GW_MOVE_COPY, GW_ORDER_MIGRATE},
+        {GW_MOVE_COPY, GW_COPY_RUNNING, GW_COPY_WAITING, 1, 0, GW_MOVE_COPY, -1},
+        {GW_MOVE_COPY, GW_COPY_RUNNING, GW_COPY_NONE, 0, 0, GW_MOVE_ABANDON, GW_ORDER_ABANDON},
+        {GW_MOVE_COPY, GW_COPY_STOPPED, GW_COPY_WAITING, 1, 0, GW_MOVE_CUT, -1},
+        {GW_MOVE_COPY, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_COPY, GW_COPY_NONE, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_COPY, GW_COPY_NONE, GW_COPY_WAITING, 0, 0, GW_MOVE_ABANDON, GW_ORDER_ABANDON},
+        {GW_MOVE_COPY, GW_COPY_RUNNING, GW_COPY_NONE, 0, 1, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_CUT, GW_COPY_RUNNING, GW_COPY_WAITING, 0, 0, GW_MOVE_ABANDON, GW_ORDER_ABANDON},
+        {GW_MOVE_CUT, GW_COPY_STOPPED, GW_COPY_NONE, 1, 0, GW_MOVE_ABANDON, GW_ORDER_CANCEL},
+        {GW_MOVE_CUT, GW_COPY_STOPPED, GW_COPY_RUNNING, 1, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_COMMIT, GW_COPY_STOPPED, GW_COPY_WAITING, 1, 0, GW_MOVE_COMMIT, -1},
+        {GW_MOVE_COMMIT, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_COMMIT, GW_COPY_STOPPED, GW_COPY_NONE, 0, 0, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_COMMIT, GW_COPY_RUNNING, GW_COPY_NONE, 0, 1, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_COMMIT, GW_COPY_NONE, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_COMMIT, GW_COPY_NONE, GW_COPY_NONE, 0, 0, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_ACTIVATE, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -1},
+        {GW_MOVE_ACTIVATE, GW_COPY_STOPPED, GW_COPY_NONE, 0, 0, GW_MOVE_FINISH, GW_ORDER_FINISH},
+        {GW_MOVE_CONVERGE, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_CONVERGE, -1},
+        {GW_MOVE_FINISH, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_FINISH, GW_ORDER_FINISH},
+        {GW_MOVE_FINISH, GW_COPY_NONE, GW_COPY_RUNNING, 0, 0, GW_MOVE_FINISH, GW_ORDER_FINISH},
+        {GW_MOVE_ABANDON, GW_COPY_RUNNING, GW_COPY_WAITING, 1, 0, GW_MOVE_ABANDON, GW_ORDER_CANCEL},
+        {GW_MOVE_ABANDON, GW_COPY_RUNNING, GW_COPY_NONE, 0, 0, GW_MOVE_ABANDON, GW_ORDER_ABANDON},
+        {GW_MOVE_ABANDON, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -2},
+        {GW_MOVE_TAKE_BACK, GW_COPY_STOPPED, GW_COPY_WAITING, 0, 0, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_TAKE_BACK, GW_COPY_RUNNING, GW_COPY_NONE, 0, 1, GW_MOVE_TAKE_BACK, GW_ORDER_ABANDON},
+        {GW_MOVE_TAKE_BACK, GW_COPY_STOPPED, GW_COPY_RUNNING, 0, 0, GW_MOVE_ACTIVATE, -2},
+};
+
+static int order_out(const struct gw_move *m) {
+        for (int o = 0; o < GW_ORDERS; o++)
+                if (m->order[o].pending)
+                        return o;
+        return -1;
+}
+
+static void restart_in_every_phase(void **state) {
+        (void)state;
+        for (size_t i = 0; i < sizeof restart_cases / sizeof *restart_cases; i++) {
+                const struct restart_case *c = &restart_cases[i];
+
+                for (int first = 0; first < 2; first++) {
+                        struct bench b;
+                        int order;
+
+                        reach(&b, c->phase);
+                        gw_move_restore(&b.move, &b.rules, (struct gw_mono){++b.ms * GW_NS_PER_MS},
+                                        (struct gw_wall){b.ms});
+                        for (int k = 0; k < 2; k++)
+                                if ((k ^ first) == 0)
+                                        back(&b, GW_MOVE_SOURCE, c->source, c->copying, c->took_back ? 9 : 7);
+                                else
+                                        back(&b, GW_MOVE_TARGET, c->target, false, 8);
+                        order = order_out(&b.move);
+                        if (b.move.phase != c->then || (c->order != -2 && order != c->order))
+                                print_error("row %zu, %s first: %s, order %d\n", i, first ? "target" : "source",
+                                            gw_move_phase_word(b.move.phase), order);
+                        assert_int_equal(b.move.phase, c->then);
+                        if (c->order != -2)
+                                assert_int_equal(order, c->order);
+                }
+        }
+}
+
+/* --- every sequence of events of a given length, from every phase --- */
+
+enum { DEPTH = 3, EVENTS_MAX = 64 };
+
+static size_t all_events(struct gw_move_event *out) {
+        size_t n = 0;
+
+        for (int o = 0; o < GW_ORDERS; o++)
+                for (int outcome = GW_ORDER_OK; outcome <= GW_ORDER_LOST; outcome++)
+                        out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_ORDER_DONE,
+                                                          .order = (enum gw_move_order)o,
+                                                          .outcome = (enum gw_order_outcome)outcome,
+                                                          .address.port = 1};
+        for (int kind = GW_MOVE_EV_MEMBERS_ACKED; kind < GW_MOVE_EVENTS; kind++)
+                if (kind != GW_MOVE_EV_FAILED && kind != GW_MOVE_EV_HV_BACK)
+                        for (int side = 0; side < GW_MOVE_SIDES; side++)
+                                out[n++] = (struct gw_move_event){.kind = (enum gw_move_event_kind)kind,
+                                                                  .side = (enum gw_move_side)side,
+                                                                  .epoch = 8 + (uint64_t)side};
+        for (int side = 0; side < GW_MOVE_SIDES; side++) {
+                for (int running = 0; running < 2; running++)
+                        out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_FAILED,
+                                                          .side = (enum gw_move_side)side,
+                                                          .running = running,
+                                                          .epoch = 9};
+                for (int copy = GW_COPY_NONE; copy < GW_COPY_STATES; copy++)
+                        out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_HV_BACK,
+                                                          .side = (enum gw_move_side)side,
+                                                          .copy = (enum gw_copy)copy};
+        }
+        assert_true(n <= EVENTS_MAX);
+        return n;
+}
+
+static void walk(const struct bench *from, const struct gw_move_event *events, size_t n, int depth) {
+        for (size_t i = 0; i < n; i++) {
+                struct bench b = *from;
+                struct gw_move_event ev = events[i];
+
+                b.move.rules = &b.rules;
+                b.rules.user = &b.seen;
+                if (ev.kind == GW_MOVE_EV_ORDER_DONE)
+                        ev.serial = b.move.order[ev.order].serial;
+                if (ev.kind == GW_MOVE_EV_TICK)
+                        b.ms += ev.side ? 5 : 5000;
+                feed(&b, ev);
+                if (b.move.phase == GW_MOVE_DONE)
+                        assert_int_equal(b.seen.dones, 1);
+                else if (depth > 1)
+                        walk(&b, events, n, depth - 1);
+        }
+}
+
+static void every_sequence_keeps_the_rules(void **state) {
+        struct gw_move_event events[EVENTS_MAX];
+        size_t n = all_events(events);
+
+        (void)state;
+        for (enum gw_move_phase p = GW_MOVE_PREPARE; p < GW_MOVE_DONE; p++) {
+                struct bench b;
+
+                reach(&b, p);
+                walk(&b, events, n, DEPTH);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(whole_way),
+                cmocka_unit_test(each_phase_is_reached),
+                cmocka_unit_test(no_epochs_no_move),
+                cmocka_unit_test(refused_preparation_changes_nothing),
+                cmocka_unit_test(cancel_during_copy),
+                cmocka_unit_test(cancel_that_comes_after_the_cut_goes_forward),
+                cmocka_unit_test(lost_cut_report_is_made_up_for),
+                cmocka_unit_test(target_gone_after_the_cut),
+                cmocka_unit_test(source_resumed_by_itself_after_the_cut),
+                cmocka_unit_test(target_runs_after_all),
+                cmocka_unit_test(crash_after_it_ran_is_the_targets),
+                cmocka_unit_test(both_copies_gone_means_a_cold_start),
+                cmocka_unit_test(source_dies_while_it_is_told_to_cancel),
+                cmocka_unit_test(unanswered_order_is_repeated),
+                cmocka_unit_test(late_answer_of_a_lost_session_is_ignored),
+                cmocka_unit_test(restart_in_every_phase),
+                cmocka_unit_test(every_sequence_keeps_the_rules),
+        };
+
+        return cmocka_run_group_tests_name("move_phases", tests, NULL, NULL);
+}
