@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the edge share. Nobody outside src/edge includes this.
+ *
+ * Ownership: the edge owns everything in its tables. A VM owns its ports; a
+ * query owns the frames that it holds, a port those held for its VM. A VN lives
+ * while a port or a redirect is in it. All timers sit in one heap.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/table.h"
+#include "edge/edge.h"
+#include "edge/timers.h"
+
+enum edge_timer_kind { TIMER_MAPPING = 1, TIMER_QUERY, TIMER_REGISTRATION, TIMER_REDIRECT, TIMER_SWEEP };
+
+/* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
+struct edge_key {
+        uint32_t vni;
+        uint32_t by_mac; /* the first 6 octets of .b are a MAC */
+        uint8_t b[16];
+};
+
+struct held_frame {
+        struct held_frame *next;
+        struct gw_mono at;
+        struct gw_edge_frame frame; /* .bytes points to bytes */
+        uint8_t bytes[];
+};
+struct held_queue {
+        struct held_frame *first, *last;
+        size_t n, octets;
+};
+
+struct edge_member {
+        struct gw_ip locator;
+        bool confirmed; /* heard of since the last WELCOME */
+};
+struct edge_vn {
+        struct gw_table_node node;
+        uint32_t vni;
+        size_t ports; /* also those of which only the redirect is left */
+        struct edge_member *members;
+        size_t n_members, size_members;
+};
+
+struct edge_port {
+        struct gw_table_node by_id, by_mac, by_ifindex;
+        struct gw_list of_vm;
+        struct edge_vm *vm;
+        struct edge_vn *vn;
+        struct gw_edge_attach a; /* .role, .epoch, .peer: only as attached; the VM's count */
+        bool attached;
+        bool hold;                  /* frames for it come up */
+        bool releasing;             /* hold ends with the next drain */
+        uint64_t too_big_tokens_ns; /* rate limit: the time up to which tokens were spent */
+        uint64_t redirected;
+        struct held_queue held;
+};
+
+struct edge_registration {
+        struct edge_timer timer;
+        uint8_t state; /* enum gw_edge_registration_state */
+        uint8_t handoff, status;
+        bool outstanding;
+        uint16_t sequence;
+        uint32_t timeout_ms;
+        uint64_t not_before_ns; /* announcements may not make us register more often */
+};
+
+struct edge_vm {
+        struct gw_table_node node;
+        struct gw_name name;
+        struct gw_list ports;
+        uint8_t role; /* enum gw_edge_role */
+        bool task;
+        bool leaving; /* MOVED: deleted; ends with its redirect */
+        uint64_t epoch;
+        struct gw_ip peer;
+        struct edge_registration reg;
+        struct edge_timer redirect; /* MOVED: when to look at it; SERVING: when a hold ends */
+        struct gw_mono cut_at;
+        bool talkers_due; /* not yet reported */
+        uint16_t n_talkers, n_stale;
+        struct gw_ip *talkers, *stale; /* GW_EDGE_TALKERS_MAX each, from the cut on; NULL before */
+};
+
+struct edge_mapping {
+        struct gw_table_node node;
+        struct edge_timer timer;
+        struct gw_mono expires; /* 0: when told otherwise */
+        uint64_t epoch;
+        struct gw_ip locator;
+        uint32_t vni, lifetime_ms;
+        struct gw_mac mac;
+        uint8_t state, n_ips;
+        bool confirmed, refreshing;
+        struct gw_ip *ips;
+        char *vm;
+};
+
+struct edge_neigh {
+        struct gw_table_node node;
+        struct edge_key key;
+        struct gw_mac mac;
+};
+
+enum query_state {
+        QUERY_ASKING,
+        QUERY_RELEASING, /* answered; ends with the next drain */
+        QUERY_NEGATIVE,
+};
+struct edge_query {
+        struct gw_table_node node;
+        struct gw_list link; /* in asking or releasing */
+        struct edge_timer timer;
+        struct edge_key key;
+        uint32_t id;
+        uint8_t state, tries;
+        struct held_queue held;
+};
+
+/* What could not be sent yet and is not remembered elsewhere: ends of redirects. */
+struct edge_ended {
+        struct gw_list link;
+        struct gw_name vm;
+        uint64_t epoch;
+};
+
+struct gw_edge {
+        struct gw_edge_config config;
+        const struct gw_edge_effects *fx;
+        void *user;
+        struct edge_timers timers;
+        struct edge_timer sweep;
+        struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries;
+        struct gw_list asking, releasing, ended;
+        size_t n_negatives, n_releasing_ports, held_octets;
+        bool up, welcome;
+        uint32_t next_id;
+        uint16_t sequence;
+        int64_t clock_offset_ns; /* the NVA's wall clock less ours, as far as it told us */
+        uint64_t counters[GW_EDGE_COUNTERS];
+        struct gw_report report;        /* room to build one */
+        uint8_t out[GW_FRAME_MAX / 16]; /* room to encode a frame */
+};
+
+void gw_edge_log(struct gw_edge *edge, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void gw_edge_send_written(struct gw_edge *edge, size_t size); /* edge->out; 0 is ignored */
+
+/* keys */
+struct edge_key gw_edge_key_mac(uint32_t vni, struct gw_mac mac);
+struct edge_key gw_edge_key_ip(uint32_t vni, struct gw_ip ip);
+
+/* held.c */
+int gw_edge_held_push(struct held_queue *queue, struct gw_mono now, const struct gw_edge_frame *frame);
+struct held_frame *gw_edge_held_pop(struct held_queue *queue); /* the caller frees */
+size_t gw_edge_held_clear(struct held_queue *queue);           /* how many were dropped */
+size_t gw_edge_held_expire(struct held_queue *queue, struct gw_mono before);
+
+/* vn.c */
+struct edge_vn *gw_edge_vn_find(const struct gw_edge *edge, uint32_t vni);
+int gw_edge_vn_ref(struct gw_edge *edge, uint32_t vni, struct edge_vn **out);
+void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn);
+void gw_edge_vn_free_all(struct gw_edge *edge);
+void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, bool confirmed);
+void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator);
+void gw_edge_members_mark(struct gw_edge *edge);
+void gw_edge_members_sweep(struct gw_edge *edge);
+void gw_edge_subscribe(struct gw_edge *edge);
+
+/* vm.c */
+struct edge_vm *gw_edge_vm_find(const struct gw_edge *edge, const struct gw_name *name);
+void gw_edge_vm_program(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, struct gw_ip to,
+                      uint64_t epoch);
+void gw_edge_vm_forget(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_vm_free_all(struct gw_edge *edge);
+
+/* hold.c */
+void gw_edge_port_pass(struct gw_edge *edge, const struct edge_port *port, const struct gw_edge_frame *frame);
+void gw_edge_vm_release(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_vm_drained(struct gw_edge *edge);
+void gw_edge_vm_hold_timer(struct gw_edge *edge, struct edge_vm *vm);
+
+/* port.c */
+struct edge_port *gw_edge_port_find(const struct gw_edge *edge, const struct gw_name *id);
+struct edge_port *gw_edge_port_by_mac(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+struct edge_port *gw_edge_port_by_ifindex(const struct gw_edge *edge, uint32_t ifindex);
+int gw_edge_port_check(const struct gw_edge *edge, const struct gw_edge_attach *a, struct gw_error *error);
+int gw_edge_port_open(struct gw_edge *edge, struct edge_vm *vm, const struct gw_edge_attach *a, struct gw_error *error);
+void gw_edge_port_close(struct gw_edge *edge, struct edge_port *port);
+void gw_edge_port_free(struct gw_edge *edge, struct edge_port *port, bool act);
+
+/* fdb.c: the entry for (VNI, MAC) follows from the port, else the mapping, there; one place decides. */
+bool gw_edge_fdb_wanted(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_edge_fdb *out);
+int gw_edge_fdb_program(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+bool gw_edge_neigh_find(const struct gw_edge *edge, uint32_t vni, struct gw_ip ip, struct gw_mac *out);
+void gw_edge_neigh_claim(struct gw_edge *edge, uint32_t vni, struct gw_ip ip, struct gw_mac mac);
+void gw_edge_neigh_release(struct gw_edge *edge, uint32_t vni, struct gw_ip ip, struct gw_mac mac);
+void gw_edge_neigh_forget_vn(struct gw_edge *edge, uint32_t vni);
+void gw_edge_neigh_free_all(struct gw_edge *edge);
+
+/* cache.c */
+struct edge_mapping *gw_edge_mapping_find(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const struct gw_mapping *mapping);
+void gw_edge_mapping_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m);
+void gw_edge_mapping_adopt_ip(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip ip);
+void gw_edge_mapping_reclaim(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+void gw_edge_mapping_drop(struct gw_edge *edge, struct edge_mapping *m);
+void gw_edge_mappings_mark(struct gw_edge *edge);
+void gw_edge_mappings_sweep(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_mappings_forget_vn(struct gw_edge *edge, uint32_t vni); /* and their entries */
+void gw_edge_mappings_free_all(struct gw_edge *edge);
+/* The newest epoch that the NVA gave for this MAC at another place than here; 0 for none. */
+uint64_t gw_edge_mapping_elsewhere(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+
+/* query.c */
+/* Asks the NVA, unless that was done already; NULL when too many wait. .state says where it stands. */
+struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key);
+void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query,
+                        const struct gw_edge_frame *frame);
+/* Before the entry is written: true when frames wait for it, so that it must be written with .punt. */
+bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+/* Ends the query if what it asked for is known by now; its frames go. */
+void gw_edge_query_resolve(struct gw_edge *edge, const struct edge_key *key);
+/* The response with this id was taken in; if that did not end the query, the answer is no. */
+void gw_edge_query_answered(struct gw_edge *edge, struct gw_edge_now now, uint32_t id, uint32_t negative_ms);
+void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query);
+void gw_edge_query_again(struct gw_edge *edge); /* all that wait */
+void gw_edge_query_drained(struct gw_edge *edge);
+/* Forgets negative answers, or all queries, of a VN or of one MAC in it. */
+void gw_edge_queries_flush(struct gw_edge *edge, uint32_t vni, const struct gw_mac *mac, bool all);
+void gw_edge_queries_free_all(struct gw_edge *edge);
+
+/* registration.c */
+void gw_edge_register(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint8_t handoff);
+void gw_edge_deregister(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_unregistered(struct gw_edge *edge, struct edge_vm *vm); /* no longer ours to register */
+void gw_edge_register_all(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_registration_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+int gw_edge_registered(struct gw_edge *edge, struct gw_edge_now now, const uint8_t *body, size_t size);
+
+/* redirect.c */
+int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_redirect_cancel(struct gw_edge *edge, struct edge_vm *vm); /* the VM is back */
+void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_reports_due(struct gw_edge *edge);
+void gw_edge_reports_free_all(struct gw_edge *edge);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge: what an NVE knows and decides, without doing any of it. It takes
+ * events (each with the time), and acts through struct gw_edge_effects, which
+ * the daemon or a simulator hands in. Effects are synchronous and never call
+ * back into the edge. It reads no clock, draws nothing at random, and has no
+ * globals, so that one process can hold thousands of edges.
+ *
+ * What it holds: VMs here (with ports, role, epoch and registration), mappings
+ * learnt from the NVA, negative answers, pending queries with the frames they
+ * hold, neighbours, and members of each VN.
+ *
+ * Epoch rule: about one VM, older never overwrites newer, whoever says it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/time.h"
+#include "wire/frame.h"
+
+struct gw_edge;
+struct gw_error;
+
+enum { GW_EDGE_OFFLOAD_MAX = 12 };
+
+/* Both clocks, read once by the shell for one event. The wall clock only goes into registrations. */
+struct gw_edge_now {
+        struct gw_mono mono;
+        struct gw_wall wall;
+};
+
+enum gw_edge_role {
+        GW_EDGE_SERVING = 1, /* the VM is here */
+        GW_EDGE_ARRIVING,    /* its copy is on the way here; local senders still go to .peer */
+        GW_EDGE_MOVED,       /* cut: its packets are redirected to .peer */
+};
+
+enum gw_edge_place {
+        GW_EDGE_TO_LOCAL = 1, /* deliver to .ifindex */
+        GW_EDGE_TO_REMOTE,    /* encapsulate to .locator */
+        GW_EDGE_TO_MOVED,     /* the same, and what comes from the wire is marked as redirected */
+        GW_EDGE_TO_ARRIVING,  /* from the wire: deliver to .ifindex; from local ports: encapsulate to .locator */
+};
+
+struct gw_edge_fdb {
+        uint8_t place; /* enum gw_edge_place */
+        bool punt;     /* hand every frame up for now: held ones go first */
+        uint32_t ifindex;
+        struct gw_ip locator;
+        uint64_t epoch;
+};
+
+/* A port as attached. from: the locator a VM arrives from, or went to; unspecified when serving. */
+struct gw_edge_attach {
+        struct gw_name id, vm;
+        uint32_t vni, ifindex;
+        uint32_t mtu;
+        struct gw_mac mac;
+        uint8_t n_ips;
+        struct gw_ip ips[GW_MAPPING_IPS_MAX];
+        uint8_t role; /* enum gw_edge_role; MOVED only when restoring after a restart */
+        bool queues;  /* the device itself queues while nobody reads it (a tap) */
+        bool task;    /* not a VM of a hypervisor */
+        uint64_t epoch;
+        struct gw_ip peer;
+};
+
+/* A frame that the data plane handed up, and may get back as it was. */
+struct gw_edge_frame {
+        uint32_t vni, ifindex;                /* ifindex: the port that sent it, or that it is for; 0 from the wire */
+        bool redirected;                      /* it came marked as in flight */
+        uint8_t offload[GW_EDGE_OFFLOAD_MAX]; /* the shell's, not looked into */
+        const uint8_t *bytes;                 /* from the Ethernet header on */
+        size_t size;
+};
+
+enum gw_edge_inject {
+        GW_EDGE_AS_SENT = 1, /* as if port .ifindex had just sent it, past source guard and past .punt */
+        GW_EDGE_DELIVER,     /* out of port .ifindex, to its VM */
+        GW_EDGE_FROM_WIRE,   /* as if a member had just sent it */
+        GW_EDGE_DRAIN,       /* after the VM of port .ifindex, which was cut: marked, whatever its destination */
+};
+
+struct gw_edge_effects {
+        int (*fdb_set)(void *user, uint32_t vni, struct gw_mac mac, const struct gw_edge_fdb *entry);
+        void (*fdb_del)(void *user, uint32_t vni, struct gw_mac mac);
+        int (*neigh_set)(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac mac);
+        void (*neigh_del)(void *user, uint32_t vni, struct gw_ip ip);
+        /* The other members of a VN: who may send into it, and gets its broadcast. */
+        void (*member_set)(void *user, uint32_t vni, struct gw_ip locator);
+        void (*member_del)(void *user, uint32_t vni, struct gw_ip locator);
+        /* Attaches programs to the device, in the role given; hold: frames for it come up (HOLD). Repeatable. */
+        int (*port_open)(void *user, const struct gw_edge_attach *port, bool hold, struct gw_error *error);
+        void (*port_close)(void *user, const struct gw_edge_attach *port);
+        /* The forwarding entry becomes moved-to in one write; then the port lets nothing more in. */
+        int (*port_cut)(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch);
+        void (*port_role)(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold);
+        void (*inject)(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame);
+        /* A frame made here (no offload) for the VM behind a port. */
+        void (*deliver)(void *user, uint32_t ifindex, const uint8_t *frame, size_t size);
+        void (*send)(void *user, const uint8_t *frame, size_t size); /* to the NVA; only between up and down */
+        /* When a packet was last redirected for (vni, mac), 0 for never, and how many were since the cut. */
+        struct gw_mono (*redirect_seen)(void *user, uint32_t vni, struct gw_mac mac, uint64_t *count);
+        /* The locators that (vni, mac), a port here, exchanged packets with lately. */
+        size_t (*talkers)(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip *out, size_t max);
+        /* Has any local port exchanged packets with (vni, mac) at locator within that time? */
+        bool (*in_use)(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip locator, struct gw_duration within);
+        void (*vm_changed)(void *user, const struct gw_name *vm); /* save it; it may be gone */
+        void (*log)(void *user, int level, const char *text);
+};
+
+struct gw_edge_config {
+        struct gw_name id;
+        struct gw_ip locator;
+        uint64_t restart_count;
+        uint64_t seed[2];          /* keys of hash tables */
+        uint32_t lifetime_s;       /* asked for in registrations; 0: 3600 */
+        uint32_t redirect_min_ms;  /* 0: 5000 */
+        uint32_t redirect_idle_ms; /* 0: 2000 */
+};
+
+enum {
+        GW_EDGE_QUERY_TIMEOUT_MS = 100, /* RFC 8171's pull timeout */
+        GW_EDGE_QUERY_TRIES = 3,
+        GW_EDGE_NEGATIVE_MS = 1000, /* after no answer; an answer brings its own lifetime */
+        GW_EDGE_QUERIES_MAX = 1024,
+        GW_EDGE_HELD_OCTETS_MAX = 16 << 20, /* of all queries together, and for each arriving VM */
+        GW_EDGE_HELD_FRAMES_MAX = 1024,     /* of one query */
+        GW_EDGE_HOLD_MS = 2000,             /* oldest frame held for an arriving VM */
+        GW_EDGE_HOLD_SERVING_MS = 1000,     /* a VM that serves is held no longer */
+        GW_EDGE_MAPPINGS_MAX = 1 << 18,
+        GW_EDGE_NEGATIVES_MAX = 1 << 14,
+        GW_EDGE_MEMBERS_MAX = 4096, /* of one VN */
+        GW_EDGE_PORTS_MAX = 1 << 16,
+        GW_EDGE_TALKERS_MAX = GW_REPORT_LOCATORS_MAX,
+};
+
+int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const struct gw_edge_effects *effects,
+                void *user);
+void gw_edge_free(struct gw_edge *edge); /* without any effect: what is in the data plane stays */
+
+/* Calls (docs/architecture.md). 0 or GW_E_INVALID, _CONFLICT, _STALE, _NOT_FOUND, _FULL, negative errno;
+ * *error is filled. A call repeated with the same epoch answers 0 and changes nothing. */
+int gw_edge_attach(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_attach *port,
+                   struct gw_error *error);
+int gw_edge_detach(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *port, struct gw_error *error);
+int gw_edge_cut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, struct gw_ip to, uint64_t epoch,
+                struct gw_error *error);
+/* Frames for a VM that serves here wait, and none enters its devices, until it is cut (then they follow it), until
+ * unhold, or until max_ms (0, or more than GW_EDGE_HOLD_SERVING_MS: that) have passed (then they are delivered). For the
+ * moment before a VM is stopped: an emulator takes frames from a tap that a stopped VM never sees. */
+int gw_edge_hold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint32_t max_ms,
+                 struct gw_error *error);
+int gw_edge_unhold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, struct gw_error *error);
+int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
+                  struct gw_error *error);
+int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
+                     struct gw_error *error);
+int gw_edge_delete(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, bool keep_redirect,
+                   struct gw_error *error);
+void gw_edge_device_gone(struct gw_edge *edge, struct gw_edge_now now, uint32_t ifindex);
+
+/* The locators that the VM's ports exchanged packets with lately; after a cut, those at the cut. */
+size_t gw_edge_talkers(const struct gw_edge *edge, const struct gw_name *vm, struct gw_ip *out, size_t max);
+
+/* After a restart of the shell: what the pinned data plane still holds, so that nothing is taken away before
+ * the NVA has confirmed or corrected it. Attach ports first. */
+void gw_edge_adopt_fdb(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_mac mac,
+                       const struct gw_edge_fdb *entry);
+void gw_edge_adopt_neigh(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip ip,
+                         struct gw_mac mac);
+void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip locator);
+
+/* The session with the NVA. A frame that gets GW_E_MALFORMED must end the session. */
+void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now);
+int gw_edge_frame(struct gw_edge *edge, struct gw_edge_now now, uint8_t type, uint32_t id, const uint8_t *body,
+                  size_t size);
+
+/* Frames that come up, and why. */
+enum gw_edge_reason {
+        GW_EDGE_UNKNOWN = 1,  /* from a port: no entry for its destination, or .punt */
+        GW_EDGE_WIRE_UNKNOWN, /* from the wire: no entry for its destination */
+        GW_EDGE_SOLICIT,      /* from a port: ARP request or neighbour solicitation without an answer */
+        GW_EDGE_ANNOUNCE,     /* from a port: gratuitous ARP, unsolicited NA, RARP */
+        GW_EDGE_TOO_BIG,      /* from a port: larger than the VN's MTU */
+        GW_EDGE_HOLD,         /* for a port which is on hold */
+};
+struct gw_edge_punt {
+        uint8_t reason; /* enum gw_edge_reason */
+        struct gw_edge_frame frame;
+};
+void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_punt *punt);
+/* The shell has read everything that was handed up before this event. */
+void gw_edge_punts_drained(struct gw_edge *edge, struct gw_edge_now now);
+
+/* `sender` still sends to us for (vni, mac), which is elsewhere. */
+void gw_edge_stale_sender(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_mac mac,
+                          struct gw_ip sender);
+
+void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now);
+struct gw_mono gw_edge_deadline(const struct gw_edge *edge); /* when to tick next; 0: never */
+
+/* True while frames wait that gw_edge_punts_drained would let go. */
+bool gw_edge_wants_drain(const struct gw_edge *edge);
+
+/* What is held, for people. Views are valid during the callback. */
+enum gw_edge_registration_state {
+        GW_EDGE_REG_NONE,     /* not to be registered: arriving or moved */
+        GW_EDGE_REG_PENDING,  /* to be sent, or sent and not answered */
+        GW_EDGE_REG_ACCEPTED, /* until lifetime ends; refreshed before */
+        GW_EDGE_REG_REFUSED,  /* status says why */
+};
+struct gw_edge_port_view {
+        const struct gw_edge_attach *port; /* .role, .epoch and .peer as they are now */
+        bool attached;                     /* false: only its redirect is left */
+        bool held;
+        size_t held_frames;
+        uint64_t redirected;
+        uint8_t registration; /* enum gw_edge_registration_state */
+        uint8_t status;       /* of the last answer */
+};
+struct gw_edge_mapping_view {
+        struct gw_mapping mapping;
+        struct gw_mono expires; /* 0: when told otherwise */
+};
+void gw_edge_each_port(const struct gw_edge *edge, void (*each)(const struct gw_edge_port_view *view, void *user),
+                       void *user);
+void gw_edge_each_mapping(const struct gw_edge *edge, void (*each)(const struct gw_edge_mapping_view *view, void *user),
+                          void *user);
+void gw_edge_each_neigh(const struct gw_edge *edge,
+                        void (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user), void *user);
+void gw_edge_each_vn(const struct gw_edge *edge,
+                     void (*each)(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user),
+                     void *user);
+bool gw_edge_vm_role(const struct gw_edge *edge, const struct gw_name *vm, enum gw_edge_role *role, uint64_t *epoch);
+bool gw_edge_has_device(const struct gw_edge *edge, uint32_t ifindex);
+bool gw_edge_is_registered(const struct gw_edge *edge); /* WELCOME came and the session is up */
+
+/* Counters, in the order of gw_edge_counter_names (ends with NULL). */
+enum gw_edge_counter {
+        GW_EDGE_C_QUERIES,
+        GW_EDGE_C_QUERY_RETRIES,
+        GW_EDGE_C_QUERY_TIMEOUTS,
+        GW_EDGE_C_NEGATIVE_ANSWERS,
+        GW_EDGE_C_NEGATIVE_HITS,
+        GW_EDGE_C_HELD,
+        GW_EDGE_C_RELEASED,
+        GW_EDGE_C_HELD_DROPPED_NEGATIVE,
+        GW_EDGE_C_HELD_DROPPED_FULL,
+        GW_EDGE_C_HELD_DROPPED_AGE,
+        GW_EDGE_C_MAPPINGS_STALE,
+        GW_EDGE_C_MAPPINGS_CONFLICT,
+        GW_EDGE_C_FENCED,
+        GW_EDGE_C_ANNOUNCEMENTS,
+        GW_EDGE_C_ANNOUNCEMENTS_REFUSED,
+        GW_EDGE_C_TOO_BIG_ANSWERED,
+        GW_EDGE_C_TOO_BIG_LIMITED,
+        GW_EDGE_C_REGISTRATIONS,
+        GW_EDGE_C_REGISTRATION_RETRIES,
+        GW_EDGE_C_REGISTRATIONS_REFUSED,
+        GW_EDGE_C_STALE_SENDERS,
+        GW_EDGE_C_UNPARSED,
+        GW_EDGE_COUNTERS,
+};
+extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];
+uint64_t gw_edge_counter(const struct gw_edge *edge, enum gw_edge_counter counter);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Frames that the data plane could not decide about.
+ *
+ * Each ends in one of: sent on now (what it needs is known by now), held for an
+ * answer or for its VM, answered from here (too big), taken as a hint, dropped
+ * and counted. Nothing a guest sends is believed: an announcement (gratuitous ARP,
+ * unsolicited NA, RARP; RFC 5227, RFC 4861, RFC 903) of a VM that is ours only
+ * makes us register it again, at most once a second; any other is counted.
+ */
+#include "edge/core.h"
+#include "edge/toobig.h"
+#include "wire/mobility.h"
+
+enum {
+        ETHERTYPE_ARP = 0x0806,
+        ETHERTYPE_IPV6 = 0x86dd,
+        ARP_REQUEST = 1,
+        ICMPV6 = 58,
+        ND_SOLICITATION = 135,
+        ANNOUNCE_MS = 1000, /* between two registrations that an announcement causes */
+        TOO_BIG_EVERY_MS = 50,
+        TOO_BIG_BURST = 20,
+};
+
+static struct gw_mac frame_mac(const struct gw_edge_frame *frame, size_t at) {
+        struct gw_mac mac = {{0}};
+
+        if (frame->size >= at + sizeof mac.b)
+                memcpy(mac.b, frame->bytes + at, sizeof mac.b);
+        return mac;
+}
+
+/* ---- what is asked for ---- */
+
+static bool arp_target(struct gw_reader *r, struct gw_ip *out) {
+        uint32_t be;
+        uint16_t op;
+
+        gw_get_span(r, 6);
+        op = gw_get_u16(r);
+        gw_get_span(r, 16);
+        gw_get_bytes(r, &be, sizeof be);
+        *out = gw_ip_from_v4(be);
+        return r->ok && op == ARP_REQUEST;
+}
+
+static bool nd_target(struct gw_reader *r, struct gw_ip *out) {
+        uint8_t next, type;
+
+        gw_get_span(r, 6);
+        next = gw_get_u8(r);
+        gw_get_span(r, 33);
+        type = gw_get_u8(r);
+        gw_get_span(r, 7);
+        gw_get_bytes(r, out->b, sizeof out->b);
+        return r->ok && next == ICMPV6 && type == ND_SOLICITATION;
+}
+
+static bool solicit_target(const struct gw_edge_frame *frame, struct gw_ip *out) {
+        struct gw_reader r = gw_reader(frame->bytes, frame->size);
+        uint16_t type;
+
+        gw_get_span(&r, 12);
+        type = gw_get_u16(&r);
+        if (type == ETHERTYPE_ARP)
+                return arp_target(&r, out) && gw_ip_is_unicast(*out);
+        return type == ETHERTYPE_IPV6 && nd_target(&r, out) && gw_ip_is_unicast(*out);
+}
+
+/* ---- asking ---- */
+
+static void ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                         const struct gw_edge_frame *frame) {
+        struct edge_query *query = gw_edge_query_ask(edge, now, key);
+
+        if (!query)
+                edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
+        else if (query->state == QUERY_NEGATIVE)
+                edge->counters[GW_EDGE_C_NEGATIVE_HITS]++;
+        else
+                gw_edge_query_hold(edge, now, query, frame);
+}
+
+static bool known_absent(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
+        const struct edge_mapping *m = gw_edge_mapping_find(edge, vni, mac);
+
+        return m && m->state == GW_MAPPING_ABSENT;
+}
+
+static void punt_unknown(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame,
+                         enum gw_edge_inject how) {
+        struct gw_mac mac = frame_mac(frame, 0);
+        struct edge_key key = gw_edge_key_mac(frame->vni, mac);
+        struct gw_edge_fdb entry;
+
+        if (gw_mac_is_group(mac) || !gw_edge_vn_find(edge, frame->vni)) {
+                edge->counters[GW_EDGE_C_UNPARSED]++;
+        } else if (gw_edge_fdb_wanted(edge, frame->vni, mac, &entry)) {
+                edge->counters[GW_EDGE_C_RELEASED]++;
+                edge->fx->inject(edge->user, how, frame);
+        } else if (known_absent(edge, frame->vni, mac)) {
+                edge->counters[GW_EDGE_C_NEGATIVE_HITS]++;
+        } else {
+                ask_and_hold(edge, now, &key, frame);
+        }
+}
+
+static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_key key;
+        struct gw_mac mac;
+        struct gw_ip ip;
+
+        if (!solicit_target(frame, &ip) || !gw_edge_vn_find(edge, frame->vni)) {
+                edge->counters[GW_EDGE_C_UNPARSED]++;
+        } else if (gw_edge_neigh_find(edge, frame->vni, ip, &mac)) {
+                edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
+        } else {
+                key = gw_edge_key_ip(frame->vni, ip);
+                ask_and_hold(edge, now, &key, frame);
+        }
+}
+
+/* ---- the rest ---- */
+
+static void punt_announce(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
+        struct edge_vm *vm = port ? port->vm : NULL;
+
+        if (!vm || vm->role != GW_EDGE_SERVING || !gw_mac_eq(frame_mac(frame, 6), port->a.mac)) {
+                edge->counters[GW_EDGE_C_ANNOUNCEMENTS_REFUSED]++;
+                return;
+        }
+        edge->counters[GW_EDGE_C_ANNOUNCEMENTS]++;
+        if (now.mono.ns < vm->reg.not_before_ns || vm->reg.state != GW_EDGE_REG_ACCEPTED)
+                return;
+        vm->reg.not_before_ns = gw_mono_after(now.mono, gw_ms(ANNOUNCE_MS)).ns;
+        gw_edge_register(edge, now, vm, GW_MH_HANDOFF_UNCHANGED);
+}
+
+/* A bucket kept as the time up to which it is spent. */
+static bool too_big_allowed(struct edge_port *port, struct gw_mono now) {
+        uint64_t every = gw_ms(TOO_BIG_EVERY_MS).ns, depth = every * TOO_BIG_BURST;
+
+        if (port->too_big_tokens_ns + depth < now.ns)
+                port->too_big_tokens_ns = now.ns - depth;
+        if (port->too_big_tokens_ns + every > now.ns)
+                return false;
+        port->too_big_tokens_ns += every;
+        return true;
+}
+
+static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
+        uint8_t answer[GW_TOO_BIG_MAX];
+        size_t size;
+
+        if (!port)
+                return;
+        size = gw_too_big_answer(frame->bytes, frame->size, port->a.mtu, answer);
+        if (!size) {
+                edge->counters[GW_EDGE_C_UNPARSED]++;
+        } else if (!too_big_allowed(port, now.mono)) {
+                edge->counters[GW_EDGE_C_TOO_BIG_LIMITED]++;
+        } else {
+                edge->counters[GW_EDGE_C_TOO_BIG_ANSWERED]++;
+                edge->fx->deliver(edge->user, frame->ifindex, answer, size);
+        }
+}
+
+static size_t vm_held_octets(const struct edge_vm *vm) {
+        size_t octets = 0;
+
+        gw_list_for_each (link, &vm->ports)
+                octets += gw_list_entry(link, struct edge_port, of_vm)->held.octets;
+        return octets;
+}
+
+static void punt_hold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
+        uint64_t age = gw_ms(GW_EDGE_HOLD_MS).ns;
+
+        if (!port)
+                return;
+        if (!port->hold || port->releasing) {
+                edge->counters[GW_EDGE_C_RELEASED]++;
+                gw_edge_port_pass(edge, port, frame);
+                return;
+        }
+        if (now.mono.ns > age)
+                edge->counters[GW_EDGE_C_HELD_DROPPED_AGE] +=
+                        gw_edge_held_expire(&port->held, (struct gw_mono){now.mono.ns - age});
+        if (vm_held_octets(port->vm) + frame->size > GW_EDGE_HELD_OCTETS_MAX ||
+            gw_edge_held_push(&port->held, now.mono, frame))
+                edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
+        else
+                edge->counters[GW_EDGE_C_HELD]++;
+}
+
+void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_punt *punt) {
+        switch (punt->reason) {
+        case GW_EDGE_UNKNOWN:
+                punt_unknown(edge, now, &punt->frame, GW_EDGE_AS_SENT);
+                break;
+        case GW_EDGE_WIRE_UNKNOWN:
+                punt_unknown(edge, now, &punt->frame, GW_EDGE_FROM_WIRE);
+                break;
+        case GW_EDGE_SOLICIT:
+                punt_solicit(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_ANNOUNCE:
+                punt_announce(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_TOO_BIG:
+                punt_too_big(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_HOLD:
+                punt_hold(edge, now, &punt->frame);
+                break;
+        default:
+                edge->counters[GW_EDGE_C_UNPARSED]++;
+        }
+}
+
+void gw_edge_punts_drained(struct gw_edge *edge, struct gw_edge_now now) {
+        (void)now;
+        gw_edge_query_drained(edge);
+        gw_edge_vm_drained(edge);
+}
+
+bool gw_edge_wants_drain(const struct gw_edge *edge) {
+        return !gw_list_empty(&edge->releasing) || edge->n_releasing_ports;
+}

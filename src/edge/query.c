@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Questions to the NVA, the frames that wait for their answers, and negative
+ * answers. The model is RFC 8171's pull: one question for each (VNI, MAC) or
+ * (VNI, IP) however many frames ask for it, 100 ms time-out, three tries.
+ *
+ *      asking ---- answered, frames held ----> releasing ---- drained ----> gone
+ *         |------- answered, none held ----------------------------------> gone
+ *         `------- no, or no answer ---------> negative ---- lifetime ---> gone
+ *
+ * Order: the entry is written so that new frames still come up (.punt), the held
+ * ones are sent, those that came up meanwhile are sent as they are read, and
+ * when the shell says that all were read the entry lets frames pass by itself.
+ *
+ * Bounds: questions, negative answers, frames of one question, octets of all.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "edge/core.h"
+
+enum {
+        NEGATIVE_MIN_MS = 100,
+        NEGATIVE_MAX_MS = 60000,
+};
+
+static struct edge_query *query_find(const struct gw_edge *edge, const struct edge_key *key) {
+        struct gw_table_node *node =
+                gw_table_find(&edge->queries, gw_table_hash(&edge->queries, key, sizeof *key), key);
+
+        return node ? gw_container_of(node, struct edge_query, node) : NULL;
+}
+
+static size_t query_drop_held(struct gw_edge *edge, struct edge_query *q) {
+        edge->held_octets -= q->held.octets;
+        return gw_edge_held_clear(&q->held);
+}
+
+static void query_free(struct gw_edge *edge, struct edge_query *q) {
+        query_drop_held(edge, q);
+        if (q->state == QUERY_NEGATIVE)
+                edge->n_negatives--;
+        gw_edge_timer_remove(&edge->timers, &q->timer);
+        gw_list_remove(&q->link);
+        gw_table_remove(&edge->queries, &q->node);
+        free(q);
+}
+
+static void query_send(struct gw_edge *edge, const struct edge_query *q) {
+        struct gw_query query = {.vni = q->key.vni, .by_mac = q->key.by_mac};
+        struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
+
+        if (!edge->welcome)
+                return;
+        if (query.by_mac)
+                memcpy(query.mac.b, q->key.b, sizeof query.mac.b);
+        else
+                memcpy(query.ip.b, q->key.b, sizeof query.ip.b);
+        gw_edge_send_written(edge, gw_query_encode(&w, q->id, &query));
+}
+
+static struct edge_query *query_new(struct gw_edge *edge, const struct edge_key *key) {
+        struct edge_query *q;
+
+        if (edge->queries.count - edge->n_negatives >= GW_EDGE_QUERIES_MAX)
+                return NULL;
+        q = calloc(1, sizeof *q);
+        if (!q || gw_edge_timer_add(&edge->timers, &q->timer, TIMER_QUERY)) {
+                free(q);
+                return NULL;
+        }
+        q->key = *key;
+        q->id = ++edge->next_id ? edge->next_id : ++edge->next_id;
+        if (gw_table_insert(&edge->queries, &q->node, gw_table_hash(&edge->queries, key, sizeof *key))) {
+                gw_edge_timer_remove(&edge->timers, &q->timer);
+                free(q);
+                return NULL;
+        }
+        gw_list_append(&edge->asking, &q->link);
+        return q;
+}
+
+struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key) {
+        struct edge_query *q = query_find(edge, key);
+
+        if (q)
+                return q;
+        q = query_new(edge, key);
+        if (!q)
+                return NULL;
+        edge->counters[GW_EDGE_C_QUERIES]++;
+        q->tries = 1;
+        gw_edge_timer_set(&edge->timers, &q->timer, gw_mono_after(now.mono, gw_ms(GW_EDGE_QUERY_TIMEOUT_MS)));
+        query_send(edge, q);
+        return q;
+}
+
+void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q,
+                        const struct gw_edge_frame *frame) {
+        if (q->held.n >= GW_EDGE_HELD_FRAMES_MAX || edge->held_octets + frame->size > GW_EDGE_HELD_OCTETS_MAX ||
+            gw_edge_held_push(&q->held, now.mono, frame)) {
+                edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
+                return;
+        }
+        edge->held_octets += frame->size;
+        edge->counters[GW_EDGE_C_HELD]++;
+}
+
+bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
+        struct edge_key key = gw_edge_key_mac(vni, mac);
+        struct edge_query *q = query_find(edge, &key);
+
+        if (!q || q->state != QUERY_ASKING || !q->held.n)
+                return false;
+        q->state = QUERY_RELEASING;
+        gw_edge_timer_stop(&edge->timers, &q->timer);
+        gw_list_remove(&q->link);
+        gw_list_append(&edge->releasing, &q->link);
+        return true;
+}
+
+bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
+        struct edge_key key = gw_edge_key_mac(vni, mac);
+        const struct edge_query *q = query_find(edge, &key);
+
+        return q && q->state == QUERY_RELEASING;
+}
+
+static void query_release(struct gw_edge *edge, struct edge_query *q) {
+        struct held_frame *held;
+
+        edge->held_octets -= q->held.octets;
+        edge->counters[GW_EDGE_C_RELEASED] += q->held.n;
+        while ((held = gw_edge_held_pop(&q->held))) {
+                edge->fx->inject(edge->user, held->frame.ifindex ? GW_EDGE_AS_SENT : GW_EDGE_FROM_WIRE, &held->frame);
+                free(held);
+        }
+}
+
+static bool query_is_known(const struct gw_edge *edge, const struct edge_key *key) {
+        struct gw_edge_fdb entry;
+        struct gw_mac mac;
+        struct gw_ip ip;
+
+        if (!key->by_mac) {
+                memcpy(ip.b, key->b, sizeof ip.b);
+                return gw_edge_neigh_find(edge, key->vni, ip, &mac);
+        }
+        memcpy(mac.b, key->b, sizeof mac.b);
+        return gw_edge_fdb_wanted(edge, key->vni, mac, &entry);
+}
+
+void gw_edge_query_resolve(struct gw_edge *edge, const struct edge_key *key) {
+        struct edge_query *q = query_find(edge, key);
+
+        if (!q || !query_is_known(edge, key))
+                return;
+        query_release(edge, q);
+        if (q->state != QUERY_RELEASING)
+                query_free(edge, q);
+}
+
+static void query_negative(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q, uint32_t ms) {
+        edge->counters[GW_EDGE_C_HELD_DROPPED_NEGATIVE] += query_drop_held(edge, q);
+        if (edge->n_negatives >= GW_EDGE_NEGATIVES_MAX) {
+                query_free(edge, q);
+                return;
+        }
+        gw_list_remove(&q->link);
+        q->state = QUERY_NEGATIVE;
+        edge->n_negatives++;
+        gw_edge_timer_set(&edge->timers, &q->timer, gw_mono_after(now.mono, gw_ms(ms)));
+}
+
+static struct edge_mapping *query_mapping(const struct gw_edge *edge, const struct edge_query *q) {
+        struct gw_mac mac;
+
+        if (!q->key.by_mac)
+                return NULL;
+        memcpy(mac.b, q->key.b, sizeof mac.b);
+        return gw_edge_mapping_find(edge, q->key.vni, mac);
+}
+
+static struct edge_query *asking_by_id(const struct gw_edge *edge, uint32_t id) {
+        gw_list_for_each (link, &edge->asking) {
+                struct edge_query *q = gw_list_entry(link, struct edge_query, link);
+
+                if (q->id == id)
+                        return q;
+        }
+        return NULL;
+}
+
+void gw_edge_query_answered(struct gw_edge *edge, struct gw_edge_now now, uint32_t id, uint32_t negative_ms) {
+        struct edge_query *q = asking_by_id(edge, id);
+        struct edge_mapping *m;
+
+        if (!q)
+                return;
+        edge->counters[GW_EDGE_C_NEGATIVE_ANSWERS]++;
+        m = query_mapping(edge, q);
+        if (negative_ms < NEGATIVE_MIN_MS)
+                negative_ms = NEGATIVE_MIN_MS;
+        query_negative(edge, now, q, negative_ms < NEGATIVE_MAX_MS ? negative_ms : NEGATIVE_MAX_MS);
+        if (m && m->state == GW_MAPPING_SERVING)
+                gw_edge_mapping_drop(edge, m); /* it was asked for anew, and is no more */
+}
+
+void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q) {
+        if (q->state == QUERY_NEGATIVE) {
+                query_free(edge, q);
+                return;
+        }
+        if (q->tries < GW_EDGE_QUERY_TRIES) {
+                q->tries++;
+                edge->counters[GW_EDGE_C_QUERY_RETRIES]++;
+                gw_edge_timer_set(&edge->timers, &q->timer, gw_mono_after(now.mono, gw_ms(GW_EDGE_QUERY_TIMEOUT_MS)));
+                query_send(edge, q);
+                return;
+        }
+        edge->counters[GW_EDGE_C_QUERY_TIMEOUTS]++;
+        if (query_mapping(edge, q)) /* a refresh without an answer takes nothing away */
+                query_free(edge, q);
+        else
+                query_negative(edge, now, q, GW_EDGE_NEGATIVE_MS);
+}
+
+void gw_edge_query_again(struct gw_edge *edge) {
+        gw_list_for_each (link, &edge->asking)
+                query_send(edge, gw_list_entry(link, struct edge_query, link));
+}
+
+void gw_edge_query_drained(struct gw_edge *edge) {
+        gw_list_for_each (link, &edge->releasing) {
+                struct edge_query *q = gw_list_entry(link, struct edge_query, link);
+                struct edge_key key = q->key;
+                struct gw_mac mac;
+
+                memcpy(mac.b, key.b, sizeof mac.b);
+                query_release(edge, q);
+                query_free(edge, q);
+                gw_edge_fdb_program(edge, key.vni, mac);
+        }
+}
+
+struct flush {
+        struct gw_edge *edge;
+        uint32_t vni;
+        const struct gw_mac *mac;
+        bool all;
+};
+
+static void query_flush(struct gw_table_node *node, void *user) {
+        struct flush *flush = user;
+        struct edge_query *q = gw_container_of(node, struct edge_query, node);
+
+        if (q->key.vni != flush->vni || (q->state != QUERY_NEGATIVE && !flush->all))
+                return;
+        if (flush->mac && !(q->key.by_mac && memcmp(q->key.b, flush->mac->b, sizeof flush->mac->b) == 0))
+                return;
+        query_free(flush->edge, q);
+}
+
+void gw_edge_queries_flush(struct gw_edge *edge, uint32_t vni, const struct gw_mac *mac, bool all) {
+        gw_table_each(&edge->queries, query_flush, &(struct flush){edge, vni, mac, all});
+}
+
+static void query_free_each(struct gw_table_node *node, void *user) {
+        query_free(user, gw_container_of(node, struct edge_query, node));
+}
+
+void gw_edge_queries_free_all(struct gw_edge *edge) {
+        gw_table_each(&edge->queries, query_free_each, edge);
+}
