@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the core decides, done: the table of effects over the data plane and the
+ * session, and the way back for punted frames and stale senders.
+ *
+ * Effects never call the core. Failures of single writes are logged here or
+ * returned where the core can do something about them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "nve/nve.h"
+
+enum {
+        TALKERS_WITHIN_MS = 60000,
+        ACTIVE_FOR_MS = 10000,
+        PUNTS_AT_ONCE = 1024,
+        INJECT_TRIES = 5,
+        INJECT_WAIT_US = 200,
+};
+
+_Static_assert(sizeof(struct virtio_net_hdr) <= GW_EDGE_OFFLOAD_MAX, "room for the offload header");
+
+static int fx_fdb_set(void *user, uint32_t vni, struct gw_mac mac, const struct gw_edge_fdb *entry) {
+        static const uint8_t kinds[] = {[GW_EDGE_TO_LOCAL] = GW_FORWARD_LOCAL,
+                                        [GW_EDGE_TO_REMOTE] = GW_FORWARD_REMOTE,
+                                        [GW_EDGE_TO_MOVED] = GW_FORWARD_MOVED,
+                                        [GW_EDGE_TO_ARRIVING] = GW_FORWARD_ARRIVING};
+        struct gw_forward forward = {.kind = kinds[entry->place],
+                                     .flags = entry->punt ? GW_FORWARD_PUNT : 0,
+                                     .ifindex = entry->ifindex,
+                                     .locator = entry->locator,
+                                     .epoch = entry->epoch};
+
+        return gw_datapath_fdb_set(((struct nve *)user)->dp, vni, mac, &forward);
+}
+
+static void fx_fdb_del(void *user, uint32_t vni, struct gw_mac mac) {
+        gw_datapath_fdb_del(((struct nve *)user)->dp, vni, mac);
+}
+
+static int fx_neigh_set(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac mac) {
+        return gw_datapath_neigh_set(((struct nve *)user)->dp, vni, ip, mac, 0);
+}
+
+static void fx_neigh_del(void *user, uint32_t vni, struct gw_ip ip) {
+        gw_datapath_neigh_del(((struct nve *)user)->dp, vni, ip);
+}
+
+static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator) {
+        int r = gw_datapath_member_set(((struct nve *)user)->dp, vni, locator);
+
+        if (r)
+                gw_log_limited(GW_WARNING, 5, "vni=%u: member not added, or without broadcast: %s", vni,
+                               gw_error_word(r));
+}
+
+static void fx_member_del(void *user, uint32_t vni, struct gw_ip locator) {
+        gw_datapath_member_del(((struct nve *)user)->dp, vni, locator);
+}
+
+/* ---- ports ---- */
+
+static uint32_t port_flags(enum gw_edge_role role, bool hold) {
+        return (role == GW_EDGE_ARRIVING ? GW_PORT_ARRIVING : 0) | (role == GW_EDGE_MOVED ? GW_PORT_MOVED : 0) |
+               (hold ? GW_PORT_HOLD : 0);
+}
+
+/* Neighbours talk to each other by link-local addresses, too: the one that every stack derives from the MAC. */
+static struct gw_ip link_local(struct gw_mac mac) {
+        return (struct gw_ip){{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac.b[0] ^ 2, mac.b[1], mac.b[2], 0xff, 0xfe, mac.b[3],
+                               mac.b[4], mac.b[5]}};
+}
+
+static int port_allow(struct nve *nve, const struct gw_edge_attach *port) {
+        int r = gw_datapath_allow_add(nve->dp, port->ifindex, link_local(port->mac));
+
+        for (size_t i = 0; !r && i < port->n_ips; i++)
+                r = gw_datapath_allow_add(nve->dp, port->ifindex, port->ips[i]);
+        return r;
+}
+
+static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold, struct gw_error *error) {
+        struct nve *nve = user;
+        struct gw_datapath_port set = {.ifindex = port->ifindex,
+                                       .vni = port->vni,
+                                       .port_id = port->ifindex,
+                                       .mtu = port->mtu,
+                                       .flags = port_flags(port->role, hold),
+                                       .mac = port->mac,
+                                       .moved_to = port->peer};
+        int r = gw_datapath_port_set(nve->dp, &set);
+
+        if (r == GW_E_FULL)
+                return gw_fail(error, GW_E_FULL, "vni", "vni %u has %d ports on this host; there is room for no more",
+                               port->vni, GW_FLOOD_MAX);
+        if (!r)
+                r = port_allow(nve, port);
+        if (r) {
+                gw_datapath_port_del(nve->dp, port->ifindex);
+                return gw_fail(error, r < 0 ? r : -EIO, "device", "port %s could not be attached: %s", port->id.s,
+                               gw_error_word(r));
+        }
+        return 0;
+}
+
+static void fx_port_close(void *user, const struct gw_edge_attach *port) {
+        gw_datapath_port_del(((struct nve *)user)->dp, port->ifindex);
+}
+
+static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch) {
+        return gw_datapath_cut(((struct nve *)user)->dp, port->ifindex, to, epoch);
+}
+
+static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold) {
+        uint32_t set = port_flags(role, hold), all = GW_PORT_ARRIVING | GW_PORT_MOVED | GW_PORT_HOLD;
+        int r = gw_datapath_port_flags(((struct nve *)user)->dp, port->ifindex, set, all & ~set);
+
+        if (r)
+                gw_log(GW_ERR, "port=%s: its flags could not be changed: %s", port->id.s, gw_error_word(r));
+}
+
+/* ---- frames ---- */
+
+static void inject(struct nve *nve, enum gw_inject_kind kind, uint32_t id, bool redirected,
+                   const struct virtio_net_hdr *vnet, const void *bytes, size_t size) {
+        struct timespec wait = {.tv_nsec = INJECT_WAIT_US * 1000};
+        int r = 0;
+
+        for (int i = 0; i < INJECT_TRIES; i++) {
+                r = gw_datapath_inject(nve->dp, kind, id, redirected, vnet, bytes, size);
+                if (r != -ENOBUFS && r != -EAGAIN)
+                        break;
+                nanosleep(&wait, NULL); /* the socket's queue empties into a device at once */
+        }
+        if (r) {
+                nve->inject_failed++;
+                gw_log_limited(GW_WARNING, 5, "a frame of %zu octets could not be sent on: %s", size, gw_error_word(r));
+        }
+}
+
+static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame) {
+        struct virtio_net_hdr vnet;
+
+        memcpy(&vnet, frame->offload, sizeof vnet);
+        switch (how) {
+        case GW_EDGE_AS_SENT:
+                inject(user, GW_INJECT_FROM_PORT, frame->ifindex, false, &vnet, frame->bytes, frame->size);
+                break;
+        case GW_EDGE_DELIVER:
+                inject(user, GW_INJECT_DELIVER, frame->ifindex, false, &vnet, frame->bytes, frame->size);
+                break;
+        case GW_EDGE_DRAIN:
+                inject(user, GW_INJECT_DRAIN, frame->ifindex, true, &vnet, frame->bytes, frame->size);
+                break;
+        case GW_EDGE_FROM_WIRE:
+                inject(user, GW_INJECT_FROM_WIRE, frame->vni, frame->redirected, &vnet, frame->bytes, frame->size);
+                break;
+        }
+}
+
+static void fx_deliver(void *user, uint32_t ifindex, const uint8_t *frame, size_t size) {
+        inject(user, GW_INJECT_DELIVER, ifindex, false, NULL, frame, size);
+}
+
+static const uint8_t reasons[GW_PUNT_MAX] = {
+        [GW_PUNT_UNKNOWN] = GW_EDGE_UNKNOWN,
+        [GW_PUNT_PUNT] = GW_EDGE_UNKNOWN,
+        [GW_PUNT_NEIGH] = GW_EDGE_SOLICIT,
+        [GW_PUNT_ANNOUNCE] = GW_EDGE_ANNOUNCE,
+        [GW_PUNT_TOO_BIG] = GW_EDGE_TOO_BIG,
+        [GW_PUNT_HOLD] = GW_EDGE_HOLD,
+        [GW_PUNT_WIRE_UNKNOWN] = GW_EDGE_WIRE_UNKNOWN,
+};
+
+static bool read_punt(struct nve *nve) {
+        struct gw_punt punt;
+        struct gw_edge_punt up;
+
+        if (gw_datapath_punt_read(nve->dp, &punt))
+                return false;
+        up = (struct gw_edge_punt){.reason = punt.reason < GW_PUNT_MAX ? reasons[punt.reason] : 0,
+                                   .frame = {.vni = punt.vni,
+                                             .ifindex = punt.ifindex,
+                                             .redirected = punt.redirected,
+                                             .bytes = punt.frame,
+                                             .size = punt.size}};
+        memcpy(up.frame.offload, &punt.vnet, sizeof punt.vnet);
+        gw_edge_punted(nve->edge, nve_now(), &up);
+        return true;
+}
+
+void nve_read_punts(struct nve *nve) {
+        int n = 0;
+
+        while (n < PUNTS_AT_ONCE && read_punt(nve))
+                n++;
+}
+
+/* ---- the rest ---- */
+
+static void fx_send(void *user, const uint8_t *frame, size_t size) {
+        struct nve *nve = user;
+        struct gw_frame_header header;
+        int r;
+
+        if (gw_frame_header_decode(frame, size, &header) || header.length != size)
+                return;
+        r = gw_session_send(nve->session, header.type, header.id, frame + GW_FRAME_HEADER_SIZE,
+                            size - GW_FRAME_HEADER_SIZE);
+        if (r)
+                gw_log_limited(GW_WARNING, 5, "a frame of type %u was not sent to the authority: %s", header.type,
+                               gw_error_word(r));
+}
+
+static struct gw_mono fx_redirect_seen(void *user, uint32_t vni, struct gw_mac mac, uint64_t *count) {
+        struct nve *nve = user;
+        struct gw_mono last = {0};
+
+        nve->look_for_stale = true;
+        gw_datapath_flight(nve->dp, vni, mac, count, &last.ns);
+        return last;
+}
+
+static size_t fx_talkers(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip *out, size_t max) {
+        int n = gw_datapath_talkers_of(((struct nve *)user)->dp, vni, mac, TALKERS_WITHIN_MS, out, max);
+
+        return n > 0 ? (size_t)n : 0;
+}
+
+/* ---- who talks to whom ---- */
+
+struct active_walk {
+        struct nve *nve;
+        struct gw_ip found[NVE_ACTIVE_MAX];
+};
+
+static void active_add(struct nve *nve, uint32_t vni, struct gw_ip locator) {
+        for (size_t i = 0; i < nve->n_active; i++)
+                if (nve->active[i].vni == vni && gw_ip_eq(nve->active[i].locator, locator))
+                        return;
+        if (nve->n_active < NVE_ACTIVE_MAX)
+                nve->active[nve->n_active++] = (struct gw_member){.vni = vni, .locator = locator};
+}
+
+static void active_of_port(const struct gw_edge_port_view *view, void *user) {
+        struct active_walk *walk = user;
+        int n = gw_datapath_talkers_of(walk->nve->dp, view->port->vni, view->port->mac, TALKERS_WITHIN_MS, walk->found,
+                                       NVE_ACTIVE_MAX);
+
+        for (int i = 0; i < n; i++)
+                active_add(walk->nve, view->port->vni, walk->found[i]);
+}
+
+/* The data plane knows talkers by the VM that is here. Which (VN, locator) are in use is gathered from that, rarely:
+ * it decides whether a mapping is worth asking for again, minutes before its lifetime ends. */
+static void active_refresh(struct nve *nve) {
+        struct active_walk *walk;
+
+        if (gw_mono_now().ns < nve->active_until.ns)
+                return;
+        nve->n_active = 0;
+        nve->active_until = gw_mono_after(gw_mono_now(), gw_ms(ACTIVE_FOR_MS));
+        walk = calloc(1, sizeof *walk);
+        if (!walk)
+                return;
+        walk->nve = nve;
+        gw_edge_each_port(nve->edge, active_of_port, walk);
+        free(walk);
+}
+
+static bool fx_in_use(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip locator, struct gw_duration within) {
+        struct nve *nve = user;
+
+        (void)mac, (void)within;
+        active_refresh(nve);
+        for (size_t i = 0; i < nve->n_active; i++)
+                if (nve->active[i].vni == vni && gw_ip_eq(nve->active[i].locator, locator))
+                        return true;
+        return false;
+}
+
+static int read_stale(const struct gw_stale *stale, void *user) {
+        struct nve *nve = user;
+
+        gw_edge_stale_sender(nve->edge, nve_now(), stale->vni, stale->mac, stale->sender);
+        return 0;
+}
+
+void nve_read_stale(struct nve *nve) {
+        nve->look_for_stale = false;
+        gw_datapath_stale_drain(nve->dp, read_stale, nve);
+}
+
+static void fx_vm_changed(void *user, const struct gw_name *vm) {
+        nve_state_changed(user, vm);
+}
+
+static void fx_log(void *user, int level, const char *text) {
+        (void)user;
+        gw_log((enum gw_level)level, "%s", text);
+}
+
+const struct gw_edge_effects nve_effects = {
+        .fdb_set = fx_fdb_set,
+        .fdb_del = fx_fdb_del,
+        .neigh_set = fx_neigh_set,
+        .neigh_del = fx_neigh_del,
+        .member_set = fx_member_set,
+        .member_del = fx_member_del,
+        .port_open = fx_port_open,
+        .port_close = fx_port_close,
+        .port_cut = fx_port_cut,
+        .port_role = fx_port_role,
+        .inject = fx_inject,
+        .deliver = fx_deliver,
+        .send = fx_send,
+        .redirect_seen = fx_redirect_seen,
+        .talkers = fx_talkers,
+        .in_use = fx_in_use,
+        .vm_changed = fx_vm_changed,
+        .log = fx_log,
+};

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge daemon as one object: loop, data plane, core (src/edge), session with
+ * the NVA, agent socket, HTTP. The parts of src/nve know each other through this.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "conf/schema.h"
+#include "datapath/datapath.h"
+#include "edge/edge.h"
+#include "io/api.h"
+#include "io/http.h"
+#include "io/loop.h"
+#include "io/netlink.h"
+#include "io/session.h"
+
+enum { NVE_DEVICE_SIZE = 16, NVE_ACTIVE_MAX = 1024 };
+
+struct nve_config {
+        struct gw_conf_common common;
+        struct gw_conf_endpoints nva;
+        struct gw_ip locator;
+        char underlay_device[NVE_DEVICE_SIZE];
+        char vxlan_device[NVE_DEVICE_SIZE], punt_device[NVE_DEVICE_SIZE];
+        uint16_t vxlan_port;
+        uint32_t redirect_min_ms, redirect_idle_ms;
+        char pin_dir[GW_CONF_PATH_SIZE];
+        char agent_socket[GW_CONF_SOCKET_SIZE];
+};
+extern const struct gw_conf_schema nve_schema;
+
+struct nve {
+        struct nve_config config;
+        struct gw_loop loop;
+        struct gw_datapath *dp;
+        struct gw_edge *edge;
+        struct gw_tls *tls;
+        struct gw_session *session; /* with the NVA */
+        struct gw_listener *agent;
+        struct gw_http *http;
+        struct gw_api api;
+        struct gw_link_watch *links;
+        sd_event_source *wake, *after, *punts, *link_events;
+        struct gw_timer *stale_timer, *save_timer;
+        struct gw_list drains; /* struct nve_drain */
+        struct gw_list saved;  /* struct nve_saved: ports that have a file */
+        struct gw_list dirty;  /* struct nve_dirty: VMs whose files are to be written */
+        struct gw_wall started;
+        uint64_t restart_count;
+        uint64_t drained, inject_failed;
+        bool look_for_stale;
+        struct gw_member active[NVE_ACTIVE_MAX]; /* (VNI, locator) that ports here exchange packets with */
+        size_t n_active;
+        struct gw_mono active_until;
+};
+
+struct gw_datapath_config nve_datapath_config(const struct nve_config *config);
+
+/* Opens everything and takes over what is pinned and saved. On failure *error says what to do; nve_deinit is due in
+ * either case. nve_deinit leaves devices, programs and maps in place: frames keep flowing. */
+int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *error);
+void nve_deinit(struct nve *nve);
+struct gw_edge_now nve_now(void);
+
+/* effects.c */
+extern const struct gw_edge_effects nve_effects;
+void nve_read_punts(struct nve *nve); /* what waits, up to a bound */
+void nve_read_stale(struct nve *nve);
+
+/* state.c: one file a port */
+int nve_state_open(struct nve *nve, struct gw_error *error); /* folders, restart counter */
+int nve_state_restore(struct nve *nve, struct gw_error *error);
+/* Before a port is attached. */
+int nve_state_save_port(struct nve *nve, const struct gw_edge_attach *port, const char *device);
+void nve_state_changed(struct nve *nve, const struct gw_name *vm); /* written soon */
+void nve_state_flush(struct nve *nve);                             /* written now */
+void nve_state_close(struct nve *nve);
+const char *nve_state_device(struct nve *nve, const struct gw_name *port); /* "" when unknown */
+
+/* drain.c: taps of VMs that were cut */
+/* Takes over the descriptor, reads it empty, and goes on reading. The number of frames that were sent on. */
+size_t nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
+void nve_drain_stop(struct nve *nve, const struct gw_name *vm); /* NULL: all */
+
+/* calls.c and show.c: the handlers of the routes */
+extern const struct gw_route nve_routes[];
+void nve_show_ports(struct gw_request *request, void *user);
+void nve_show_fdb(struct gw_request *request, void *user);
+void nve_show_neighbours(struct gw_request *request, void *user);
+void nve_show_members(struct gw_request *request, void *user);
+void nve_show_counters(struct gw_request *request, void *user);
+void nve_show_status(struct gw_request *request, void *user);

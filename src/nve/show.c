@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the NVE holds, as JSON: ports, forwarding entries (those that the data plane has now), neighbours, members,
+ * counters, status. Looking changes nothing. */
+#include "nve/nve.h"
+
+static const char *const role_words[] = {
+        [GW_EDGE_SERVING] = "serving", [GW_EDGE_ARRIVING] = "arriving", [GW_EDGE_MOVED] = "moved"};
+static const char *const registration_words[] = {[GW_EDGE_REG_NONE] = "none",
+                                                 [GW_EDGE_REG_PENDING] = "pending",
+                                                 [GW_EDGE_REG_ACCEPTED] = "accepted",
+                                                 [GW_EDGE_REG_REFUSED] = "refused"};
+
+static json_t *json_ip(struct gw_ip ip) {
+        char text[GW_IP_TEXT];
+
+        return gw_ip_is_unspecified(ip) ? json_null() : json_string(gw_ip_text(ip, text));
+}
+
+static json_t *json_mac(struct gw_mac mac) {
+        char text[GW_MAC_TEXT];
+
+        return json_string(gw_mac_text(mac, text));
+}
+
+struct port_list {
+        struct nve *nve;
+        json_t *list;
+};
+
+static void show_port(const struct gw_edge_port_view *view, void *user) {
+        struct port_list *ports = user;
+        const struct gw_edge_attach *port = view->port;
+        json_t *ips = json_array();
+
+        for (size_t i = 0; i < port->n_ips; i++)
+                json_array_append_new(ips, json_ip(port->ips[i]));
+        json_array_append_new(
+                ports->list,
+                json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
+                          port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", json_mac(port->mac),
+                          "addresses", ips, "mtu", (int)port->mtu, "device", nve_state_device(ports->nve, &port->id),
+                          "attached", view->attached, "role", role_words[port->role], "epoch", (json_int_t)port->epoch,
+                          "peer", json_ip(port->peer), "hold", view->held, "held_frames", (json_int_t)view->held_frames,
+                          "redirected", (json_int_t)view->redirected, "registration",
+                          registration_words[view->registration], "status", (int)view->status));
+}
+
+void nve_show_ports(struct gw_request *request, void *user) {
+        struct port_list ports = {user, json_array()};
+
+        gw_edge_each_port(ports.nve->edge, show_port, &ports);
+        gw_request_answer(request, 200, json_pack("{s:o}", "ports", ports.list));
+}
+
+static int show_forward(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
+        static const char *const words[] = {[GW_FORWARD_LOCAL] = "local",
+                                            [GW_FORWARD_REMOTE] = "remote",
+                                            [GW_FORWARD_MOVED] = "moved",
+                                            [GW_FORWARD_ARRIVING] = "arriving"};
+        bool known = forward->kind >= GW_FORWARD_LOCAL && forward->kind <= GW_FORWARD_ARRIVING;
+
+        json_array_append_new(user,
+                              json_pack("{s:I, s:o, s:s, s:I, s:o, s:I, s:b}", "vni", (json_int_t)vni, "mac",
+                                        json_mac(mac), "kind", known ? words[forward->kind] : "?", "ifindex",
+                                        (json_int_t)forward->ifindex, "locator", json_ip(forward->locator), "epoch",
+                                        (json_int_t)forward->epoch, "punt", (forward->flags & GW_FORWARD_PUNT) != 0));
+        return 0;
+}
+
+void nve_show_fdb(struct gw_request *request, void *user) {
+        json_t *list = json_array();
+
+        gw_datapath_fdb_each(((struct nve *)user)->dp, show_forward, list);
+        gw_request_answer(request, 200, json_pack("{s:o}", "fdb", list));
+}
+
+static void show_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user) {
+        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", json_ip(ip), "mac",
+                                              json_mac(mac)));
+}
+
+void nve_show_neighbours(struct gw_request *request, void *user) {
+        json_t *list = json_array();
+
+        gw_edge_each_neigh(((struct nve *)user)->edge, show_neigh, list);
+        gw_request_answer(request, 200, json_pack("{s:o}", "neighbours", list));
+}
+
+static void show_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < n; i++)
+                json_array_append_new(list, json_ip(members[i]));
+        json_array_append_new(user, json_pack("{s:I, s:I, s:o}", "vni", (json_int_t)vni, "ports", (json_int_t)ports,
+                                              "members", list));
+}
+
+void nve_show_members(struct gw_request *request, void *user) {
+        json_t *list = json_array();
+
+        gw_edge_each_vn(((struct nve *)user)->edge, show_vn, list);
+        gw_request_answer(request, 200, json_pack("{s:o}", "vns", list));
+}
+
+void nve_show_counters(struct gw_request *request, void *user) {
+        struct nve *nve = user;
+        uint64_t counts[GW_COUNT_MAX] = {0};
+        json_t *datapath = json_object(), *edge = json_object();
+
+        gw_datapath_counters(nve->dp, counts);
+        for (int i = 0; i < GW_COUNT_MAX; i++)
+                json_object_set_new(datapath, gw_counter_name((enum gw_counter)i), json_integer((json_int_t)counts[i]));
+        for (int i = 0; i < GW_EDGE_COUNTERS; i++)
+                json_object_set_new(edge, gw_edge_counter_names[i],
+                                    json_integer((json_int_t)gw_edge_counter(nve->edge, (enum gw_edge_counter)i)));
+        json_object_set_new(edge, "drained", json_integer((json_int_t)nve->drained));
+        json_object_set_new(edge, "drop-inject-failed", json_integer((json_int_t)nve->inject_failed));
+        gw_request_answer(request, 200, json_pack("{s:o, s:o}", "datapath", datapath, "edge", edge));
+}
+
+static void count_port(const struct gw_edge_port_view *view, void *user) {
+        (void)view;
+        ++*(json_int_t *)user;
+}
+
+void nve_show_status(struct gw_request *request, void *user) {
+        struct nve *nve = user;
+        json_int_t ports = 0;
+
+        gw_edge_each_port(nve->edge, count_port, &ports);
+        gw_request_answer(request, 200,
+                          json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I}", "version", GW_VERSION, "id",
+                                    nve->config.common.id.s, "locator", json_ip(nve->config.locator), "nva_connected",
+                                    gw_edge_is_registered(nve->edge), "nva",
+                                    gw_session_is_open(nve->session) ? gw_session_peer(nve->session) : "", "starts",
+                                    (json_int_t)nve->restart_count, "started_ns", (json_int_t)nve->started.ns, "ports",
+                                    ports));
+}

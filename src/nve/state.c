@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must survive the daemon: one JSON file a port in state-dir/ports, and the
+ * number of starts.
+ *
+ * A file is written before its port is attached. It must survive the daemon, not
+ * the machine (no VM does), so that nothing waits for a disk. Later changes
+ * (cut, activate, redirect ended) are written some time after they were made:
+ * the pinned forwarding entry, which carries role and epoch as well, is the newer
+ * truth and wins at the next start. After a reboot there are neither pins nor
+ * devices, and the files of ports without a device are dropped, but for a
+ * redirect that had no device any more.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/file.h"
+#include "nve/nve.h"
+
+enum {
+        STATE_FILE_MAX = 64 << 10,
+        STATE_PATH_SIZE = GW_CONF_PATH_SIZE + GW_NAME_MAX + 16,
+        SAVE_AFTER_MS = 50,
+        STATE_MODE = 0600,
+};
+
+struct nve_saved {
+        struct gw_list link;
+        struct gw_name id, vm;
+        char device[NVE_DEVICE_SIZE];
+};
+struct nve_dirty {
+        struct gw_list link;
+        struct gw_name vm;
+};
+
+static const char *const role_words[] = {
+        [GW_EDGE_SERVING] = "serving", [GW_EDGE_ARRIVING] = "arriving", [GW_EDGE_MOVED] = "moved"};
+
+static void port_path(const struct nve *nve, const struct gw_name *id, char out[static STATE_PATH_SIZE]) {
+        snprintf(out, STATE_PATH_SIZE, "%s/ports/%s.json", nve->config.common.state_dir, id->s);
+}
+
+/* ---- one port ---- */
+
+static json_t *port_json(const struct gw_edge_attach *port, const char *device) {
+        char mac[GW_MAC_TEXT], ip[GW_IP_TEXT];
+        json_t *ips = json_array();
+
+        for (size_t i = 0; i < port->n_ips; i++)
+                json_array_append_new(ips, json_string(gw_ip_text(port->ips[i], ip)));
+        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:s}", "id", port->id.s, "vm", port->vm.s,
+                         "vni", (json_int_t)port->vni, "mac", gw_mac_text(port->mac, mac), "addresses", ips, "mtu",
+                         (json_int_t)port->mtu, "device", device, "role", role_words[port->role], "epoch",
+                         (json_int_t)port->epoch, "peer", gw_ip_text(port->peer, ip));
+}
+
+static uint8_t role_of_word(const char *word) {
+        for (int role = GW_EDGE_SERVING; role <= GW_EDGE_MOVED; role++)
+                if (strcmp(word, role_words[role]) == 0)
+                        return (uint8_t)role;
+        return 0;
+}
+
+static int port_of_json(json_t *value, struct gw_edge_attach *out, char device[static NVE_DEVICE_SIZE],
+                        struct gw_error *error) {
+        struct gw_json_reader r = gw_json_reader(value, error);
+        size_t n_ips;
+
+        *out = (struct gw_edge_attach){0};
+        gw_json_id(&r, "id", GW_JSON_NEEDED, &out->id);
+        gw_json_id(&r, "vm", GW_JSON_NEEDED, &out->vm);
+        out->vni = (uint32_t)gw_json_int(&r, "vni", 1, GW_VNI_MAX, GW_JSON_REQUIRED);
+        gw_json_mac(&r, "mac", GW_JSON_NEEDED, &out->mac);
+        gw_json_ips(&r, "addresses", out->ips, GW_MAPPING_IPS_MAX, &n_ips);
+        out->n_ips = (uint8_t)n_ips;
+        out->mtu = (uint32_t)gw_json_int(&r, "mtu", 68, 65535, GW_JSON_REQUIRED);
+        snprintf(device, NVE_DEVICE_SIZE, "%s", gw_json_string(&r, "device", ""));
+        out->role = role_of_word(gw_json_string(&r, "role", "serving"));
+        out->epoch = (uint64_t)gw_json_int(&r, "epoch", 0, INT64_MAX, GW_JSON_REQUIRED);
+        gw_json_ip(&r, "peer", GW_JSON_OPTIONAL, &out->peer);
+        if (!out->role)
+                gw_json_fault(&r, "role", "role is serving, arriving or moved");
+        return gw_json_done(&r);
+}
+
+/* A crash of the daemon leaves the old content or the new; after one of the machine neither matters. */
+static int write_whole(const char *path, const json_t *value) {
+        char beside[STATE_PATH_SIZE + 8];
+
+        snprintf(beside, sizeof beside, "%s.new", path);
+        if (json_dump_file(value, beside, JSON_COMPACT))
+                return -EIO;
+        return rename(beside, path) ? -errno : 0;
+}
+
+static int port_write(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
+        char path[STATE_PATH_SIZE];
+        json_t *value = port_json(port, device);
+        int r;
+
+        if (!value)
+                return -ENOMEM;
+        port_path(nve, &port->id, path);
+        r = write_whole(path, value);
+        json_decref(value);
+        if (r)
+                gw_log(GW_ERR, "%s: cannot be written: %s", path, gw_error_word(r));
+        return r;
+}
+
+/* ---- which ports have a file ---- */
+
+static struct nve_saved *saved_find(struct nve *nve, const struct gw_name *id) {
+        gw_list_for_each (link, &nve->saved) {
+                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
+
+                if (gw_name_eq(&saved->id, id))
+                        return saved;
+        }
+        return NULL;
+}
+
+static int saved_note(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
+        struct nve_saved *saved = saved_find(nve, &port->id);
+
+        if (!saved) {
+                saved = calloc(1, sizeof *saved);
+                if (!saved)
+                        return -ENOMEM;
+                saved->id = port->id;
+                gw_list_append(&nve->saved, &saved->link);
+        }
+        saved->vm = port->vm;
+        snprintf(saved->device, sizeof saved->device, "%s", device);
+        return 0;
+}
+
+const char *nve_state_device(struct nve *nve, const struct gw_name *port) {
+        const struct nve_saved *saved = saved_find(nve, port);
+
+        return saved ? saved->device : "";
+}
+
+int nve_state_save_port(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
+        int r = saved_note(nve, port, device);
+
+        return r ? r : port_write(nve, port, device);
+}
+
+/* ---- changes ---- */
+
+struct lookup {
+        const struct gw_name *id;
+        struct gw_edge_attach port;
+        bool found;
+};
+
+static void look(const struct gw_edge_port_view *view, void *user) {
+        struct lookup *lookup = user;
+
+        if (!gw_name_eq(&view->port->id, lookup->id))
+                return;
+        lookup->port = *view->port;
+        lookup->found = true;
+}
+
+static void saved_update(struct nve *nve, struct nve_saved *saved) {
+        struct lookup lookup = {.id = &saved->id};
+        char path[STATE_PATH_SIZE];
+        int r;
+
+        gw_edge_each_port(nve->edge, look, &lookup);
+        if (lookup.found) {
+                port_write(nve, &lookup.port, saved->device);
+                return;
+        }
+        port_path(nve, &saved->id, path);
+        r = unlink(path) && errno != ENOENT ? -errno : 0;
+        if (r)
+                gw_log(GW_ERR, "%s: cannot be removed: %s", path, gw_error_word(r));
+        gw_list_remove(&saved->link);
+        free(saved);
+}
+
+static void save_vm(struct nve *nve, const struct gw_name *vm) {
+        gw_list_for_each (link, &nve->saved) {
+                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
+
+                if (gw_name_eq(&saved->vm, vm))
+                        saved_update(nve, saved);
+        }
+}
+
+void nve_state_flush(struct nve *nve) {
+        gw_timer_free(nve->save_timer);
+        nve->save_timer = NULL;
+        gw_list_for_each (link, &nve->dirty) {
+                struct nve_dirty *dirty = gw_list_entry(link, struct nve_dirty, link);
+
+                save_vm(nve, &dirty->vm);
+                gw_list_remove(link);
+                free(dirty);
+        }
+}
+
+static void save_due(void *user) {
+        nve_state_flush(user);
+}
+
+void nve_state_changed(struct nve *nve, const struct gw_name *vm) {
+        struct nve_dirty *dirty;
+
+        gw_list_for_each (link, &nve->dirty)
+                if (gw_name_eq(&gw_list_entry(link, struct nve_dirty, link)->vm, vm))
+                        return;
+        dirty = calloc(1, sizeof *dirty);
+        if (!dirty)
+                return;
+        dirty->vm = *vm;
+        gw_list_append(&nve->dirty, &dirty->link);
+        if (!nve->save_timer &&
+            gw_timer_new(&nve->save_timer, &nve->loop, gw_ms(SAVE_AFTER_MS), gw_ms(0), save_due, nve))
+                gw_log(GW_ERR, "no timer for saving; the state is written at the end");
+}
+
+void nve_state_close(struct nve *nve) {
+        if (nve->edge)
+                nve_state_flush(nve);
+        gw_list_for_each (link, &nve->saved) {
+                gw_list_remove(link);
+                free(gw_list_entry(link, struct nve_saved, link));
+        }
+}
+
+/* ---- at the start ---- */
+
+static int count_start(struct nve *nve, struct gw_error *error) {
+        char path[STATE_PATH_SIZE];
+        json_t *value = NULL;
+        int r;
+
+        snprintf(path, sizeof path, "%s/start.json", nve->config.common.state_dir);
+        r = gw_file_read_json(path, STATE_FILE_MAX, &value, error);
+        if (r && r != -ENOENT)
+                return r;
+        nve->restart_count = (uint64_t)json_integer_value(json_object_get(value, "count")) + 1;
+        json_decref(value);
+        value = json_pack("{s:I}", "count", (json_int_t)nve->restart_count);
+        r = value ? gw_file_write_json(path, value, STATE_MODE) : -ENOMEM;
+        json_decref(value);
+        if (r)
+                return gw_fail(error, r, "state-dir", "%s cannot be written: %s", path, gw_error_word(r));
+        return 0;
+}
+
+int nve_state_open(struct nve *nve, struct gw_error *error) {
+        char path[STATE_PATH_SIZE];
+        int r = gw_dir_make(nve->config.common.state_dir, 0700);
+
+        snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
+        if (!r)
+                r = gw_dir_make(path, 0700);
+        if (r)
+                return gw_fail(error, r, "state-dir", "%s cannot be made: %s", path, gw_error_word(r));
+        return count_start(nve, error);
+}
+
+/* The pinned entry is newer than the file, or the same. */
+static void port_catch_up(struct nve *nve, struct gw_edge_attach *port) {
+        struct gw_forward forward;
+
+        if (gw_datapath_fdb_get(nve->dp, port->vni, port->mac, &forward) || forward.epoch < port->epoch)
+                return;
+        if (forward.kind == GW_FORWARD_LOCAL) {
+                port->role = GW_EDGE_SERVING;
+                port->peer = (struct gw_ip){{0}};
+        } else if (forward.kind == GW_FORWARD_MOVED) {
+                port->role = GW_EDGE_MOVED;
+                port->peer = forward.locator;
+        } else {
+                return;
+        }
+        port->epoch = forward.epoch;
+}
+
+static void port_restore(struct nve *nve, const char *path) {
+        struct gw_error error = {0};
+        struct gw_edge_attach port;
+        struct gw_link device;
+        char name[NVE_DEVICE_SIZE];
+        json_t *value = NULL;
+        int r = gw_file_read_json(path, STATE_FILE_MAX, &value, &error);
+
+        if (!r)
+                r = port_of_json(value, &port, name, &error);
+        json_decref(value);
+        if (r) {
+                gw_log(GW_ERR, "%s: left out: %s: %s", path, error.field, error.text);
+                return;
+        }
+        port_catch_up(nve, &port);
+        if (name[0] && !gw_link_get(name, &device)) {
+                port.ifindex = (uint32_t)device.index;
+                port.queues = strcmp(device.kind, "tun") == 0;
+        }
+        saved_note(nve, &port, name);
+        r = port.ifindex || port.role == GW_EDGE_MOVED ? gw_edge_attach(nve->edge, nve_now(), &port, &error) : -ENODEV;
+        if (r)
+                gw_log(GW_NOTICE, "port=%s is not restored: %s", port.id.s, r == -ENODEV ? "no device" : error.text);
+        nve_state_changed(nve, &port.vm);
+}
+
+static int adopt_port(const struct gw_datapath_port *port, void *user) {
+        struct nve *nve = user;
+
+        if (!gw_edge_has_device(nve->edge, port->ifindex))
+                gw_datapath_port_del(nve->dp, port->ifindex);
+        return 0;
+}
+
+static int adopt_member(uint32_t vni, struct gw_ip locator, void *user) {
+        gw_edge_adopt_member(((struct nve *)user)->edge, nve_now(), vni, locator);
+        return 0;
+}
+
+static int adopt_fdb(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
+        static const uint8_t places[] = {[GW_FORWARD_LOCAL] = GW_EDGE_TO_LOCAL,
+                                         [GW_FORWARD_REMOTE] = GW_EDGE_TO_REMOTE,
+                                         [GW_FORWARD_MOVED] = GW_EDGE_TO_MOVED,
+                                         [GW_FORWARD_ARRIVING] = GW_EDGE_TO_ARRIVING};
+        struct gw_edge_fdb entry = {.place = forward->kind <= GW_FORWARD_ARRIVING ? places[forward->kind] : 0,
+                                    .ifindex = forward->ifindex,
+                                    .locator = forward->locator,
+                                    .epoch = forward->epoch};
+
+        gw_edge_adopt_fdb(((struct nve *)user)->edge, nve_now(), vni, mac, &entry);
+        return 0;
+}
+
+static int adopt_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user) {
+        (void)flags;
+        gw_edge_adopt_neigh(((struct nve *)user)->edge, nve_now(), vni, ip, mac);
+        return 0;
+}
+
+int nve_state_restore(struct nve *nve, struct gw_error *error) {
+        char path[STATE_PATH_SIZE + sizeof(((struct dirent *)0)->d_name)];
+        struct dirent *entry;
+        DIR *dir;
+
+        snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
+        dir = opendir(path);
+        if (!dir)
+                return gw_fail(error, -errno, "state-dir", "%s cannot be read: %m", path);
+        while ((entry = readdir(dir))) {
+                size_t n = strlen(entry->d_name);
+
+                if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
+                        continue;
+                snprintf(path, sizeof path, "%s/ports/%s", nve->config.common.state_dir, entry->d_name);
+                port_restore(nve, path);
+        }
+        closedir(dir);
+        gw_datapath_port_each(nve->dp, adopt_port, nve);
+        gw_datapath_member_each(nve->dp, adopt_member, nve);
+        gw_datapath_fdb_each(nve->dp, adopt_fdb, nve);
+        gw_datapath_neigh_each(nve->dp, adopt_neigh, nve);
+        return 0;
+}
