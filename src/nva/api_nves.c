@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /v1/nves: the hosts' edges. They make themselves known when they connect; this is for looking, and for planning. */
+#include "nva/api.h"
+#include "nva/json.h"
+#include "nva/mover.h"
+
+void api_nves_list(struct gw_request *request, void *user) {
+        const struct nva *nva = user;
+        struct gw_nve *nve = NULL;
+        json_t *list = json_array();
+
+        while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL)))
+                json_array_append_new(list, nva_json_nve(nve));
+        api_answer_list(request, "nves", list);
+}
+
+void api_nves_show(struct gw_request *request, void *user) {
+        const struct gw_nve *nve = api_nve(user, request);
+
+        if (nve)
+                gw_request_answer(request, 200, nva_json_nve(nve));
+}
+
+void api_nves_create(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        struct gw_name id = {""};
+        struct gw_ip locator;
+        struct gw_nve *nve;
+        bool placed;
+
+        gw_json_name(&r, "id", GW_JSON_NEEDED, &id);
+        placed = gw_json_ip(&r, "locator", GW_JSON_OPTIONAL, &locator);
+        if (gw_json_done(&r) || gw_directory_nve_create(&nva->directory, id.s, placed ? &locator : NULL, &nve, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 201, nva_json_nve(nve));
+}
+
+static int check_delete(const struct nva *nva, const struct gw_nve *nve, struct gw_error *error) {
+        if (nve->nve_session || nve->hv_session)
+                return gw_fail(error, GW_E_CONFLICT, "nve", "%s is connected; stop its daemons first", nve->id.s);
+        if (mover_uses(nva, nve->id.s))
+                return gw_fail(error, GW_E_CONFLICT, "nve", "a move leaves from or goes to %s", nve->id.s);
+        return 0;
+}
+
+void api_nves_delete(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_nve *nve = api_nve(nva, request);
+        struct gw_error error = {0};
+
+        if (!nve)
+                return;
+        if (check_delete(nva, nve, &error) || gw_directory_nve_delete(&nva->directory, nve, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 204, NULL);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /v1/tenants: owners of VNs and VMs. `default` always exists. */
+#include "nva/api.h"
+#include "nva/json.h"
+
+void api_tenants_list(struct gw_request *request, void *user) {
+        const struct nva *nva = user;
+        struct gw_tenant *t = NULL;
+        json_t *list = json_array();
+
+        while ((t = gw_directory_tenant_after(&nva->directory, t ? t->name.s : NULL)))
+                json_array_append_new(list, nva_json_tenant(t));
+        api_answer_list(request, "tenants", list);
+}
+
+static struct gw_tenant *tenant_of(struct nva *nva, struct gw_request *request) {
+        const char *name = gw_request_param(request, "tenant");
+        struct gw_tenant *tenant = gw_directory_tenant(&nva->directory, name);
+
+        if (!tenant)
+                api_not_found(request, "tenant", name, "`godwit tenant list` shows them");
+        return tenant;
+}
+
+void api_tenants_show(struct gw_request *request, void *user) {
+        const struct gw_tenant *tenant = tenant_of(user, request);
+
+        if (tenant)
+                gw_request_answer(request, 200, nva_json_tenant(tenant));
+}
+
+void api_tenants_create(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        struct gw_name name = {""};
+        struct gw_tenant *tenant;
+
+        gw_json_name(&r, "name", GW_JSON_NEEDED, &name);
+        if (gw_json_done(&r) || gw_directory_tenant_create(&nva->directory, name.s, &tenant, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 201, nva_json_tenant(tenant));
+}
+
+void api_tenants_delete(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_tenant *tenant = tenant_of(nva, request);
+        struct gw_error error = {0};
+
+        if (!tenant)
+                return;
+        if (gw_directory_tenant_delete(&nva->directory, tenant, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 204, NULL);
+}

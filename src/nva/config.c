@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keys of nva.conf. The deadlines are those of a move's phases: when one
+ * passes, the move goes its way back, or waits on where waiting is all that is
+ * safe (src/move/move.c).
+ */
+#include "nva/config.h"
+
+static const struct gw_conf_row rows[] = {
+        GW_CONF_COMMON_ROWS(struct nva_config, common, "nva"),
+        GW_CONF_ROW(struct nva_config, listen, "listen", GW_CONF_ENDPOINT, "[::]:7460",
+                    "where NVEs and hypervisor agents connect"),
+        GW_CONF_ROW(struct nva_config, api_listen, "api-listen", GW_CONF_ENDPOINT, NULL,
+                    "where the HTTP API is served over TLS; nowhere when not set"),
+        GW_CONF_ROW(struct nva_config, lease_s, "lease-s", GW_CONF_INT, "3600",
+                    "longest lifetime of a registration that is granted", .min = 60, .max = 262140, .unit = "s"),
+        GW_CONF_ROW(struct nva_config, deadline_prepare_ms, "deadline-prepare-ms", GW_CONF_INT, "30000",
+                    "a move's target must be ready after this long", .min = 100, .max = 3600000, .unit = "ms"),
+        GW_CONF_ROW(struct nva_config, deadline_copy_ms, "deadline-copy-ms", GW_CONF_INT, "600000",
+                    "a move's copy must be complete after this long", .min = 100, .max = 86400000, .unit = "ms"),
+        GW_CONF_ROW(struct nva_config, deadline_cut_ms, "deadline-cut-ms", GW_CONF_INT, "10000",
+                    "from a VM's stop to its running at the target", .min = 400, .max = 240000, .unit = "ms"),
+        GW_CONF_ROW(struct nva_config, deadline_converge_ms, "deadline-converge-ms", GW_CONF_INT, "10000",
+                    "everybody must have acknowledged the new place after this long", .min = 100, .max = 600000,
+                    .unit = "ms"),
+        {0},
+};
+
+const struct gw_conf_schema nva_schema = {"godwit-nva", "the authority: directory, mover and HTTP API of Godwit",
+                                          "/etc/godwit/nva.conf", rows, NULL};

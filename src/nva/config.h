@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What godwit-nva is configured with. */
+#pragma once
+
+#include "conf/schema.h"
+
+struct nva_config {
+        struct gw_conf_common common;
+        struct gw_endpoint listen, api_listen; /* api_listen: port 0 when not wanted */
+        uint32_t lease_s;
+        uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
+};
+
+extern const struct gw_conf_schema nva_schema;

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the directory's structs to JSON. Nothing is decided here. Times are
+ * nanoseconds of wall clock and their keys end in _ns; 0 or absent: never.
+ */
+#include "nva/json.h"
+
+#include <string.h>
+
+#include "nva/life.h"
+#include "nva/mover.h"
+
+const char *nva_json_text(const json_t *object, const char *key) {
+        const char *text = json_string_value(json_object_get(object, key));
+
+        return text ? text : "";
+}
+
+bool nva_json_no_answer(int status, const json_t *body) {
+        return status == 504 || (status == 503 && !json_object_get(body, "error"));
+}
+
+json_t *nva_json_tenant(const struct gw_tenant *tenant) {
+        return json_pack("{s:s, s:I}", "name", tenant->name.s, "vms", (json_int_t)tenant->n_vms);
+}
+
+json_t *nva_json_vn(const struct gw_vn *vn) {
+        json_t *subnets = json_array();
+        char text[GW_PREFIX_TEXT];
+
+        for (size_t i = 0; i < vn->n_subnets; i++)
+                json_array_append_new(subnets, json_string(gw_prefix_text(&vn->subnets[i], text)));
+        return json_pack("{s:s, s:s, s:I, s:I, s:o, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s, "vni",
+                         (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets", subnets, "ports",
+                         (json_int_t)vn->n_ports, "members", (json_int_t)vn->n_members);
+}
+
+static json_t *sizes(uint32_t memory_mib, uint32_t vcpus) {
+        return json_pack("{s:I, s:I}", "memory_mib", (json_int_t)memory_mib, "vcpus", (json_int_t)vcpus);
+}
+
+json_t *nva_json_nve(const struct gw_nve *nve) {
+        char text[GW_IP_TEXT];
+        bool known = !gw_ip_is_unspecified(nve->locator);
+
+        return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:I, s:I}", "id", nve->id.s, "locator",
+                         known ? gw_ip_text(nve->locator, text) : "", "nve_connected", nve->nve_connected,
+                         "hv_connected", nve->hv_connected, "behind", nve->behind, "capacity",
+                         sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
+                         sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
+                         (json_int_t)nve->restart_count);
+}
+
+json_t *nva_json_addresses(const struct gw_port *port) {
+        json_t *addresses = json_array();
+        char text[GW_IP_TEXT];
+
+        for (size_t i = 0; i < port->n_ips; i++)
+                json_array_append_new(addresses, json_string(gw_ip_text(port->addresses[i].ip, text)));
+        return addresses;
+}
+
+json_t *nva_json_port(const struct gw_port *port) {
+        struct gw_name id = gw_port_id(port);
+        const struct gw_nve *nve = port->vm->binding.nve;
+        char mac[GW_MAC_TEXT];
+
+        return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s}", "id", id.s, "vm", port->vm->id.s, "vn",
+                         port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac),
+                         "addresses", nva_json_addresses(port), "device", port->device, "nve", nve ? nve->id.s : "");
+}
+
+static json_t *previous(const struct gw_binding *binding) {
+        json_t *list = json_array();
+        char text[GW_IP_TEXT];
+
+        for (size_t i = 0; i < binding->n_previous; i++)
+                json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "locator",
+                                                      gw_ip_text(binding->previous[i].locator, text), "from_ns",
+                                                      (json_int_t)binding->previous[i].from.ns, "to_ns",
+                                                      (json_int_t)binding->previous[i].to.ns));
+        return list;
+}
+
+json_t *nva_json_binding(const struct gw_vm *vm) {
+        const struct gw_binding *b = &vm->binding;
+        char text[GW_IP_TEXT] = "";
+
+        if (b->nve)
+                gw_ip_text(b->nve->locator, text);
+        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o}", "locator", text, "epoch",
+                         (json_int_t)b->epoch, "sequence", (json_int_t)b->sequence, "timestamp_ns",
+                         (json_int_t)gw_registration_stamp_wall(b->timestamp).ns, "lifetime_ms",
+                         (json_int_t)b->lifetime_ms, "state", gw_binding_state_word(b->state), "since_ns",
+                         (json_int_t)b->since.ns, "registered_ns", (json_int_t)b->registered_at.ns, "previous",
+                         previous(b));
+}
+
+static json_t *definition_of(const struct gw_vm *vm) {
+        json_t *definition = vm->definition_size ? json_loadb(vm->definition, vm->definition_size, 0, NULL) : NULL;
+
+        return definition ? definition : json_object();
+}
+
+static json_t *ports_of(const struct gw_vm *vm) {
+        json_t *ports = json_array();
+
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                json_array_append_new(ports, nva_json_port(port));
+        return ports;
+}
+
+json_t *nva_json_vm(const struct nva *nva, const struct gw_vm *vm) {
+        static const char *const states[] = {"stopped", "starting", "running", "paused",
+                                             "moving",  "stopping", "crashed"};
+        const struct nva_move *move = mover_open(nva, vm->id.s);
+        json_t *object =
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", vm->id.s, "tenant",
+                          vm->tenant->name.s, "kind", vm->kind == GW_VM_TASK ? "task" : "vm", "desired",
+                          vm->desired == GW_VM_RUN ? "running" : "stopped", "state", states[vm->state], "epoch",
+                          (json_int_t)vm->binding.epoch, "nve", vm->binding.nve ? vm->binding.nve->id.s : "",
+                          "on_crash", vm->on_crash == GW_ON_CRASH_STOP ? "stop" : "restart", "definition",
+                          definition_of(vm), "ports", ports_of(vm), "binding", nva_json_binding(vm));
+
+        json_object_set_new(object, "reason", json_string(life_reason(nva, vm->id.s)));
+        if (move)
+                json_object_set_new(object, "move", json_string(mover_id(move)));
+        return object;
+}
+
+json_t *nva_json_definition(const struct gw_vm *vm) {
+        json_t *definition = definition_of(vm), *ports = json_array();
+
+        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+                struct gw_name id = gw_port_id(port);
+                char mac[GW_MAC_TEXT];
+
+                json_array_append_new(ports, json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "id", id.s, "vn",
+                                                       port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mtu",
+                                                       (json_int_t)port->vn->mtu, "mac", gw_mac_text(port->mac, mac),
+                                                       "addresses", nva_json_addresses(port)));
+        }
+        json_object_set_new(definition, "ports", ports);
+        return definition;
+}

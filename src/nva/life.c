@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What should run, does; what should not, does not. Management's decision (the
+ * VM's `desired` and its binding) is in the directory and durable before an agent
+ * is called; every call may be repeated, since agents know (id, epoch). So whatever
+ * is killed in between, the agent's next inventory is enough to go on:
+ *
+ *      there, bound here, runs         -> fine
+ *      there, not bound here           -> cleared (a finished move's source: finish; else DELETE)
+ *      there, bound here with another epoch, or to be stopped -> ended
+ *      bound here, to run, not there   -> started with a new epoch
+ *
+ * VMs with an open move are the mover's business and left alone here.
+ *
+ * A crash follows on_crash: `restart` starts it again on the same host with a new
+ * epoch, after 1 s, 2 s, .. 60 s; `stop` leaves it crashed. A guest that powers
+ * itself off has stopped: it is not started again.
+ *
+ * Tasks (devices that somebody else runs) have the same life without an agent:
+ * their ports are put on their edge, and again whenever that edge returns.
+ */
+#include "nva/life.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "io/http.h"
+#include "nva/json.h"
+#include "nva/mover.h"
+
+/* What is known of a VM beyond the directory; lost with this process. */
+struct life {
+        struct gw_table_node node;
+        struct gw_name vm;
+        bool starting;           /* a start is on its way */
+        unsigned crashes;        /* in a row */
+        struct gw_mono start_at; /* when to start it again; 0: not */
+        struct gw_mono up_since;
+        char reason[160];
+};
+
+/* One call to an agent or an edge. Ids, not pointers: objects may go meanwhile. */
+struct call {
+        struct nva *nva;
+        struct gw_name vm, nve;
+        uint64_t epoch;
+        struct gw_request *request; /* to be answered, or NULL */
+        enum gw_vm_state then;      /* the state that follows */
+};
+
+/* --- the table of lives --- */
+
+static bool life_match(const struct gw_table_node *node, const void *key) {
+        return !strcmp(gw_container_of(node, struct life, node)->vm.s, key);
+}
+
+int life_init(struct nva *nva, const uint64_t seed[2]) {
+        return gw_table_init(&nva->lives, seed, life_match);
+}
+
+static void free_life(struct gw_table_node *node, void *user) {
+        (void)user;
+        free(gw_container_of(node, struct life, node));
+}
+
+void life_deinit(struct nva *nva) {
+        if (!nva->lives.buckets)
+                return;
+        gw_table_each(&nva->lives, free_life, NULL);
+        gw_table_deinit(&nva->lives);
+}
+
+static struct life *find_life(const struct nva *nva, const char *vm) {
+        struct gw_table_node *node = gw_table_find(&nva->lives, gw_table_hash(&nva->lives, vm, strlen(vm)), vm);
+
+        return node ? gw_container_of(node, struct life, node) : NULL;
+}
+
+/* NULL only when memory is short: then there is no restart, and no reason to show. */
+static struct life *life_of(struct nva *nva, const char *vm) {
+        struct life *life = find_life(nva, vm);
+
+        if (life)
+                return life;
+        life = calloc(1, sizeof *life);
+        if (!life)
+                return NULL;
+        snprintf(life->vm.s, sizeof life->vm.s, "%s", vm);
+        if (gw_table_insert(&nva->lives, &life->node, gw_table_hash(&nva->lives, vm, strlen(vm)))) {
+                free(life);
+                return NULL;
+        }
+        return life;
+}
+
+void life_forget(struct nva *nva, const char *vm) {
+        struct life *life = find_life(nva, vm);
+
+        if (!life)
+                return;
+        gw_table_remove(&nva->lives, &life->node);
+        free(life);
+}
+
+const char *life_reason(const struct nva *nva, const char *vm) {
+        const struct life *life = find_life(nva, vm);
+
+        return life ? life->reason : "";
+}
+
+static void say_why(struct nva *nva, const char *vm, const char *reason) {
+        struct life *life = life_of(nva, vm);
+
+        if (life)
+                snprintf(life->reason, sizeof life->reason, "%s", reason ? reason : "");
+}
+
+/* --- calls --- */
+
+static struct call *call_new(struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve,
+                             struct gw_request *request) {
+        struct call *call = calloc(1, sizeof *call);
+
+        if (!call)
+                abort();
+        call->nva = nva;
+        call->vm = vm->id;
+        call->nve = nve->id;
+        call->epoch = vm->binding.epoch;
+        call->request = request;
+        return call;
+}
+
+static const char *vm_path(char *out, size_t size, const char *vm, const char *verb) {
+        snprintf(out, size, "/v1/vms/%s%s", vm, verb);
+        return out;
+}
+
+static void ignore_answer(int status, json_t *body, void *user) {
+        (void)status, (void)body, (void)user;
+}
+
+void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char *move) {
+        char path[160];
+
+        (void)nva;
+        if (!nve->hv_session)
+                return;
+        gw_log(GW_NOTICE, "clearing: vm=%s nve=%s move=%s", vm, nve->id.s, move);
+        if (*move)
+                gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm, "/finish"),
+                        json_pack("{s:s}", "move", move), gw_s(LIFE_CALL_S), ignore_answer, NULL);
+        else
+                gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm, ""), NULL, gw_s(LIFE_CALL_S),
+                        ignore_answer, NULL);
+}
+
+/* --- start --- */
+
+static void answer_vm(struct call *call, int status) {
+        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
+
+        if (call->request && vm)
+                gw_request_answer(call->request, status, nva_json_vm(call->nva, vm));
+        else if (call->request)
+                gw_request_answer(call->request, 204, NULL);
+        call->request = NULL;
+}
+
+static void answer_error(struct call *call, int code, const char *text) {
+        struct gw_error error;
+
+        gw_fail(&error, code, "", "%s", text);
+        if (call->request)
+                gw_request_fail(call->request, &error);
+        call->request = NULL;
+}
+
+static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
+        struct life *life = life_of(nva, vm->id.s);
+        struct gw_mono now = gw_mono_now();
+        uint64_t wait_ms = LIFE_BACKOFF_FIRST_MS;
+
+        if (!life)
+                return;
+        if (life->up_since.ns && gw_mono_between(life->up_since, now).ns >= gw_ms(LIFE_STABLE_MS).ns)
+                life->crashes = 0;
+        life->up_since.ns = 0;
+        for (unsigned i = 0; i < life->crashes && wait_ms < LIFE_BACKOFF_MAX_MS; i++)
+                wait_ms *= 2;
+        life->crashes++;
+        life->start_at = gw_mono_after(now, gw_ms(wait_ms > LIFE_BACKOFF_MAX_MS ? LIFE_BACKOFF_MAX_MS : wait_ms));
+}
+
+/* It is nowhere. */
+static void let_go(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
+        gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
+        gw_directory_release(&nva->directory, vm, nva_now());
+        gw_directory_vm_set_state(&nva->directory, vm, state);
+}
+
+static void on_gone(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
+
+        (void)status, (void)body;
+        if (vm && vm->binding.nve && vm->binding.epoch == call->epoch)
+                let_go(call->nva, vm, call->then);
+        free(call);
+}
+
+/* Nobody wants it to run any more. Its place is free when the agent has taken the rest away; one that is lost does
+ * that after its next inventory. */
+static void give_up(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
+        struct gw_nve *nve = vm->binding.nve;
+        struct call *call;
+        char path[160];
+
+        if (!nve || !nve->hv_session) {
+                let_go(nva, vm, state);
+                return;
+        }
+        gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
+        gw_directory_vm_set_state(&nva->directory, vm, state == GW_VM_STOPPED ? GW_VM_STOPPING : state);
+        call = call_new(nva, vm, nve, NULL);
+        call->then = state;
+        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm->id.s, ""), NULL, gw_s(LIFE_CALL_S), on_gone,
+                call);
+}
+
+static void start_refused(struct call *call, struct gw_vm *vm, const char *text) {
+        bool by_operator = call->request != NULL;
+
+        gw_log(GW_WARNING, "start refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, text);
+        say_why(call->nva, call->vm.s, text);
+        if (by_operator) {
+                life_clear(call->nva, vm->binding.nve, vm->id.s, "");
+                let_go(call->nva, vm, GW_VM_STOPPED);
+                answer_error(call, GW_E_CONFLICT, text);
+                return;
+        }
+        gw_directory_vm_set_state(&call->nva->directory, vm, GW_VM_CRASHED);
+        schedule_restart(call->nva, vm);
+}
+
+/* No answer: the agent may have started it. Its next inventory tells. */
+static void start_unsure(struct call *call) {
+        struct gw_nve *nve = gw_directory_nve(&call->nva->directory, call->nve.s);
+
+        if (nve && nve->hv_session)
+                life_resync(call->nva, nve);
+        answer_error(call, GW_E_AGAIN, "the host has not answered; the VM is started when it does");
+}
+
+static void on_started(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
+        struct life *life = find_life(call->nva, call->vm.s);
+        struct gw_error error = {0};
+
+        if (life)
+                life->starting = false;
+        if (!vm || vm->binding.epoch != call->epoch || vm->desired != GW_VM_RUN) {
+                answer_error(call, GW_E_CONFLICT, "the VM was stopped or placed anew meanwhile");
+        } else if (nva_json_no_answer(status, body)) {
+                start_unsure(call);
+        } else if (gw_api_error(status, body, &error)) {
+                start_refused(call, vm, error.text);
+        } else {
+                if (vm->state == GW_VM_STARTING)
+                        gw_directory_vm_set_state(&call->nva->directory, vm, GW_VM_RUNNING);
+                say_why(call->nva, call->vm.s, "");
+                if (life)
+                        life->up_since = gw_mono_now();
+                answer_vm(call, 200);
+        }
+        free(call);
+}
+
+/* The VM is placed: asks the agent. */
+static void call_start(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {
+        struct gw_nve *nve = vm->binding.nve;
+        struct life *life = life_of(nva, vm->id.s);
+        json_t *body =
+                json_pack("{s:o, s:I}", "definition", nva_json_definition(vm), "epoch", (json_int_t)vm->binding.epoch);
+
+        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STARTING);
+        if (life) {
+                life->starting = true;
+                life->start_at.ns = 0;
+        }
+        gw_call(nve->hv_session, "POST", "/v1/vms", body, gw_s(LIFE_CALL_S), on_started,
+                call_new(nva, vm, nve, request));
+}
+
+static struct gw_nve *most_free(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
+        struct gw_nve *best = NULL;
+        struct gw_error last = {0};
+        uint32_t best_free = 0;
+
+        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));) {
+                uint32_t free_mib = nve->capacity_memory_mib - nve->used_memory_mib;
+
+                if (gw_directory_fits(&nva->directory, vm, nve, &last))
+                        continue;
+                if (!best || free_mib > best_free) {
+                        best = nve;
+                        best_free = free_mib;
+                }
+        }
+        if (!best)
+                gw_fail(error, GW_E_CONFLICT, "nve", "no host can take %s: %s", vm->id.s,
+                        *last.text ? last.text : "no NVE is known; `godwit nve list` shows them");
+        return best;
+}
+
+int life_start(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve, struct gw_request *request,
+               struct gw_error *error) {
+        uint64_t epoch;
+        int r;
+
+        if (!nve && !(nve = most_free(nva, vm, error)))
+                return GW_E_CONFLICT;
+        r = gw_directory_fits(&nva->directory, vm, nve, error);
+        if (!r)
+                r = gw_directory_place(&nva->directory, vm, nve, nva_now(), &epoch, error);
+        if (r)
+                return r;
+        gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_RUN);
+        say_why(nva, vm->id.s, "");
+        call_start(nva, vm, request);
+        return 0;
+}
+
+/* The second half of a restart: what was left of the crashed copy is gone. */
+static void on_cleared(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct nva *nva = call->nva;
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, call->vm.s);
+        struct gw_error error = {0};
+        uint64_t epoch;
+
+        if (vm && vm->desired == GW_VM_RUN && vm->binding.nve && vm->binding.epoch == call->epoch &&
+            !mover_open(nva, call->vm.s)) {
+                if (nva_json_no_answer(status, body) || !vm->binding.nve->hv_session)
+                        schedule_restart(nva, vm);
+                else if (gw_directory_place(&nva->directory, vm, vm->binding.nve, nva_now(), &epoch, &error)) {
+                        say_why(nva, call->vm.s, error.text);
+                        schedule_restart(nva, vm);
+                } else
+                        call_start(nva, vm, NULL);
+        }
+        free(call);
+}
+
+static void restart(struct nva *nva, struct gw_vm *vm) {
+        struct gw_nve *nve = vm->binding.nve;
+        char path[160];
+
+        gw_log(GW_NOTICE, "starting again: vm=%s nve=%s", vm->id.s, nve->id.s);
+        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm->id.s, ""), NULL, gw_s(LIFE_CALL_S),
+                on_cleared, call_new(nva, vm, nve, NULL));
+}
+
+/* --- stop --- */
+
+static void on_stopped(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
+        struct gw_error error = {0};
+
+        if (status == 404 && vm && vm->binding.epoch == call->epoch)
+                life_ended(call->nva, vm, false, "");
+        else if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error) && status != 404)
+                gw_log(GW_WARNING, "stop refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error.text);
+        answer_vm(call, 202);
+        free(call);
+}
+
+int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request, struct gw_error *error) {
+        struct gw_nve *nve = vm->binding.nve;
+        struct life *life = find_life(nva, vm->id.s);
+        char path[160];
+
+        if (mover_open(nva, vm->id.s))
+                return gw_fail(error, GW_E_CONFLICT, "",
+                               "%s is moving; stop it when the move has ended, or cancel that", vm->id.s);
+        if (life)
+                life->start_at.ns = 0;
+        gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
+        if (!nve || vm->state == GW_VM_CRASHED || vm->state == GW_VM_STOPPED) {
+                give_up(nva, vm, GW_VM_STOPPED);
+                gw_request_answer(request, 200, nva_json_vm(nva, vm));
+                return 0;
+        }
+        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STOPPING);
+        if (!nve->hv_session) {
+                gw_request_answer(request, 202, nva_json_vm(nva, vm));
+                return 0;
+        }
+        gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm->id.s, "/stop"),
+                json_pack("{s:b}", "force", force), gw_s(LIFE_CALL_S), on_stopped, call_new(nva, vm, nve, request));
+        return 0;
+}
+
+/* --- what agents say --- */
+
+void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *reason) {
+        const struct life *life = find_life(nva, vm->id.s);
+
+        if (life && (life->starting || life->start_at.ns))
+                return;
+        say_why(nva, vm->id.s, reason);
+        gw_log(crashed ? GW_WARNING : GW_INFO, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"", vm->id.s,
+               vm->binding.nve ? vm->binding.nve->id.s : "-", crashed, reason ? reason : "");
+        if (vm->desired == GW_VM_RUN && crashed && vm->on_crash == GW_ON_CRASH_RESTART) {
+                gw_directory_vm_set_state(&nva->directory, vm, GW_VM_CRASHED);
+                schedule_restart(nva, vm);
+                return;
+        }
+        give_up(nva, vm, crashed && vm->desired == GW_VM_RUN ? GW_VM_CRASHED : GW_VM_STOPPED);
+}
+
+void life_state(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const char *state, const char *reason) {
+        const struct life *life = find_life(nva, vm->id.s);
+        bool here = vm->binding.nve == nve;
+
+        if (!here && !strcmp(state, "running"))
+                life_clear(nva, nve, vm->id.s, "");
+        if (!here)
+                return;
+        if (!strcmp(state, "running")) {
+                if (vm->desired == GW_VM_RUN && !(life && life->starting))
+                        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_RUNNING);
+        } else if (!strcmp(state, "paused")) {
+                gw_directory_vm_set_state(&nva->directory, vm, GW_VM_PAUSED);
+        } else if (!strcmp(state, "stopped") || !strcmp(state, "crashed")) {
+                life_ended(nva, vm, !strcmp(state, "crashed"), reason);
+        }
+}
+
+/* One that the agent has. */
+static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
+        const char *id = nva_json_text(item, "id"), *state = nva_json_text(item, "state");
+        uint64_t epoch = (uint64_t)json_integer_value(json_object_get(item, "epoch"));
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
+        struct gw_name checked;
+
+        if (gw_id_parse(id, &checked) || (vm && mover_open(nva, id)))
+                return;
+        if (!vm || vm->binding.nve != nve) {
+                life_clear(nva, nve, id,
+                           !strcmp(nva_json_text(item, "role"), "source") ? nva_json_text(item, "move") : "");
+                return;
+        }
+        if (!strcmp(state, "running") && epoch && epoch != vm->binding.epoch) {
+                gw_log(GW_WARNING, "a copy of another epoch runs: vm=%s nve=%s", id, nve->id.s);
+                restart(nva, vm);
+        } else if (!strcmp(state, "running") && vm->desired == GW_VM_STOP) {
+                char path[160];
+
+                gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, id, "/stop"),
+                        json_pack("{s:b}", "force", 0), gw_s(LIFE_CALL_S), ignore_answer, NULL);
+        } else {
+                life_state(nva, nve, vm, state, nva_json_text(item, "reason"));
+        }
+}
+
+static bool listed(json_t *vms, const char *id) {
+        json_t *item;
+        size_t i;
+
+        json_array_foreach (vms, i, item)
+                if (!strcmp(nva_json_text(item, "id"), id))
+                        return true;
+        return false;
+}
+
+static void check_absent(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, json_t *vms) {
+        struct life *life = find_life(nva, vm->id.s);
+
+        if (vm->kind != GW_VM_MACHINE || vm->binding.nve != nve || mover_open(nva, vm->id.s) || listed(vms, vm->id.s))
+                return;
+        if (life && (life->starting || life->start_at.ns))
+                return;
+        if (vm->desired == GW_VM_RUN && vm->state == GW_VM_STARTING)
+                schedule_restart(nva, vm);
+        else if (vm->desired == GW_VM_RUN)
+                life_ended(nva, vm, true, "the host does not have it any more");
+        else
+                give_up(nva, vm, GW_VM_STOPPED);
+}
+
+void life_inventory(struct nva *nva, struct gw_nve *nve, json_t *vms) {
+        struct gw_vm *vm, *next;
+        json_t *item;
+        size_t i;
+
+        json_array_foreach (vms, i, item)
+                check_present(nva, nve, item);
+        for (vm = gw_directory_vm_after(&nva->directory, NULL); vm; vm = next) {
+                next = gw_directory_vm_after(&nva->directory, vm->id.s);
+                check_absent(nva, nve, vm, vms);
+        }
+}
+
+static void on_inventory(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct gw_nve *nve = gw_directory_nve(&call->nva->directory, call->nve.s);
+        json_t *vms = json_is_array(body) ? body : json_object_get(body, "vms");
+
+        if (nve && status / 100 == 2 && json_is_array(vms))
+                life_inventory(call->nva, nve, vms);
+        free(call);
+}
+
+void life_resync(struct nva *nva, struct gw_nve *nve) {
+        struct call *call = nve->hv_session ? calloc(1, sizeof *call) : NULL;
+
+        if (!call)
+                return;
+        call->nva = nva;
+        call->nve = nve->id;
+        gw_call(nve->hv_session, "GET", "/v1/vms", NULL, gw_s(LIFE_CALL_S), on_inventory, call);
+}
+
+/* --- time --- */
+
+struct nearest {
+        struct nva *nva;
+        struct gw_mono at;
+};
+
+static void look(struct gw_table_node *node, void *user) {
+        const struct life *life = gw_container_of(node, struct life, node);
+        struct nearest *nearest = user;
+
+        if (life->start_at.ns && (!nearest->at.ns || life->start_at.ns < nearest->at.ns))
+                nearest->at = life->start_at;
+}
+
+struct gw_mono life_next(struct nva *nva) {
+        struct nearest nearest = {.nva = nva};
+
+        gw_table_each(&nva->lives, look, &nearest);
+        return nearest.at;
+}
+
+static void start_due(struct gw_table_node *node, void *user) {
+        struct life *life = gw_container_of(node, struct life, node);
+        struct nearest *now = user;
+        struct gw_vm *vm;
+
+        if (!gw_mono_reached(now->at, life->start_at))
+                return;
+        life->start_at.ns = 0;
+        vm = gw_directory_vm(&now->nva->directory, life->vm.s);
+        if (!vm || vm->desired != GW_VM_RUN || !vm->binding.nve || mover_open(now->nva, life->vm.s))
+                return;
+        if (vm->binding.nve->hv_session)
+                restart(now->nva, vm);
+}
+
+void life_tick(struct nva *nva, struct gw_now now) {
+        struct nearest user = {.nva = nva, .at = now.mono};
+
+        gw_table_each(&nva->lives, start_due, &user);
+}

@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moves, from the side of the world: the state machine of src/move decides, this
+ * calls agents, changes the directory, writes the journal and tells watchers.
+ *
+ * The journal is one record per move, rewritten at each change of phase and
+ * staged before anything that the phase sends; the loop commits it before that
+ * leaves. Ended moves stay as evidence, the newest NVA_MOVES_KEPT of them.
+ *
+ * What agents tell comes in through reports.c. The directory is looked at after
+ * each event, and whenever somebody acknowledged: whether everybody knows is a
+ * question about its state, not an event of its own.
+ */
+#include "nva/mover.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "nva/evidence.h"
+#include "nva/json.h"
+#include "nva/life.h"
+#include "nva/move_json.h"
+
+/* A source that cannot reach its edge gives the cut up, and goes on, well before we give up waiting for it. */
+enum { CUT_SHARE = 4 };
+
+static struct nva_move *of_core(const struct gw_move *core) {
+        return gw_container_of((struct gw_move *)core, struct nva_move, core);
+}
+
+static struct gw_vm *vm_of(const struct nva_move *move) {
+        return gw_directory_vm(&move->nva->directory, move->core.vm.s);
+}
+
+static struct gw_nve *nve_of(const struct nva_move *move, enum gw_move_side side) {
+        return gw_directory_nve(&move->nva->directory, side == GW_MOVE_SOURCE ? move->core.from.s : move->core.to.s);
+}
+
+static void look(struct nva_move *move);
+
+void mover_feed(struct nva_move *move, const struct gw_move_event *event) {
+        struct gw_now now = nva_now();
+
+        gw_move_feed(&move->core, event, now.mono, now.wall);
+        look(move);
+}
+
+const char *mover_id(const struct nva_move *move) {
+        return move->core.id.s;
+}
+
+json_t *mover_json(const struct nva_move *move) {
+        json_t *object = move_to_json(&move->core);
+
+        evidence_add(move, json_object_get(object, "evidence"));
+        return object;
+}
+
+void mover_write(struct nva_move *move) {
+        json_t *journal = move_to_journal(&move->core);
+
+        evidence_add(move, json_object_get(journal, "evidence"));
+        nva_put_json(move->nva, GW_STORE_MOVE, move->core.id.s, journal);
+        json_decref(journal);
+}
+
+/* --- effects --- */
+
+static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_back, void *user) {
+        struct nva_move *move = of_core(core);
+        struct gw_vm *vm = vm_of(move);
+        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        struct gw_error error = {0};
+        int r;
+
+        (void)user;
+        if (!vm || !to)
+                return GW_E_NOT_FOUND;
+        r = gw_directory_reserve(&move->nva->directory, vm, to, nva_now(), epoch_to, epoch_back, &error);
+        if (r)
+                snprintf(core->reason, sizeof core->reason, "%.*s", (int)sizeof core->reason - 1, error.text);
+        return r;
+}
+
+static void on_journal(const struct gw_move *core, void *user) {
+        (void)user;
+        mover_write(of_core(core));
+}
+
+static void on_commit(const struct gw_move *core, void *user) {
+        struct nva_move *move = of_core(core);
+        struct gw_vm *vm = vm_of(move);
+
+        (void)user;
+        if (vm && gw_directory_commit(&move->nva->directory, vm, nva_now()))
+                gw_log(GW_ERR, "the directory does not commit: move=%s vm=%s", core->id.s, core->vm.s);
+}
+
+static void on_take_back(const struct gw_move *core, void *user) {
+        struct nva_move *move = of_core(core);
+        struct gw_vm *vm = vm_of(move);
+
+        (void)user;
+        if (vm && gw_directory_take_back(&move->nva->directory, vm, nva_now()))
+                gw_log(GW_ERR, "the directory does not take back: move=%s vm=%s", core->id.s, core->vm.s);
+}
+
+static void on_changed(const struct gw_move *core, void *user) {
+        struct nva_move *move = of_core(core);
+
+        (void)user;
+        nva_publish(move->nva, "move", mover_json(move));
+}
+
+/* Forgets the oldest of the ended moves. Not from inside a move. */
+static void trim(struct nva *nva) {
+        gw_list_for_each (link, &nva->moves) {
+                struct nva_move *move = mover_entry(link);
+
+                if (nva->n_moves_done <= NVA_MOVES_KEPT)
+                        return;
+                if (mover_is_open(move))
+                        continue;
+                nva_remove(nva, GW_STORE_MOVE, move->core.id.s);
+                gw_list_remove(&move->link);
+                evidence_drop(move);
+                free(move);
+                nva->n_moves_done--;
+        }
+}
+
+/* A side that could not be cleared in time is asked what it has, as soon as it can be. */
+static void clear_sides(struct nva_move *move) {
+        struct gw_nve *from = nve_of(move, GW_MOVE_SOURCE), *to = nve_of(move, GW_MOVE_TARGET);
+
+        if (from && gw_move_place(&move->core) == GW_MOVE_TARGET && !move->core.finished)
+                life_resync(move->nva, from);
+        if (to && gw_move_place(&move->core) == GW_MOVE_SOURCE && move->core.touched && !move->core.abandoned)
+                life_resync(move->nva, to);
+}
+
+static void on_done(const struct gw_move *core, void *user) {
+        struct nva *nva = user;
+        struct nva_move *move = of_core(core);
+        struct gw_vm *vm = vm_of(move);
+
+        gw_log(core->result == GW_MOVE_OK ? GW_INFO : GW_WARNING,
+               "move ended: move=%s vm=%s from=%s to=%s result=%s pause_ms=%.1f reason=\"%s\"", core->id.s, core->vm.s,
+               core->from.s, core->to.s, gw_move_result_word(core->result),
+               (double)gw_move_pause(core).ns / (double)GW_NS_PER_MS, core->reason);
+        nva->n_moves_done++;
+        if (!vm)
+                return;
+        gw_directory_unreserve(&nva->directory, vm);
+        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_RUNNING);
+        if (gw_move_needs_start(core))
+                life_ended(nva, vm, true, *core->reason ? core->reason : "it crashed during a move");
+        clear_sides(move);
+        evidence_after(move);
+}
+
+/* --- orders --- */
+
+struct order {
+        struct nva *nva;
+        struct gw_name move;
+        enum gw_move_order order;
+        uint32_t serial;
+};
+
+/* What the agent cannot say yet is asked again, like what got no answer. */
+static enum gw_order_outcome outcome_of(int status, const json_t *body, const struct gw_error *error) {
+        if (nva_json_no_answer(status, body) || error->code == GW_E_AGAIN)
+                return GW_ORDER_LOST;
+        if (status / 100 == 2)
+                return GW_ORDER_OK;
+        return status == 404 ? GW_ORDER_GONE : GW_ORDER_REFUSED;
+}
+
+static void read_address(const struct nva_move *move, const json_t *body, struct gw_move_event *ev) {
+        const char *ip = nva_json_text(body, "address");
+        json_int_t port = json_integer_value(json_object_get(body, "port"));
+
+        if (ev->order != GW_ORDER_INCOMING || ev->outcome != GW_ORDER_OK)
+                return;
+        if (gw_ip_parse(ip, &ev->address.ip) || port < 1 || port > 65535) {
+                gw_log(GW_WARNING, "an agent prepared without saying where it listens: move=%s nve=%s", move->core.id.s,
+                       move->core.to.s);
+                ev->outcome = GW_ORDER_REFUSED;
+                return;
+        }
+        ev->address.port = (uint16_t)port;
+}
+
+/* The target's edge has subscribed by the time it answers this: its session is in order. */
+static void on_edge_ready(int status, json_t *body, void *user) {
+        struct order *order = user;
+        struct nva_move *move = mover_find(order->nva, order->move.s);
+
+        if (move) {
+                move->edge_asked = false;
+                move->edge_ready = !nva_json_no_answer(status, body);
+                mover_acked(order->nva);
+        }
+        free(order);
+}
+
+static void ask_edge(struct nva_move *move) {
+        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        struct order *order = to && to->nve_session && !move->edge_asked ? calloc(1, sizeof *order) : NULL;
+
+        if (!order)
+                return;
+        order->nva = move->nva;
+        order->move = move->core.id;
+        move->edge_asked = true;
+        gw_call(to->nve_session, "GET", "/v1/status", NULL, gw_s(LIFE_CALL_S), on_edge_ready, order);
+}
+
+static void on_answer(int status, json_t *body, void *user) {
+        struct order *order = user;
+        struct nva_move *move = mover_find(order->nva, order->move.s);
+        struct gw_error error = {0};
+        struct gw_move_event ev = {.kind = GW_MOVE_EV_ORDER_DONE, .order = order->order, .serial = order->serial};
+
+        gw_api_error(status, body, &error);
+        ev.outcome = outcome_of(status, body, &error);
+        ev.text = error.text;
+        if (move) {
+                gw_log_debug("order done: move=%s order=%s status=%d text=\"%s\"", order->move.s,
+                             gw_move_order_word(order->order), status, error.text);
+                read_address(move, body, &ev);
+                mover_feed(move, &ev);
+        }
+        free(order);
+}
+
+static json_t *incoming_body(const struct nva_move *move) {
+        const struct gw_vm *vm = vm_of(move);
+        const struct gw_nve *from = nve_of(move, GW_MOVE_SOURCE);
+        char text[GW_IP_TEXT] = "";
+
+        if (from)
+                gw_ip_text(from->locator, text);
+        return json_pack("{s:o, s:s, s:I, s:s}", "definition", nva_json_definition(vm), "move", move->core.id.s,
+                         "epoch", (json_int_t)move->core.epoch_to, "from", text);
+}
+
+static json_t *migrate_body(const struct nva_move *move) {
+        const struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        const struct gw_move *m = &move->core;
+        char address[GW_IP_TEXT], locator[GW_IP_TEXT] = "";
+
+        if (to)
+                gw_ip_text(to->locator, locator);
+        return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "move", m->id.s, "address",
+                         gw_ip_text(m->address.ip, address), "port", (json_int_t)m->address.port, "to", locator,
+                         "epoch", (json_int_t)m->epoch_to, "epoch_back", (json_int_t)m->epoch_back, "bandwidth_mib_s",
+                         (json_int_t)m->bandwidth_mib_s, "downtime_ms", (json_int_t)m->downtime_ms, "cut_deadline_ms",
+                         (json_int_t)move->nva->config.deadline_cut_ms / CUT_SHARE);
+}
+
+static json_t *order_body(const struct nva_move *move, enum gw_move_order order) {
+        const struct gw_move *m = &move->core;
+
+        switch (order) {
+        case GW_ORDER_INCOMING:
+                return incoming_body(move);
+        case GW_ORDER_MIGRATE:
+                return migrate_body(move);
+        case GW_ORDER_ABANDON:
+                return json_pack("{s:s, s:b}", "move", m->id.s, "fence", m->order[order].fence);
+        case GW_ORDER_RESUME:
+                return json_pack("{s:s, s:I}", "move", m->id.s, "epoch", (json_int_t)m->epoch_back);
+        default:
+                return json_pack("{s:s}", "move", m->id.s);
+        }
+}
+
+static void on_order(const struct gw_move *core, enum gw_move_order order, uint32_t serial, void *user) {
+        struct nva_move *move = of_core(core);
+        struct gw_nve *nve = nve_of(move, gw_move_order_side(order));
+        struct order *call;
+        char path[160];
+
+        /* Without a session the order stays open until the agent is lost or back: it is given again then. */
+        if (!nve || !nve->hv_session)
+                return;
+        call = calloc(1, sizeof *call);
+        if (!call)
+                abort();
+        *call = (struct order){.nva = user, .move = core->id, .order = order, .serial = serial};
+        snprintf(path, sizeof path, "/v1/vms/%s/%s", core->vm.s, gw_move_order_word(order));
+        gw_log_debug("order: move=%s order=%s nve=%s", core->id.s, gw_move_order_word(order), nve->id.s);
+        if (order == GW_ORDER_INCOMING)
+                evidence_before(move);
+        gw_call(nve->hv_session, "POST", path, order_body(move, order),
+                order == GW_ORDER_INCOMING ? gw_ms(((struct nva *)user)->config.deadline_prepare_ms)
+                                           : gw_s(LIFE_CALL_S),
+                on_answer, call);
+}
+
+static const struct gw_move_effects move_effects = {
+        .reserve = on_reserve,
+        .journal = on_journal,
+        .order = on_order,
+        .commit = on_commit,
+        .take_back = on_take_back,
+        .changed = on_changed,
+        .done = on_done,
+};
+
+/* --- life --- */
+
+void mover_init(struct nva *nva) {
+        const struct nva_config *c = &nva->config;
+
+        nva->move_rules = (struct gw_move_rules){.effects = &move_effects,
+                                                 .user = nva,
+                                                 .deadline_ms = {[GW_MOVE_PLAN] = c->deadline_prepare_ms,
+                                                                 [GW_MOVE_PREPARE] = c->deadline_prepare_ms,
+                                                                 [GW_MOVE_COPY] = c->deadline_copy_ms,
+                                                                 [GW_MOVE_CUT] = c->deadline_cut_ms,
+                                                                 [GW_MOVE_COMMIT] = c->deadline_cut_ms,
+                                                                 [GW_MOVE_ACTIVATE] = c->deadline_converge_ms,
+                                                                 [GW_MOVE_CONVERGE] = c->deadline_converge_ms,
+                                                                 [GW_MOVE_FINISH] = c->deadline_converge_ms,
+                                                                 [GW_MOVE_ABANDON] = c->deadline_converge_ms,
+                                                                 [GW_MOVE_TAKE_BACK] = c->deadline_cut_ms}};
+        nva->next_move = 1;
+}
+
+void mover_deinit(struct nva *nva) {
+        if (!nva->moves.next)
+                return;
+        gw_list_for_each (link, &nva->moves) {
+                struct nva_move *move = mover_entry(link);
+
+                gw_list_remove(link);
+                evidence_drop(move);
+                free(move);
+        }
+}
+
+static uint64_t number_of(const struct nva_move *move) {
+        return strtoull(move->core.id.s + 1, NULL, 10);
+}
+
+/* The store's order is that of texts; ours is that of numbers. */
+static void insert(struct nva *nva, struct nva_move *move) {
+        struct gw_list *after = nva->moves.prev;
+
+        while (after != &nva->moves && number_of(mover_entry(after)) > number_of(move))
+                after = after->prev;
+        gw_list_append(after->next, &move->link);
+        if (number_of(move) >= nva->next_move)
+                nva->next_move = number_of(move) + 1;
+}
+
+int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error *error) {
+        json_t *journal = json_loadb(value, size, 0, NULL);
+        struct nva_move *move = calloc(1, sizeof *move);
+        int r;
+
+        if (!move)
+                abort();
+        move->nva = nva;
+        r = move_from_journal(&move->core, journal, error);
+        if (!r)
+                evidence_load(move, json_object_get(journal, "evidence"));
+        json_decref(journal);
+        if (r) {
+                free(move);
+                return r;
+        }
+        insert(nva, move);
+        nva->n_moves_done += !mover_is_open(move);
+        return 0;
+}
+
+void mover_restore(struct nva *nva, struct gw_now now) {
+        gw_list_for_each (link, &nva->moves) {
+                struct nva_move *move = mover_entry(link);
+                struct gw_vm *vm = vm_of(move);
+
+                if (!mover_is_open(move))
+                        continue;
+                gw_log(GW_NOTICE, "carrying on: move=%s vm=%s phase=%s", move->core.id.s, move->core.vm.s,
+                       gw_move_phase_word(move->core.phase));
+                if (vm)
+                        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
+                gw_move_restore(&move->core, &nva->move_rules, now.mono, now.wall);
+        }
+}
+
+struct gw_mono mover_next(struct nva *nva) {
+        struct gw_mono next = {0};
+
+        gw_list_for_each (link, &nva->moves) {
+                struct gw_mono one =
+                        mover_is_open(mover_entry(link)) ? gw_move_next(&mover_entry(link)->core) : (struct gw_mono){0};
+
+                if (one.ns && (!next.ns || one.ns < next.ns))
+                        next = one;
+        }
+        return next;
+}
+
+void mover_tick(struct nva *nva, struct gw_now now) {
+        const struct gw_move_event tick = {.kind = GW_MOVE_EV_TICK};
+
+        gw_list_for_each (link, &nva->moves) {
+                struct gw_mono next =
+                        mover_is_open(mover_entry(link)) ? gw_move_next(&mover_entry(link)->core) : (struct gw_mono){0};
+
+                if (gw_mono_reached(now.mono, next))
+                        gw_move_feed(&mover_entry(link)->core, &tick, now.mono, now.wall);
+        }
+        mover_acked(nva);
+}
+
+struct nva_move *mover_open(const struct nva *nva, const char *vm) {
+        for (struct gw_list *link = nva->moves.prev; link != &nva->moves; link = link->prev)
+                if (mover_is_open(mover_entry(link)) && !strcmp(mover_entry(link)->core.vm.s, vm))
+                        return mover_entry(link);
+        return NULL;
+}
+
+struct nva_move *mover_find(const struct nva *nva, const char *id) {
+        for (struct gw_list *link = nva->moves.prev; link != &nva->moves; link = link->prev)
+                if (!strcmp(mover_entry(link)->core.id.s, id))
+                        return mover_entry(link);
+        return NULL;
+}
+
+bool mover_uses(const struct nva *nva, const char *nve) {
+        gw_list_for_each (link, &nva->moves) {
+                const struct gw_move *m = &mover_entry(link)->core;
+
+                if (mover_is_open(mover_entry(link)) && (!strcmp(m->from.s, nve) || !strcmp(m->to.s, nve)))
+                        return true;
+        }
+        return false;
+}
+
+/* --- beginning --- */
+
+static int check_vm(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
+        const struct nva_move *open = mover_open(nva, vm->id.s);
+        const struct gw_nve *from = vm->binding.nve;
+
+        if (vm->kind == GW_VM_TASK)
+                return gw_fail(error, GW_E_CONFLICT, "vm",
+                               "%s is a task: its port can be detached and attached elsewhere, "
+                               "but only VMs move",
+                               vm->id.s);
+        if (open)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving already: move %s", vm->id.s, mover_id(open));
+        if (vm->state != GW_VM_RUNNING || !from)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s does not run; a hot move takes a running VM", vm->id.s);
+        if (!from->hv_connected || !from->nve_connected)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s runs on %s, whose %s is not connected", vm->id.s,
+                               from->id.s, from->hv_connected ? "NVE" : "hypervisor agent");
+        return 0;
+}
+
+static int check_target(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
+                        struct gw_error *error) {
+        if (to == vm->binding.nve)
+                return gw_fail(error, GW_E_CONFLICT, "to", "%s runs on %s already", vm->id.s, to->id.s);
+        if (!to->hv_connected || !to->nve_connected)
+                return gw_fail(error, GW_E_CONFLICT, "to", "the %s of %s is not connected",
+                               to->nve_connected ? "hypervisor agent" : "NVE", to->id.s);
+        return gw_directory_fits(&nva->directory, vm, to, error);
+}
+
+int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
+                struct gw_error *error) {
+        struct nva_move *move;
+        struct gw_now now = nva_now();
+        int r = check_vm(nva, vm, error);
+
+        if (!r)
+                r = check_target(nva, vm, request->to, error);
+        if (r)
+                return r;
+        trim(nva);
+        move = calloc(1, sizeof *move);
+        if (!move)
+                return gw_fail(error, -ENOMEM, "", "out of memory");
+        move->nva = nva;
+        gw_move_init(&move->core, &nva->move_rules);
+        snprintf(move->core.id.s, sizeof move->core.id.s, "m%" PRIu64, nva->next_move);
+        move->core.vm = vm->id;
+        move->core.from = vm->binding.nve->id;
+        move->core.to = request->to->id;
+        move->core.epoch = vm->binding.epoch;
+        move->core.bandwidth_mib_s = request->bandwidth_mib_s;
+        move->core.downtime_ms = request->downtime_ms;
+        insert(nva, move);
+        gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, vm->id.s, move->core.from.s,
+               move->core.to.s);
+        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
+        gw_move_start(&move->core, now.mono, now.wall);
+        *out = move;
+        return 0;
+}
+
+int mover_cancel(struct nva *nva, struct nva_move *move, struct gw_error *error) {
+        (void)nva;
+        if (!mover_is_open(move))
+                return gw_fail(error, GW_E_CONFLICT, "", "move %s has ended already", mover_id(move));
+        if (!gw_move_cancellable(&move->core))
+                return gw_fail(error, GW_E_CONFLICT, "", "move %s is in phase %s; it can be cancelled up to the cut",
+                               mover_id(move), gw_move_phase_word(move->core.phase));
+        mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_CANCEL});
+        return 0;
+}
+
+/* --- what the directory knows --- */
+
+/* The target's edge knows all it must, and everybody else knows the target's edge. */
+static bool members_know(struct nva_move *move, const struct gw_vm *vm) {
+        const struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+
+        if (!to || move->core.side[GW_MOVE_TARGET].copy != GW_COPY_WAITING)
+                return false;
+        if (!move->edge_ready) {
+                ask_edge(move);
+                return false;
+        }
+        return gw_list_empty(&to->dirty) && gw_list_empty(&to->updates) &&
+               !gw_directory_pending_members(&move->nva->directory, vm).waiting;
+}
+
+/* What the directory knows may be what the phase that has just begun waits for. */
+static void look(struct nva_move *move) {
+        const struct gw_vm *vm = vm_of(move);
+        const struct gw_move *m = &move->core;
+
+        if (!vm)
+                return;
+        if (m->phase == GW_MOVE_PREPARE && !m->members_acked && members_know(move, vm))
+                mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_MEMBERS_ACKED});
+        else if ((m->phase == GW_MOVE_ACTIVATE || m->phase == GW_MOVE_CONVERGE) && m->registered && !m->converged &&
+                 !gw_directory_pending(&move->nva->directory, vm).waiting)
+                mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_CONVERGED});
+}
+
+void mover_acked(struct nva *nva) {
+        gw_list_for_each (link, &nva->moves)
+                if (mover_is_open(mover_entry(link)))
+                        look(mover_entry(link));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The shell of src/move: moves with their calls, journal, clock and evidence. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "nva/nva.h"
+
+struct nva_move {
+        struct gw_list link; /* nva->moves */
+        struct gw_move core;
+        struct nva *nva;
+        json_t *before[GW_MOVE_SIDES], *counters[GW_MOVE_SIDES]; /* of the edges: then, and by how much they grew */
+        struct gw_wall known_at[GW_MOVE_SIDES];                  /* of each agent's last inventory, by its own clock */
+        bool redirect_ended;
+        bool edge_asked, edge_ready; /* the target's edge has subscribed to the VM's VNs */
+};
+
+static inline struct nva_move *mover_entry(struct gw_list *link) {
+        return gw_list_entry(link, struct nva_move, link);
+}
+static inline bool mover_is_open(const struct nva_move *move) {
+        return move->core.phase != GW_MOVE_DONE;
+}
+
+void mover_init(struct nva *nva);
+void mover_deinit(struct nva *nva);
+int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error *error); /* one journalled move */
+void mover_restore(struct nva *nva, struct gw_now now);                                  /* after all were loaded */
+struct gw_mono mover_next(struct nva *nva);
+void mover_tick(struct nva *nva, struct gw_now now);
+
+struct mover_request {
+        struct gw_nve *to;
+        uint32_t bandwidth_mib_s, downtime_ms; /* 0: no limit */
+};
+/* Checks, and begins. GW_E_CONFLICT: *error says why not, nothing was changed. */
+int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
+                struct gw_error *error);
+int mover_cancel(struct nva *nva, struct nva_move *move, struct gw_error *error);
+
+struct nva_move *mover_open(const struct nva *nva, const char *vm); /* the one under way; NULL */
+struct nva_move *mover_find(const struct nva *nva, const char *id);
+bool mover_uses(const struct nva *nva, const char *nve);                   /* an open move leaves from or goes to it */
+void mover_feed(struct nva_move *move, const struct gw_move_event *event); /* now */
+void mover_write(struct nva_move *move);                                   /* to the journal */
+const char *mover_id(const struct nva_move *move);
+json_t *mover_json(const struct nva_move *move); /* new */
+
+/* What sessions and the directory report (reports.c). */
+void mover_hv_lost(struct nva *nva, const char *nve);
+void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall at); /* at: the agent's clock */
+/* An agent's event about a VM that has an open move: true when it was the move's business. */
+bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *event);
+void mover_registered(struct nva *nva, const char *vm, uint64_t epoch);
+void mover_acked(struct nva *nva); /* somebody acknowledged, or went: looks whether a move waited for that */
+void mover_redirect_ended(struct nva *nva, const char *vm);

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Wires the authority together: the directory's effects to store, sessions and
+ * watchers; one timer for all deadlines; the store's group commit into the loop.
+ *
+ * Order of things in one turn: cores change and stage records, frames and answers
+ * are queued; then the loop commits the store and only then lets anything leave.
+ * So no epoch, registration or move is ever told that a crash could take back.
+ *
+ * A start loads every table in the order of its number (the directory needs VNs
+ * before VMs), counts itself, and then listens: agents that connect find moves
+ * that wait for their inventories.
+ */
+#include "nva/nva.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "io/file.h"
+#include "io/http.h"
+#include "io/tls.h"
+#include "nva/api.h"
+#include "nva/life.h"
+#include "nva/mover.h"
+#include "nva/peers.h"
+
+#define RESTARTS_KEY "nva.restarts"
+#define EVENTS_TOPIC "events"
+
+struct gw_now nva_now(void) {
+        return (struct gw_now){.mono = gw_mono_now(), .wall = gw_wall_now()};
+}
+
+void nva_put(struct nva *nva, enum gw_store_table table, const char *key, const void *bytes, size_t size) {
+        int r = gw_store_put(nva->store, table, key, strlen(key), bytes, size);
+
+        if (r < 0) {
+                gw_log(GW_ERR, "cannot stage a record: error=\"%s\"; ending, to lose nothing", strerror(-r));
+                gw_loop_quit(&nva->loop, 1);
+        }
+        gw_loop_commit_later(&nva->loop);
+}
+
+void nva_put_json(struct nva *nva, enum gw_store_table table, const char *key, json_t *value) {
+        char *text = json_dumps(value, JSON_COMPACT);
+
+        if (text)
+                nva_put(nva, table, key, text, strlen(text));
+        free(text);
+}
+
+void nva_remove(struct nva *nva, enum gw_store_table table, const char *key) {
+        gw_store_del(nva->store, table, key, strlen(key));
+        gw_loop_commit_later(&nva->loop);
+}
+
+void nva_publish(struct nva *nva, const char *name, json_t *data) {
+        if (nva->http)
+                gw_http_publish(nva->http, EVENTS_TOPIC, name, data);
+        if (nva->http_tls)
+                gw_http_publish(nva->http_tls, EVENTS_TOPIC, name, data);
+        json_decref(data);
+}
+
+/* --- the directory's effects --- */
+
+static void on_store(enum gw_record table, const void *key, size_t key_size, const void *value, size_t value_size,
+                     void *user) {
+        struct nva *nva = user;
+        int r;
+
+        if (nva->loading)
+                return;
+        r = gw_store_put(nva->store, (enum gw_store_table)table, key, key_size, value, value_size);
+        if (r < 0) {
+                gw_log(GW_ERR, "cannot stage a record: error=\"%s\"; ending, to lose nothing", strerror(-r));
+                gw_loop_quit(&nva->loop, 1);
+        }
+        gw_loop_commit_later(&nva->loop);
+}
+
+static void on_unstore(enum gw_record table, const void *key, size_t key_size, void *user) {
+        struct nva *nva = user;
+
+        if (nva->loading)
+                return;
+        gw_store_del(nva->store, (enum gw_store_table)table, key, key_size);
+        gw_loop_commit_later(&nva->loop);
+}
+
+static void on_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
+        int r;
+
+        (void)user;
+        if (!to->nve_session)
+                return;
+        r = gw_session_send(to->nve_session, type, id, body, size);
+        if (r < 0 && r != -ENOTCONN)
+                gw_log(GW_WARNING, "an update could not be queued: nve=%s error=\"%s\"", to->id.s, strerror(-r));
+}
+
+static void on_drop(struct gw_nve *nve, const char *reason, void *user) {
+        (void)user;
+        if (nve->nve_session)
+                gw_session_close(nve->nve_session, reason);
+}
+
+static void on_changed(enum gw_object kind, const char *id, bool gone, void *user) {
+        static const char *const names[] = {"tenant", "vn", "nve", "vm", "port", "binding"};
+        struct nva *nva = user;
+
+        if (!nva->loading)
+                nva_publish(nva, names[kind],
+                            json_pack("{s:s, s:s, s:b}", "kind", names[kind], "id", id, "gone", gone));
+}
+
+static void on_note(enum gw_note kind, const char *text, void *user) {
+        struct nva *nva = user;
+
+        if (kind == GW_NOTE_REFUSED) {
+                nva->n_refused++;
+                gw_log_limited(GW_WARNING, 20, "refused: %s", text);
+        } else {
+                gw_log(kind == GW_NOTE_INFO ? GW_INFO : GW_WARNING, "%s", text);
+        }
+}
+
+static const struct gw_directory_effects directory_effects = {
+        .store = on_store,
+        .unstore = on_unstore,
+        .send = on_send,
+        .drop = on_drop,
+        .changed = on_changed,
+        .note = on_note,
+};
+
+/* --- start --- */
+
+struct load {
+        struct nva *nva;
+        enum gw_store_table table;
+        struct gw_error *error;
+};
+
+static int load_meta(struct load *load, const void *key, size_t nkey, const void *val, size_t nval, bool *taken) {
+        *taken = nkey == strlen(RESTARTS_KEY) && !memcmp(key, RESTARTS_KEY, nkey);
+        if (!*taken)
+                return 0;
+        if (nval != sizeof load->nva->restart_count)
+                return gw_fail(load->error, GW_E_MALFORMED, "", "the store's restart counter has %zu octets", nval);
+        memcpy(&load->nva->restart_count, val, nval);
+        return 0;
+}
+
+static int load_one(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
+        struct load *load = user;
+        bool taken = false;
+        int r = 0;
+
+        if (load->table == GW_STORE_META)
+                r = load_meta(load, key, nkey, val, nval, &taken);
+        if (r || taken)
+                return r;
+        if (load->table == GW_STORE_MOVE)
+                return mover_load(load->nva, val, nval, load->error);
+        return gw_directory_load(&load->nva->directory, (enum gw_record)load->table, key, nkey, val, nval, nva_now(),
+                                 load->error);
+}
+
+static int load_all(struct nva *nva, struct gw_error *error) {
+        struct load load = {.nva = nva, .error = error};
+        int r = 0;
+
+        nva->loading = true;
+        for (int table = GW_STORE_META; !r && table < GW_STORE_TABLES; table++) {
+                load.table = (enum gw_store_table)table;
+                r = gw_store_each(nva->store, load.table, load_one, &load);
+        }
+        nva->loading = false;
+        if (r < 0)
+                gw_fail(error, r, "state-dir", "cannot read the store: %s", strerror(-r));
+        return r;
+}
+
+static int open_store(struct nva *nva, struct gw_error *error) {
+        char path[GW_CONF_PATH_SIZE + 8];
+        int r = gw_dir_make(nva->config.common.state_dir, 0700);
+
+        snprintf(path, sizeof path, "%s/store", nva->config.common.state_dir);
+        if (r >= 0)
+                r = gw_store_lmdb_new(&nva->store, path);
+        if (r < 0)
+                return gw_fail(error, r, "state-dir", "cannot open the store %s: %s", path, strerror(-r));
+        return load_all(nva, error);
+}
+
+static int open_directory(struct nva *nva, struct gw_error *error) {
+        uint64_t seed[4];
+
+        if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+                return gw_fail(error, -errno, "", "no random numbers: %s", strerror(errno));
+        if (gw_directory_init(&nva->directory, seed, nva->config.lease_s, &directory_effects, nva) ||
+            life_init(nva, seed + 2))
+                return gw_fail(error, -ENOMEM, "", "out of memory");
+        mover_init(nva);
+        return open_store(nva, error);
+}
+
+/* Durable before the first HELLO is answered: peers tell a new start from a broken session by it. */
+static int count_restart(struct nva *nva, struct gw_error *error) {
+        int r;
+
+        nva->restart_count++;
+        r = gw_store_put(nva->store, GW_STORE_META, RESTARTS_KEY, strlen(RESTARTS_KEY), &nva->restart_count,
+                         sizeof nva->restart_count);
+        if (!r)
+                r = gw_store_commit(nva->store);
+        return r ? gw_fail(error, r, "state-dir", "cannot write the store: %s", strerror(-r)) : 0;
+}
+
+static int commit(void *user) {
+        struct nva *nva = user;
+        int r = gw_store_commit(nva->store);
+
+        if (r < 0)
+                gw_log(GW_ERR,
+                       "cannot commit the store: error=\"%s\"; ending, to acknowledge nothing that is not durable",
+                       strerror(-r));
+        return r;
+}
+
+static struct gw_mono earlier(struct gw_mono a, struct gw_mono b) {
+        return !a.ns || (b.ns && b.ns < a.ns) ? b : a;
+}
+
+static int on_wake_prepare(sd_event_source *source, void *user) {
+        struct nva *nva = user;
+        struct gw_mono next = gw_directory_deadline(&nva->directory);
+
+        next = earlier(next, mover_next(nva));
+        next = earlier(next, life_next(nva));
+        /* Never switched off: what is off is not prepared any more either. */
+        return sd_event_source_set_time(source, next.ns ? (next.ns + GW_NS_PER_US - 1) / GW_NS_PER_US : UINT64_MAX);
+}
+
+static int on_wake(sd_event_source *source, uint64_t usec, void *user) {
+        struct nva *nva = user;
+        struct gw_now now = nva_now();
+
+        (void)source, (void)usec;
+        gw_directory_tick(&nva->directory, now);
+        mover_tick(nva, now);
+        life_tick(nva, now);
+        return 0;
+}
+
+static int start_clock(struct nva *nva, struct gw_error *error) {
+        int r = sd_event_add_time(nva->loop.event, &nva->wake, CLOCK_MONOTONIC, UINT64_MAX, 1, on_wake, nva);
+
+        if (r >= 0)
+                r = sd_event_source_set_prepare(nva->wake, on_wake_prepare);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(nva->wake, SD_EVENT_ON);
+        return r < 0 ? gw_fail(error, r, "", "no timer: %s", strerror(-r)) : 0;
+}
+
+static int listen_all(struct nva *nva, struct gw_error *error) {
+        const struct gw_conf_common *common = &nva->config.common;
+        char text[GW_ENDPOINT_TEXT];
+        int r = gw_tls_new(&nva->tls, common->tls_ca, common->tls_cert, common->tls_key, error);
+
+        if (r)
+                return r;
+        if (strcmp(gw_tls_name(nva->tls), common->id.s))
+                return gw_fail(error, GW_E_INVALID, "id", "id is \"%s\", but the certificate %s is of \"%s\"",
+                               common->id.s, common->tls_cert, gw_tls_name(nva->tls));
+        nva->api = (struct gw_api){.routes = nva_routes, .user = nva, .admit = api_admit};
+        r = gw_http_new_unix(&nva->http, &nva->loop, common->api_socket, &nva->api);
+        if (r < 0)
+                return gw_fail(error, r, "api-socket", "cannot listen on %s: %s", common->api_socket, strerror(-r));
+        if (nva->config.api_listen.port)
+                r = gw_http_new_tls(&nva->http_tls, &nva->loop, &nva->config.api_listen, nva->tls, &nva->api);
+        if (r < 0)
+                return gw_fail(error, r, "api-listen", "cannot listen on %s: %s",
+                               gw_endpoint_text(&nva->config.api_listen, text), strerror(-r));
+        r = peers_listen(nva);
+        if (r < 0)
+                return gw_fail(error, r, "listen", "cannot listen on %s: %s",
+                               gw_endpoint_text(&nva->config.listen, text), strerror(-r));
+        return 0;
+}
+
+int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *error) {
+        int r;
+
+        memset(nva, 0, sizeof *nva);
+        nva->config = *config;
+        nva->started = gw_wall_now();
+        gw_list_init(&nva->peers);
+        gw_list_init(&nva->moves);
+        r = gw_loop_init(&nva->loop);
+        if (r < 0)
+                return gw_fail(error, r, "", "no event loop: %s", strerror(-r));
+        if ((r = open_directory(nva, error)) || (r = count_restart(nva, error)) || (r = start_clock(nva, error)))
+                return r;
+        nva->loop.commit = commit;
+        nva->loop.commit_user = nva;
+        mover_restore(nva, nva_now());
+        return listen_all(nva, error);
+}
+
+void nva_deinit(struct nva *nva) {
+        peers_close(nva);
+        gw_http_free(nva->http_tls);
+        gw_http_free(nva->http);
+        gw_tls_free(nva->tls);
+        sd_event_source_unref(nva->wake);
+        mover_deinit(nva);
+        life_deinit(nva);
+        gw_directory_deinit(&nva->directory);
+        if (nva->store)
+                gw_store_commit(nva->store);
+        gw_store_free(nva->store);
+        gw_loop_deinit(&nva->loop);
+}

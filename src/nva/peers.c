@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What NVEs and hypervisor agents say, handed to the directory, the mover and the
+ * lives; and the session that each of them has, kept in its gw_nve.
+ *
+ * A peer is nobody until its HELLO, whose id must be the name in its certificate;
+ * anything else before it, or a second one, ends the session. A newer session of
+ * the same id and role replaces the older one: its host has noticed first that the
+ * connection was dead. Frames that do not decode end the session with one logged
+ * reason; what contradicts management is answered with a status or refused by the
+ * directory, which notes it.
+ *
+ * An agent counts as back when its inventory has come, not before: until then it is
+ * not known what it has, and nobody may decide on less.
+ */
+#include "nva/peers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "nva/json.h"
+#include "nva/life.h"
+#include "nva/mover.h"
+#include "wire/registration.h"
+
+enum {
+        SUBSCRIBE_MAX = 16384,     /* VNs of one NVE */
+        HELLO_DEADLINE_MS = 10000, /* for a session to say who it is */
+};
+
+struct nva_peer {
+        struct gw_list link;
+        struct nva *nva;
+        struct gw_session *session;
+        struct gw_nve *nve; /* NULL before HELLO, and when replaced */
+        struct gw_timer *patience;
+        uint8_t role;
+        bool known; /* an agent's inventory has come */
+};
+
+/* What a session may call here: nothing. People's calls come over HTTP. */
+static const struct gw_route no_routes[] = {{0}};
+static const struct gw_api no_api = {.routes = no_routes};
+
+static void send_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const struct gw_writer *w) {
+        gw_session_send(peer->session, type, id, w->base + GW_FRAME_HEADER_SIZE, w->at - GW_FRAME_HEADER_SIZE);
+}
+
+static void malformed(struct nva_peer *peer, const char *what) {
+        gw_log(GW_WARNING, "malformed frame: peer=%s frame=%s", gw_session_peer(peer->session), what);
+        gw_session_close(peer->session, what);
+}
+
+/* --- coming and going --- */
+
+static void **session_slot(struct gw_nve *nve, uint8_t role) {
+        return role == GW_ROLE_NVE ? &nve->nve_session : &nve->hv_session;
+}
+
+/* The peer's NVE is without this session from now on. */
+static void part(struct nva_peer *peer) {
+        struct nva *nva = peer->nva;
+        struct gw_nve *nve = peer->nve;
+
+        if (!nve)
+                return;
+        peer->nve = NULL;
+        *session_slot(nve, peer->role) = NULL;
+        gw_log(GW_NOTICE, "lost: nve=%s role=%s", nve->id.s, peer->role == GW_ROLE_NVE ? "nve" : "hv");
+        if (peer->role == GW_ROLE_NVE) {
+                gw_directory_bye(&nva->directory, nve, nva_now());
+                mover_acked(nva);
+                return;
+        }
+        gw_directory_nve_hv(&nva->directory, nve, false);
+        mover_hv_lost(nva, nve->id.s);
+}
+
+static void refuse(struct nva_peer *peer, const char *reason) {
+        uint8_t bytes[512];
+        struct gw_writer w = gw_writer(bytes, sizeof bytes);
+
+        gw_log(GW_WARNING, "refused: peer=%s reason=\"%s\"", gw_session_peer(peer->session), reason);
+        if (gw_bye_encode(&w, reason))
+                send_frame(peer, GW_FRAME_BYE, 0, &w);
+        gw_session_close(peer->session, reason);
+}
+
+static void on_silent(void *user) {
+        struct nva_peer *peer = user;
+
+        gw_timer_free(peer->patience);
+        peer->patience = NULL;
+        if (!peer->nve)
+                refuse(peer, "no HELLO in time");
+}
+
+static void on_opened(struct gw_session *session, void *user) {
+        struct nva_peer *peer = calloc(1, sizeof *peer);
+
+        gw_session_set_user(session, peer);
+        if (!peer)
+                return gw_session_close(session, "out of memory");
+        peer->nva = user;
+        peer->session = session;
+        gw_list_append(&peer->nva->peers, &peer->link);
+        gw_timer_new(&peer->patience, &peer->nva->loop, gw_ms(HELLO_DEADLINE_MS), gw_ms(0), on_silent, peer);
+}
+
+static void on_closed(struct gw_session *session, const char *reason, void *user) {
+        struct nva_peer *peer = user;
+
+        if (!peer)
+                return;
+        gw_log(GW_INFO, "session ended: peer=%s reason=\"%s\"", gw_session_peer(session), reason);
+        part(peer);
+        gw_list_remove(&peer->link);
+        gw_timer_free(peer->patience);
+        gw_session_set_user(session, NULL);
+        free(peer);
+}
+
+/* --- HELLO --- */
+
+static void replace_older(struct nva_peer *peer, struct gw_nve *nve, uint8_t role) {
+        gw_list_for_each (link, &peer->nva->peers) {
+                struct nva_peer *other = gw_list_entry(link, struct nva_peer, link);
+
+                if (other == peer || other->nve != nve || other->role != role)
+                        continue;
+                part(other);
+                gw_session_close(other->session, "replaced by a newer session of the same name");
+        }
+}
+
+static void welcome(struct nva_peer *peer, uint32_t id) {
+        uint8_t bytes[256];
+        struct gw_writer w = gw_writer(bytes, sizeof bytes);
+
+        if (gw_welcome_encode(&w, id, &peer->nva->config.common.id, peer->nva->restart_count))
+                send_frame(peer, GW_FRAME_WELCOME, id, &w);
+}
+
+static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello *hello) {
+        struct nva *nva = peer->nva;
+        struct gw_error error = {0};
+        struct gw_nve *nve = gw_directory_nve(&nva->directory, hello->id.s);
+        char text[GW_IP_TEXT];
+
+        if (nve)
+                replace_older(peer, nve, GW_ROLE_NVE);
+        if (gw_directory_hello(&nva->directory, hello, nva_now(), &nve, &error))
+                return refuse(peer, error.text);
+        peer->nve = nve;
+        nve->nve_session = peer->session;
+        gw_log(GW_NOTICE, "here: nve=%s role=nve locator=%s start=%llu", nve->id.s, gw_ip_text(nve->locator, text),
+               (unsigned long long)hello->restart_count);
+        welcome(peer, id);
+        life_edge_back(nva, nve);
+}
+
+/* An agent may come before its NVE: the object is made by whichever is first. */
+static void greet_hv(struct nva_peer *peer, uint32_t id, const struct gw_hello *hello) {
+        struct nva *nva = peer->nva;
+        struct gw_error error = {0};
+        struct gw_nve *nve = gw_directory_nve(&nva->directory, hello->id.s);
+
+        if (!nve && gw_directory_nve_create(&nva->directory, hello->id.s, NULL, &nve, &error))
+                return refuse(peer, error.text);
+        replace_older(peer, nve, GW_ROLE_HV);
+        peer->nve = nve;
+        nve->hv_session = peer->session;
+        gw_log(GW_NOTICE, "here: nve=%s role=hv start=%llu", nve->id.s, (unsigned long long)hello->restart_count);
+        welcome(peer, id);
+}
+
+static void on_hello(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
+        struct gw_hello hello;
+
+        if (peer->nve)
+                return refuse(peer, "a second HELLO in one session");
+        if (gw_hello_decode(body, size, &hello))
+                return malformed(peer, "HELLO");
+        if (strcmp(hello.id.s, gw_session_peer(peer->session)))
+                return refuse(peer, "HELLO with another id than the certificate's name");
+        peer->role = hello.role;
+        if (hello.role == GW_ROLE_NVE)
+                greet_nve(peer, id, &hello);
+        else if (hello.role == GW_ROLE_HV)
+                greet_hv(peer, id, &hello);
+        else
+                refuse(peer, "HELLO with a role that is neither NVE nor HV");
+}
+
+/* --- frames of an NVE --- */
+
+static void answer_registration(struct nva_peer *peer, uint32_t id, struct gw_ip locator,
+                                const struct gw_registration *reply) {
+        uint8_t message[GW_MH_SIZE_MAX], bytes[GW_MH_SIZE_MAX + 128];
+        struct gw_writer m = gw_writer(message, sizeof message), w = gw_writer(bytes, sizeof bytes);
+        struct gw_register answer = {.locator = locator, .message = message};
+
+        if (gw_registration_encode(&m, (struct gw_ip){{0}}, locator, reply)) {
+                gw_log(GW_ERR, "a registration reply could not be encoded: vm=%s", reply->vm.s);
+                return;
+        }
+        answer.message_size = m.at;
+        if (gw_register_encode(&w, GW_FRAME_REGISTERED, id, &answer))
+                send_frame(peer, GW_FRAME_REGISTERED, id, &w);
+}
+
+static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
+        struct nva *nva = peer->nva;
+        struct gw_registration request, reply;
+        struct gw_register frame;
+        int r;
+
+        if (gw_register_decode(body, size, &frame))
+                return malformed(peer, "REGISTER");
+        if (gw_registration_decode(frame.message, frame.message_size, frame.locator, (struct gw_ip){{0}}, &request)) {
+                gw_log(GW_WARNING, "malformed registration: nve=%s fault=%s", peer->nve->id.s,
+                       gw_registration_fault_word(request.fault));
+                return gw_session_close(peer->session, "malformed registration");
+        }
+        nva->n_registrations++;
+        r = gw_directory_register(&nva->directory, peer->nve, &request, nva_now(), &reply);
+        if (r)
+                return gw_log_debug("registration without an answer: nve=%s vm=%s", peer->nve->id.s, request.vm.s);
+        if (reply.status < GW_MH_REJECTED && (request.has & GW_REG_HAS_EPOCH) && request.lifetime_units)
+                mover_registered(nva, request.vm.s, request.epoch);
+        answer_registration(peer, id, frame.locator, &reply);
+}
+
+static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
+        struct gw_query query;
+        struct gw_mapping mapping;
+        uint8_t bytes[1024];
+        struct gw_writer w = gw_writer(bytes, sizeof bytes);
+
+        if (gw_query_decode(body, size, &query))
+                return malformed(peer, "QUERY");
+        peer->nva->n_queries++;
+        gw_directory_query(&peer->nva->directory, peer->nve, &query, nva_now(), &mapping);
+        if (gw_batch_encode(&w, GW_FRAME_RESPONSE, id, &mapping, 1, NULL, 0))
+                send_frame(peer, GW_FRAME_RESPONSE, id, &w);
+}
+
+static void on_subscribe(struct nva_peer *peer, const uint8_t *body, size_t size) {
+        uint32_t *vnis = malloc(SUBSCRIBE_MAX * sizeof *vnis);
+        size_t n = 0;
+
+        if (!vnis)
+                return gw_session_close(peer->session, "out of memory");
+        if (gw_subscribe_decode(body, size, vnis, SUBSCRIBE_MAX, &n))
+                malformed(peer, "SUBSCRIBE");
+        else
+                gw_directory_subscribe(&peer->nva->directory, peer->nve, vnis, n, nva_now());
+        free(vnis);
+}
+
+static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
+        struct gw_report *report = malloc(sizeof *report);
+
+        if (!report)
+                return;
+        if (gw_report_decode(body, size, report))
+                malformed(peer, "REPORT");
+        else if (!gw_directory_report(&peer->nva->directory, peer->nve, report, nva_now()) &&
+                 report->kind == GW_REPORT_REDIRECT_ENDED)
+                mover_redirect_ended(peer->nva, report->vm.s);
+        free(report);
+}
+
+static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const uint8_t *body, size_t size) {
+        switch (type) {
+        case GW_FRAME_REGISTER:
+                return on_register(peer, id, body, size);
+        case GW_FRAME_QUERY:
+                return on_query(peer, id, body, size);
+        case GW_FRAME_SUBSCRIBE:
+                return on_subscribe(peer, body, size);
+        case GW_FRAME_REPORT:
+                return on_report(peer, body, size);
+        case GW_FRAME_UPDATE_ACK:
+                gw_directory_ack(&peer->nva->directory, peer->nve, id, nva_now());
+                return mover_acked(peer->nva);
+        default:
+                refuse(peer, "a frame that an NVE may not send");
+        }
+}
+
+static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, const uint8_t *body, size_t size,
+                     void *user) {
+        struct nva_peer *peer = user;
+
+        (void)session;
+        if (!peer)
+                return;
+        if (type == GW_FRAME_HELLO)
+                on_hello(peer, id, body, size);
+        else if (type == GW_FRAME_BYE)
+                gw_session_close(peer->session, "the peer said BYE");
+        else if (!peer->nve)
+                refuse(peer, "the first frame must be HELLO");
+        else if (peer->role == GW_ROLE_NVE)
+                nve_frame(peer, type, id, body, size);
+        else
+                refuse(peer, "a frame that a hypervisor agent may not send");
+}
+
+/* --- events of an agent --- */
+
+static void read_capacity(struct nva_peer *peer, json_t *capacity) {
+        json_int_t memory_mib = json_integer_value(json_object_get(capacity, "memory_mib"));
+        json_int_t vcpus = json_integer_value(json_object_get(capacity, "vcpus"));
+
+        if (memory_mib > 0 && memory_mib <= UINT32_MAX && vcpus > 0 && vcpus <= UINT32_MAX)
+                gw_directory_nve_capacity(&peer->nva->directory, peer->nve, (uint32_t)memory_mib, (uint32_t)vcpus);
+}
+
+static void on_inventory(struct nva_peer *peer, json_t *event) {
+        struct nva *nva = peer->nva;
+        json_t *vms = json_object_get(event, "vms");
+
+        if (!json_is_array(vms))
+                return malformed(peer, "inventory without vms");
+        read_capacity(peer, json_object_get(event, "capacity"));
+        gw_directory_nve_hv(&nva->directory, peer->nve, true);
+        peer->known = true;
+        mover_hv_back(nva, peer->nve->id.s, vms,
+                      (struct gw_wall){(uint64_t)json_integer_value(json_object_get(event, "at_ns"))});
+        life_inventory(nva, peer->nve, vms);
+}
+
+static void on_event(struct gw_session *session, json_t *event, void *user) {
+        struct nva_peer *peer = user;
+        const char *name = nva_json_text(event, "event");
+        struct gw_vm *vm;
+
+        (void)session;
+        if (!peer)
+                return;
+        if (!peer->nve || peer->role != GW_ROLE_HV)
+                return refuse(peer, "an event from one who may send none");
+        gw_log_debug("event: nve=%s event=%s vm=%s", peer->nve->id.s, name, nva_json_text(event, "vm"));
+        if (!strcmp(name, "inventory"))
+                return on_inventory(peer, event);
+        if (mover_event(peer->nva, peer->nve->id.s, name, event))
+                return;
+        vm = gw_directory_vm(&peer->nva->directory, nva_json_text(event, "vm"));
+        if (vm && !strcmp(name, "vm-state"))
+                life_state(peer->nva, peer->nve, vm, nva_json_text(event, "state"), nva_json_text(event, "reason"));
+        else if (vm && !strcmp(name, "move-failed") && json_is_true(json_object_get(event, "running")))
+                life_state(peer->nva, peer->nve, vm, "running", "");
+}
+
+static const struct gw_session_ops session_ops = {
+        .opened = on_opened, .frame = on_frame, .event = on_event, .closed = on_closed};
+
+int peers_listen(struct nva *nva) {
+        return gw_listener_new_tls(&nva->listener, &nva->loop, &nva->config.listen, nva->tls, &session_ops, &no_api,
+                                   nva);
+}
+
+void peers_close(struct nva *nva) {
+        gw_listener_free(nva->listener);
+        nva->listener = NULL;
+        if (!nva->peers.next)
+                return;
+        gw_list_for_each (link, &nva->peers) {
+                struct nva_peer *peer = gw_list_entry(link, struct nva_peer, link);
+
+                gw_list_remove(link);
+                gw_timer_free(peer->patience);
+                free(peer);
+        }
+}
