@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the agent can be told, over the session by the authority and over its
+ * own socket by people: reads a request, checks it against what is here, and
+ * hands it on. Every call may be repeated; a repetition is recognised by the
+ * VM's epoch or the move's id and answered like the first.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "hv/hv.h"
+#include "io/http.h"
+#include "io/session.h"
+
+enum { DOWNTIME_MS = 300, DOWNTIME_MAX_MS = 2000000, CUT_DEADLINE_MS = 500, CUT_DEADLINE_MAX_MS = 60000 };
+
+static void fail(struct gw_request *request, int code, const char *field, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+
+static void fail(struct gw_request *request, int code, const char *field, const char *format, ...) {
+        struct gw_error error = {0};
+        char text[sizeof error.text];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        gw_fail(&error, code, field, "%s", text);
+        gw_request_fail(request, &error);
+}
+
+/* The VM that a route names; answers 404 itself. */
+static struct hv_vm *named(struct gw_request *request, struct hv *hv) {
+        const char *id = gw_request_param(request, "vm");
+        struct hv_vm *vm = hv_find(hv, id);
+
+        if (!vm)
+                fail(request, GW_E_NOT_FOUND, "vm", "no VM %s on this host", id);
+        return vm;
+}
+
+/* The same for orders, which must not act on what a VM was before we were restarted. */
+static struct hv_vm *ordered(struct gw_request *request, struct hv *hv) {
+        struct hv_vm *vm = named(request, hv);
+
+        if (!vm || !vm->unsettled)
+                return vm;
+        fail(request, GW_E_AGAIN, "", "%s was found after a restart, and what it does is not known yet; ask again",
+             vm->record.id.s);
+        return NULL;
+}
+
+static bool fits(struct hv *hv, const struct gw_definition *d, struct gw_error *error) {
+        uint32_t memory_mib, vcpus;
+
+        hv_used(hv, &memory_mib, &vcpus);
+        if ((uint64_t)memory_mib + d->memory_mib > hv->memory_mib) {
+                gw_fail(error, GW_E_FULL, "memory_mib", "%s needs %u MiB; %u of %u MiB are in use here", d->id.s,
+                        d->memory_mib, memory_mib, hv->memory_mib);
+                return false;
+        }
+        if ((uint64_t)vcpus + d->vcpus > hv->vcpus) {
+                gw_fail(error, GW_E_FULL, "vcpus", "%s needs %u vCPUs; %u of %u are in use here", d->id.s, d->vcpus,
+                        vcpus, hv->vcpus);
+                return false;
+        }
+        return true;
+}
+
+/* ---- reading ---- */
+
+struct asked {
+        struct gw_definition definition;
+        json_t *definition_json; /* borrowed */
+        uint64_t epoch;
+        struct hv_move move;
+};
+
+static bool read_start(struct gw_request *request, struct asked *asked, bool incoming) {
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+
+        asked->definition_json = gw_json_object(&r, "definition");
+        asked->epoch = (uint64_t)gw_json_int(&r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
+        if (incoming) {
+                const char *move = gw_json_string(&r, "move", NULL);
+
+                gw_json_ip(&r, "from", GW_JSON_NEEDED, &asked->move.peer);
+                if (!gw_json_failed(&r) && (!move[0] || strlen(move) > GW_NAME_MAX))
+                        gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(move),
+                                      GW_NAME_MAX);
+                else if (!gw_json_failed(&r))
+                        strcpy(asked->move.id.s, move);
+        }
+        if (gw_json_done(&r) == 0)
+                gw_definition_parse(asked->definition_json, &asked->definition, &error);
+        if (error.code)
+                gw_request_fail(request, &error);
+        return error.code == 0;
+}
+
+static bool read_migrate(struct gw_request *request, struct hv_move *move) {
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        const char *id = gw_json_string(&r, "move", NULL);
+
+        gw_json_ip(&r, "address", GW_JSON_NEEDED, &move->endpoint.ip);
+        move->endpoint.port = (uint16_t)gw_json_int(&r, "port", 1, 65535, GW_JSON_REQUIRED);
+        gw_json_ip(&r, "to", GW_JSON_NEEDED, &move->peer);
+        move->epoch = (uint64_t)gw_json_int(&r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
+        move->epoch_back = (uint64_t)gw_json_int(&r, "epoch_back", 1, INT64_MAX, GW_JSON_REQUIRED);
+        move->bandwidth_mib_s = (uint32_t)gw_json_int(&r, "bandwidth_mib_s", 0, 1 << 20, 0);
+        move->downtime_ms = (uint32_t)gw_json_int(&r, "downtime_ms", 1, DOWNTIME_MAX_MS, DOWNTIME_MS);
+        move->cut_deadline_ms = (uint32_t)gw_json_int(&r, "cut_deadline_ms", 10, CUT_DEADLINE_MAX_MS, CUT_DEADLINE_MS);
+        if (!gw_json_failed(&r) && (!id[0] || strlen(id) > GW_NAME_MAX))
+                gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(id), GW_NAME_MAX);
+        else if (!gw_json_failed(&r))
+                strcpy(move->id.s, id);
+        if (gw_json_done(&r)) {
+                gw_request_fail(request, &error);
+                return false;
+        }
+        return true;
+}
+
+/* {move} and, for some, one member more. */
+static bool read_order(struct gw_request *request, const char **move, bool *fence, uint64_t *epoch) {
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+
+        *move = gw_json_string(&r, "move", NULL);
+        if (fence)
+                *fence = gw_json_bool(&r, "fence", 0);
+        if (epoch)
+                *epoch = (uint64_t)gw_json_int(&r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
+        if (gw_json_done(&r)) {
+                gw_request_fail(request, &error);
+                return false;
+        }
+        return true;
+}
+
+/* ---- start and end ---- */
+
+static bool make_vm(struct gw_request *request, struct hv *hv, const struct asked *asked, enum hv_role role) {
+        struct gw_error error = {0};
+        struct hv_vm *vm;
+
+        if (!fits(hv, &asked->definition, &error)) {
+                gw_request_fail(request, &error);
+                return false;
+        }
+        vm = hv_vm_new(hv);
+        if (!vm) {
+                fail(request, GW_E_FULL, "", "no memory");
+                return false;
+        }
+        vm->record = (struct hv_record){
+                .id = asked->definition.id,
+                .epoch = asked->epoch,
+                .role = role,
+                .move = asked->move,
+                .definition_json = json_incref(asked->definition_json),
+                .definition = asked->definition,
+        };
+        hv_vm_wait(vm, HV_WAIT_START, request);
+        hv_start(vm);
+        return true;
+}
+
+/* One that is down may be started anew; its taps are closed and nothing of it is left. */
+static bool make_room(struct gw_request *request, struct hv *hv, const struct asked *asked) {
+        struct hv_vm *vm = hv_find(hv, asked->definition.id.s);
+
+        if (!vm)
+                return true;
+        if (vm->forget || vm->unsettled) {
+                fail(request, GW_E_AGAIN, "", "%s is being removed from this host, or was just found; ask again",
+                     vm->record.id.s);
+                return false;
+        }
+        if (asked->epoch < vm->record.epoch) {
+                fail(request, GW_E_STALE, "epoch", "epoch %llu is older than %llu, which is here",
+                     (unsigned long long)asked->epoch, (unsigned long long)vm->record.epoch);
+                return false;
+        }
+        if (hv_vm_is_live(vm)) {
+                fail(request, GW_E_CONFLICT, "", "%s is here already, %s, as %s with epoch %llu", vm->record.id.s,
+                     hv_state_word(vm->record.state), hv_role_word(vm->record.role),
+                     (unsigned long long)vm->record.epoch);
+                return false;
+        }
+        hv_vm_free(vm);
+        return true;
+}
+
+static void post_vm(struct gw_request *request, void *user) {
+        struct hv *hv = user;
+        struct asked asked = {0};
+        struct hv_vm *vm;
+
+        if (!read_start(request, &asked, false))
+                return;
+        vm = hv_find(hv, asked.definition.id.s);
+        if (vm && !vm->forget && !vm->unsettled && vm->record.role != HV_ROLE_TARGET &&
+            vm->record.epoch == asked.epoch && hv_vm_is_live(vm)) {
+                if (!vm->starting)
+                        gw_request_answer(request, 200, hv_vm_json(vm));
+                else
+                        hv_vm_wait(vm, HV_WAIT_START, request);
+                return;
+        }
+        if (make_room(request, hv, &asked))
+                make_vm(request, hv, &asked, HV_ROLE_SERVE);
+}
+
+static void post_incoming(struct gw_request *request, void *user) {
+        struct hv *hv = user;
+        struct asked asked = {0};
+        struct hv_vm *vm;
+        char ip[GW_IP_TEXT];
+
+        if (!read_start(request, &asked, true))
+                return;
+        if (strcmp(gw_request_param(request, "vm"), asked.definition.id.s)) {
+                fail(request, GW_E_INVALID, "definition", "the definition is of %s, the call for %s",
+                     asked.definition.id.s, gw_request_param(request, "vm"));
+                return;
+        }
+        vm = hv_find(hv, asked.definition.id.s);
+        if (vm && !vm->forget && !vm->unsettled && vm->record.role == HV_ROLE_TARGET &&
+            vm->record.epoch == asked.epoch && gw_name_eq(&vm->record.move.id, &asked.move.id)) {
+                if (vm->starting)
+                        hv_vm_wait(vm, HV_WAIT_START, request);
+                else
+                        gw_request_answer(request, 200,
+                                          json_pack("{s:s, s:I}", "address",
+                                                    gw_ip_text(vm->record.move.endpoint.ip, ip), "port",
+                                                    (json_int_t)vm->record.move.endpoint.port));
+                return;
+        }
+        if (make_room(request, hv, &asked))
+                make_vm(request, hv, &asked, HV_ROLE_TARGET);
+}
+
+static void on_stop_deadline(void *user) {
+        struct hv_vm *vm = user;
+
+        gw_log(GW_WARNING, "vm=%s did not power down within %d ms; killed", vm->record.id.s, HV_STOP_DEADLINE_MS);
+        if (vm->machine)
+                vm->machine->driver->kill(vm->machine);
+}
+
+static void on_powering_down(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                gw_log(GW_WARNING, "vm=%s cannot be asked to power down: %s", vm->record.id.s, error->text);
+}
+
+static void post_stop(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        struct gw_error error = {0};
+        struct gw_json_reader r;
+        bool force;
+
+        if (!vm)
+                return;
+        r = gw_json_reader(gw_request_body(request), &error);
+        force = gw_json_bool(&r, "force", 0);
+        if (gw_json_done(&r)) {
+                gw_request_fail(request, &error);
+                return;
+        }
+        if (vm->record.role != HV_ROLE_SERVE) {
+                fail(request, GW_E_CONFLICT, "", "%s is being moved; cancel the move first", vm->record.id.s);
+                return;
+        }
+        if (vm->machine && force) {
+                vm->machine->driver->kill(vm->machine);
+        } else if (vm->machine) {
+                gw_timer_free(vm->stop_deadline);
+                vm->stop_deadline = NULL;
+                vm->machine->driver->power_down(vm->machine, on_powering_down, vm);
+                if (gw_timer_new(&vm->stop_deadline, vm->hv->loop, gw_ms(HV_STOP_DEADLINE_MS), gw_ms(0),
+                                 on_stop_deadline, vm) < 0)
+                        vm->machine->driver->kill(vm->machine);
+        }
+        gw_request_answer(request, 202, hv_vm_json(vm));
+}
+
+static void delete_vm(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+
+        if (!vm || !hv_vm_wait(vm, HV_WAIT_END, request) || vm->forget)
+                return;
+        hv_vm_remove(vm);
+}
+
+/* ---- moves ---- */
+
+static bool is_of(struct gw_request *request, const struct hv_vm *vm, const char *move) {
+        if (strcmp(vm->record.move.id.s, move) == 0)
+                return true;
+        fail(request, GW_E_CONFLICT, "move", "%s has nothing to do with move %s here", vm->record.id.s, move);
+        return false;
+}
+
+static void post_migrate(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        struct hv_move move = {0};
+
+        if (!vm || !read_migrate(request, &move))
+                return;
+        if (vm->record.role == HV_ROLE_SOURCE && gw_name_eq(&vm->record.move.id, &move.id) && !vm->forget) {
+                if (vm->waiting[HV_WAIT_MIGRATE])
+                        hv_vm_wait(vm, HV_WAIT_MIGRATE, request);
+                else
+                        gw_request_answer(request, 200, hv_vm_json(vm));
+                return;
+        }
+        if (vm->record.role != HV_ROLE_SERVE || vm->record.state != HV_RUNNING || !vm->machine || vm->forget ||
+            vm->record.uncut_due) {
+                fail(request, GW_E_CONFLICT, "", "%s cannot leave now: it is %s here, as %s%s", vm->record.id.s,
+                     hv_state_word(vm->record.state), hv_role_word(vm->record.role),
+                     vm->record.uncut_due ? ", and the NVE has not confirmed that it was taken back" : "");
+                return;
+        }
+        if (move.epoch <= vm->record.epoch || move.epoch_back <= move.epoch) {
+                fail(request, GW_E_STALE, "epoch", "epoch %llu and epoch_back %llu must follow %llu, in this order",
+                     (unsigned long long)move.epoch, (unsigned long long)move.epoch_back,
+                     (unsigned long long)vm->record.epoch);
+                return;
+        }
+        vm->record.role = HV_ROLE_SOURCE;
+        vm->record.move = move;
+        if (hv_vm_write(vm) < 0) {
+                vm->record.role = HV_ROLE_SERVE;
+                vm->record.move = (struct hv_move){0};
+                fail(request, GW_E_FULL, "", "the state of %s cannot be written; see the log", vm->record.id.s);
+                return;
+        }
+        hv_vm_wait(vm, HV_WAIT_MIGRATE, request);
+        hv_source_migrate(vm);
+}
+
+static void post_cancel(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        const char *move;
+
+        if (!vm || !read_order(request, &move, NULL, NULL))
+                return;
+        if (vm->record.role == HV_ROLE_SERVE) {
+                gw_request_answer(request, 200, hv_vm_json(vm)); /* nothing leaves */
+        } else if (is_of(request, vm, move)) {
+                if (vm->leaving == HV_COPYING || vm->leaving == HV_CANCELLING) {
+                        if (hv_vm_wait(vm, HV_WAIT_CANCEL, request))
+                                hv_source_cancel(vm);
+                } else {
+                        fail(request, GW_E_CONFLICT, "", "%s has been cut over; it is too late to cancel",
+                             vm->record.id.s);
+                }
+        }
+}
+
+static void post_finish(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        const char *move;
+
+        if (!vm || !read_order(request, &move, NULL, NULL) || !is_of(request, vm, move))
+                return;
+        if (vm->forget) {
+                hv_vm_wait(vm, HV_WAIT_END, request);
+        } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
+                hv_vm_wait(vm, HV_WAIT_END, request);
+                hv_vm_finish(vm);
+        } else {
+                fail(request, GW_E_CONFLICT, "", "%s has not left: it is %s here", vm->record.id.s,
+                     hv_state_word(vm->record.state));
+        }
+}
+
+static void post_abandon(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        const char *move;
+        bool fence;
+
+        if (!vm || !read_order(request, &move, &fence, NULL) || !is_of(request, vm, move))
+                return;
+        if (vm->record.role == HV_ROLE_TARGET || fence || vm->forget) {
+                if (hv_vm_wait(vm, HV_WAIT_END, request) && !vm->forget)
+                        hv_vm_remove(vm);
+        } else {
+                fail(request, GW_E_CONFLICT, "", "%s runs here already; only a fence may end it", vm->record.id.s);
+        }
+}
+
+static void post_resume(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        const char *move;
+        uint64_t epoch;
+
+        if (!vm || !read_order(request, &move, NULL, &epoch))
+                return;
+        if (vm->record.role == HV_ROLE_SERVE && vm->record.epoch >= epoch && vm->machine) {
+                gw_request_answer(request, 200, hv_vm_json(vm));
+        } else if (is_of(request, vm, move)) {
+                if (vm->record.role != HV_ROLE_SOURCE || vm->leaving < HV_CUT || !vm->machine || vm->forget) {
+                        fail(request, GW_E_CONFLICT, "", "%s has no stopped copy here: it is %s", vm->record.id.s,
+                             hv_state_word(vm->record.state));
+                } else if (epoch <= vm->record.move.epoch) {
+                        fail(request, GW_E_STALE, "epoch", "epoch %llu must be newer than the target's, %llu",
+                             (unsigned long long)epoch, (unsigned long long)vm->record.move.epoch);
+                } else if (hv_vm_wait(vm, HV_WAIT_RESUME, request)) {
+                        vm->record.move.epoch_back = epoch;
+                        hv_vm_write(vm);
+                        hv_source_resume(vm);
+                }
+        }
+}
+
+/* ---- looking ---- */
+
+static void get_vms(struct gw_request *request, void *user) {
+        struct hv *hv = user;
+        json_t *inventory, *vms;
+
+        if (hv->unsettled && gw_request_session(request)) {
+                fail(request, GW_E_AGAIN, "", "VMs were found after a restart that are not known well yet; ask again");
+                return;
+        }
+        inventory = hv_inventory(hv);
+        vms = json_incref(json_object_get(inventory, "vms"));
+        json_decref(inventory);
+        gw_request_answer(request, 200, vms);
+}
+
+static void get_vm(struct gw_request *request, void *user) {
+        struct hv_vm *vm = named(request, user);
+
+        if (vm)
+                gw_request_answer(request, 200, hv_vm_json(vm));
+}
+
+static void get_status(struct gw_request *request, void *user) {
+        static const char *const accelerators[] = {"unknown", "tcg", "kvm"};
+        struct hv *hv = user;
+        json_t *status = hv_inventory(hv);
+
+        json_object_del(status, "vms");
+        json_object_set_new(status, "id", json_string(hv->config->common.id.s));
+        json_object_set_new(status, "version", json_string(GW_VERSION));
+        json_object_set_new(status, "nva_connected", json_boolean(hv->welcome));
+        json_object_set_new(status, "nve_connected", json_boolean(gw_session_is_open(hv->nve)));
+        json_object_set_new(status, "accelerator", json_string(accelerators[hv->accelerator]));
+        gw_request_answer(request, 200, status);
+}
+
+static void get_events(struct gw_request *request, void *user) {
+        (void)user;
+        if (gw_request_session(request))
+                fail(request, GW_E_CONFLICT, "", "events stream over HTTP only; a session gets them anyway");
+        else
+                gw_request_stream(request, "events");
+}
+
+const struct gw_route hv_routes[] = {
+        {"GET", "/v1/status", get_status},
+        {"GET", "/v1/events", get_events},
+        {"GET", "/v1/vms", get_vms},
+        {"POST", "/v1/vms", post_vm},
+        {"GET", "/v1/vms/{vm}", get_vm},
+        {"DELETE", "/v1/vms/{vm}", delete_vm},
+        {"POST", "/v1/vms/{vm}/stop", post_stop},
+        {"POST", "/v1/vms/{vm}/incoming", post_incoming},
+        {"POST", "/v1/vms/{vm}/migrate", post_migrate},
+        {"POST", "/v1/vms/{vm}/cancel", post_cancel},
+        {"POST", "/v1/vms/{vm}/finish", post_finish},
+        {"POST", "/v1/vms/{vm}/abandon", post_abandon},
+        {"POST", "/v1/vms/{vm}/resume", post_resume},
+        {0},
+};

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of keys, and the rules between them. */
+#include "hv/config.h"
+
+#include "base/error.h"
+
+static int check(const void *config, struct gw_error *error) {
+        const struct hv_config *c = config;
+
+        if (c->nva.n == 0)
+                return gw_fail(error, GW_E_INVALID, "nva", "nva is empty; name at least one, like 192.0.2.1:7460");
+        if ((uint32_t)c->migration_port_first + c->migration_port_count > 65536)
+                return gw_fail(error, GW_E_INVALID, "migration-port-count",
+                               "migration-port-first %u and migration-port-count %u go beyond port 65535",
+                               c->migration_port_first, c->migration_port_count);
+        return 0;
+}
+
+static const struct gw_conf_row rows[] = {
+        GW_CONF_COMMON_ROWS(struct hv_config, common, "hv"),
+        GW_CONF_ROW(struct hv_config, nva, "nva", GW_CONF_ENDPOINTS, NULL, "where the authority listens, one or more",
+                    .required = true),
+        GW_CONF_ROW(struct hv_config, agent_socket, "agent-socket", GW_CONF_PATH, "/run/godwit/agent.sock",
+                    "unix socket of this host's NVE"),
+        GW_CONF_ROW(struct hv_config, migration_address, "migration-address", GW_CONF_IP, NULL,
+                    "address of this host where memory of arriving VMs is received", .required = true,
+                    .check = gw_conf_check_unicast),
+        GW_CONF_ROW(struct hv_config, migration_port_first, "migration-port-first", GW_CONF_INT, "49152",
+                    "first TCP port for that", .min = 1024, .max = 65535),
+        GW_CONF_ROW(struct hv_config, migration_port_count, "migration-port-count", GW_CONF_INT, "64",
+                    "how many ports: that many VMs may arrive at the same time", .min = 1, .max = 4096),
+        GW_CONF_ROW(struct hv_config, qemu, "qemu", GW_CONF_STRING, "qemu-system-x86_64",
+                    "the emulator, a path or a name looked up in PATH"),
+        GW_CONF_ROW(
+                struct hv_config, tap_gate, "tap-gate", GW_CONF_STRING, "",
+                "library that keeps a stopped QEMU from reading its taps; empty: the one installed with this agent"),
+        GW_CONF_ROW(struct hv_config, accelerator, "accelerator", GW_CONF_CHOICE, "auto",
+                    "auto boots a kernel under KVM once and takes tcg when that fails", .choices = "auto kvm tcg"),
+        GW_CONF_ROW(struct hv_config, memory_mib, "memory-mib", GW_CONF_INT, "0",
+                    "memory for VMs; 0: what the host has", .max = 1 << 30, .unit = "MiB"),
+        GW_CONF_ROW(struct hv_config, vcpus, "vcpus", GW_CONF_INT, "0",
+                    "virtual CPUs for VMs; 0: eight for each CPU of the host", .max = 1 << 20),
+        GW_CONF_ROW(struct hv_config, tap_queue, "tap-queue", GW_CONF_INT, "16384",
+                    "frames that wait at a VM's port while it is stopped for a move", .min = 64, .max = 1 << 20,
+                    .unit = "frames"),
+        {0},
+};
+
+const struct gw_conf_schema hv_config_schema = {
+        .program = "godwit-hv",
+        .summary = "the agent that runs and moves VMs on a host",
+        .file = "/etc/godwit/hv.conf",
+        .rows = rows,
+        .check = check,
+};

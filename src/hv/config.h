@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configuration of godwit-hv; the keys are in docs/architecture.md, "Files". */
+#pragma once
+
+#include <stdint.h>
+
+#include "conf/schema.h"
+
+struct hv_config {
+        struct gw_conf_common common;
+        struct gw_conf_endpoints nva;
+        char agent_socket[GW_CONF_SOCKET_SIZE];
+        struct gw_ip migration_address;
+        uint16_t migration_port_first, migration_port_count;
+        char qemu[GW_CONF_PATH_SIZE];
+        char tap_gate[GW_CONF_PATH_SIZE];
+        char accelerator[8];
+        uint32_t memory_mib, vcpus, tap_queue;
+};
+
+extern const struct gw_conf_schema hv_config_schema;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the tap gate (hypervisor/tapgate.c) lies: as configured, or beside the agent, as built or as installed. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+
+#define GATE_FILE "godwit-tapgate.so"
+
+static bool found(struct hv *hv, const char *format, const char *folder) {
+        snprintf(hv->tap_gate, sizeof hv->tap_gate, format, folder);
+        return access(hv->tap_gate, R_OK) == 0;
+}
+
+void hv_find_tap_gate(struct hv *hv) {
+        char program[sizeof hv->tap_gate / 2] = "", *slash;
+        ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+
+        if (hv->config->tap_gate[0]) {
+                if (found(hv, "%s", hv->config->tap_gate))
+                        return;
+        } else if (n > 0 && (slash = strrchr(program, '/'))) {
+                *slash = '\0';
+                if (found(hv, "%s/" GATE_FILE, program) || found(hv, "%s/../hypervisor/" GATE_FILE, program) ||
+                    found(hv, "%s/../lib/godwit/" GATE_FILE, program) ||
+                    found(hv, "%s/../lib/x86_64-linux-gnu/godwit/" GATE_FILE, program))
+                        return;
+        }
+        hv->tap_gate[0] = '\0';
+        gw_log(GW_WARNING, "no " GATE_FILE "%s%s: a moving VM may lose a frame at its stop; set tap-gate",
+               hv->config->tap_gate[0] ? " at " : "", hv->config->tap_gate);
+}

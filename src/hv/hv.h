@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * godwit-hv: the agent. One loop, one thread; this header is private to src/hv.
+ *
+ *      hv.c      the agent as a whole: sessions, events, inventory, capacity
+ *      api.c     routes: reads and checks what is asked, then calls the others
+ *      vm.c      one VM: made, adopted, ended, forgotten
+ *      start.c   the steps from nothing to a running (or waiting) emulator
+ *      source.c  a VM that leaves
+ *      target.c  a VM that arrives
+ *      edge.c    calls to this host's NVE, repeated until answered
+ *      record.c  what is written down
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/time.h"
+#include "hv/config.h"
+#include "hv/record.h"
+#include "hypervisor/driver.h"
+#include "io/api.h"
+#include "io/loop.h"
+
+struct gw_http;
+struct gw_kvm_probe;
+struct gw_session;
+struct gw_timer;
+struct gw_tls;
+
+enum {
+        HV_OUTBOX_MAX = 256, /* events of moves kept while the authority is away */
+        HV_STOP_DEADLINE_MS = 30000,
+        HV_PROGRESS_MS = 200,
+        HV_EDGE_RETRY_MS = 50,
+        HV_EDGE_CALL_MS = 3000, /* one try */
+        HV_ATTACH_DEADLINE_MS = 5000,
+        HV_DETACH_DEADLINE_MS = 5000,
+        HV_SETTLE_MS = 10000, /* how long the inventory waits for emulators that do not speak */
+};
+
+enum hv_accelerator { HV_ACCELERATOR_UNKNOWN, HV_ACCELERATOR_TCG, HV_ACCELERATOR_KVM };
+
+struct hv {
+        const struct hv_config *config;
+        struct gw_loop *loop;
+        struct gw_api api;
+        struct gw_tls *tls;
+        struct gw_session *nva, *nve;
+        struct gw_http *http;
+        struct gw_list vms; /* of struct hv_vm */
+        json_t *outbox;     /* events of moves, for when the authority is back */
+        bool greeted;       /* the authority has taken our HELLO */
+        bool welcome;       /* ... and got the inventory: it may be told what happens */
+        size_t unsettled;   /* VMs found after a restart whose emulators have not spoken yet */
+        struct gw_timer *settle;
+        uint64_t restart_count;
+        uint32_t memory_mib, vcpus;
+        enum hv_accelerator accelerator;
+        struct gw_kvm_probe *probe;
+        char boot[40];
+        char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
+        uint16_t next_port; /* offset into the migration ports */
+};
+
+/* Where a source is between the start of its copy and its end. Not written down: asked of the emulator. */
+enum hv_leaving {
+        HV_NOT_LEAVING,
+        HV_COPYING,    /* the VM runs, nothing has changed for anyone */
+        HV_CANCELLING, /* asked to stop copying; the VM runs, no cut any more */
+        HV_CUTTING,    /* stopped, the NVE is asked to cut; perhaps it has */
+        HV_CUT,        /* cut, the last state is on its way */
+        HV_GIVING_UP,  /* the cut was not answered in time; the emulator is asked to go on */
+        HV_LEFT,       /* all is over there */
+};
+
+/* Requests that wait for something to happen to their VM; at most one of each. */
+enum hv_wait { HV_WAIT_START, HV_WAIT_MIGRATE, HV_WAIT_CANCEL, HV_WAIT_RESUME, HV_WAIT_END, HV_WAITS };
+
+struct hv_vm {
+        struct gw_list link;
+        struct hv *hv;
+        struct hv_record record;
+        struct gw_vm *machine; /* NULL: no emulator */
+        int taps[GW_DEFINITION_PORTS_MAX];
+        enum hv_leaving leaving;
+        bool unsettled;   /* found after a restart; what it does is not known yet */
+        bool starting;    /* on the way to `ready` for the first time */
+        bool forget;      /* on the way to being dropped altogether */
+        bool detached;    /* ... and the NVE was asked to take the ports off */
+        bool resuming;    /* the authority asked for it: not a failure when it goes on */
+        size_t attaching; /* ports the NVE has not answered for */
+        uint16_t port_tries;
+        struct gw_error start_error; /* why it is being removed again; told when nothing of it is left */
+        struct gw_request *waiting[HV_WAITS];
+        struct gw_list calls; /* of struct hv_call */
+        struct gw_timer *progress, *stop_deadline, *write_soon;
+        struct gw_wall stopped_at; /* STOP, by the emulator's stamp */
+        struct gw_mono stop_seen, cut_sent, cut_answered;
+};
+
+/* hv.c */
+int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config);
+void hv_deinit(struct hv *hv);
+struct hv_vm *hv_find(struct hv *hv, const char *id);
+/* Tells the authority. Takes over fields (may be NULL) and adds event, vm, move and at_ns (at.ns 0: now). Events of
+ * moves wait while it is away; others are dropped then, because the inventory says the same. */
+void hv_tell(struct hv_vm *vm, const char *event, json_t *fields, struct gw_wall at);
+void hv_tell_state(struct hv_vm *vm, const char *reason);
+json_t *hv_inventory(struct hv *hv);
+void hv_settled(struct hv_vm *vm); /* its emulator has spoken, or is gone */
+void hv_used(struct hv *hv, uint32_t *memory_mib, uint32_t *vcpus);
+
+/* accelerator.c */
+void hv_find_tap_gate(struct hv *hv);
+void hv_accelerator_start(struct hv *hv); /* calls hv_start_waiting when it knows */
+
+/* vm.c */
+struct hv_vm *hv_vm_new(struct hv *hv);                    /* record is to be filled; NULL without memory */
+void hv_vm_free(struct hv_vm *vm);                         /* lets the emulator live; answers what waits */
+void hv_vm_adopt(struct hv *hv, struct hv_record *record); /* takes over the record */
+/* Ends the emulator, if any, takes the ports off the NVE, forgets the VM, answers HV_WAIT_END. */
+void hv_vm_remove(struct hv_vm *vm);
+void hv_vm_finish(struct hv_vm *vm); /* the same after a move away: the NVE first, and it keeps the redirect */
+int hv_vm_write(struct hv_vm *vm);
+/* Where an answer or a call shall leave first: writing waits for the disk. What is lost by a crash in between can
+ * be asked of the emulator. */
+void hv_vm_write_soon(struct hv_vm *vm);
+void hv_vm_close_taps(struct hv_vm *vm);
+/* Keeps a request until hv_vm_answer or hv_vm_refuse; refuses it when one of its kind waits already. */
+bool hv_vm_wait(struct hv_vm *vm, enum hv_wait kind, struct gw_request *request);
+void hv_vm_answer(struct hv_vm *vm, enum hv_wait kind, int status, json_t *body);
+void hv_vm_refuse(struct hv_vm *vm, enum hv_wait kind, const struct gw_error *error);
+json_t *hv_vm_json(const struct hv_vm *vm);
+bool hv_vm_is_live(const struct hv_vm *vm); /* has, or is about to have, an emulator */
+extern const struct gw_vm_events hv_vm_events;
+
+/* start.c */
+void hv_start(struct hv_vm *vm);       /* the record is complete; HV_WAIT_START is answered at the end */
+void hv_start_waiting(struct hv *hv);  /* those that waited for the accelerator */
+void hv_start_ready(struct hv_vm *vm); /* the emulator speaks */
+void hv_start_failed(struct hv_vm *vm, const struct gw_error *error);
+
+/* source.c */
+void hv_source_migrate(struct hv_vm *vm);
+void hv_source_cancel(struct hv_vm *vm);
+void hv_source_resume(struct hv_vm *vm);
+void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy);
+void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
+void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status);
+void hv_source_uncut(struct hv_vm *vm); /* until the NVE has confirmed */
+
+/* target.c */
+void hv_target_listen(struct hv_vm *vm);
+void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
+void hv_target_activate(struct hv_vm *vm); /* until the NVE has confirmed */
+
+/* edge.c */
+typedef void (*hv_edge_done)(struct hv_vm *vm, int status, json_t *body);
+/* Calls the NVE about this VM, again and again while it cannot be reached, for at most deadline_ms (0: for as long as
+ * the VM is here); `done` (may be NULL) is called once, with 503 or 504 when the time was up, never after the VM was
+ * freed. path is below /v1/vms/{vm}; NULL: POST /v1/ports. Takes over body. */
+void hv_edge_call(struct hv_vm *vm, const char *method, const char *path, json_t *body, bool with_taps,
+                  uint32_t deadline_ms, hv_edge_done done);
+void hv_edge_drop(struct hv_vm *vm);                                        /* forgets all calls under way */
+void hv_edge_attach(struct hv_vm *vm, const char *mode, hv_edge_done done); /* done for each port */
+void hv_edge_detach(struct hv_vm *vm, bool keep_redirect, hv_edge_done done);
+
+/* api.c */
+extern const struct gw_route hv_routes[];

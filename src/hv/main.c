@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* godwit-hv. VMs outlive it: it may be restarted or replaced at any time. */
+#include "base/log.h"
+#include "hv/hv.h"
+
+int main(int argc, char **argv) {
+        struct hv_config config;
+        struct gw_loop loop;
+        struct hv hv;
+        int code;
+
+        if (!gw_conf_start(&hv_config_schema, &config, argc, argv, &code))
+                return code;
+        gw_log_init("godwit-hv", config.common.log_level);
+        if (gw_loop_init(&loop) < 0)
+                return 1;
+        code = hv_init(&hv, &loop, &config) == 0 ? gw_loop_run(&loop) : 1;
+        hv_deinit(&hv);
+        gw_loop_deinit(&loop);
+        return code;
+}

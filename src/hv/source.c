@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM that leaves. From `migrate` on this is driven here alone, with or
+ * without the authority: everything needed is in the record, on disk before
+ * the copy starts.
+ *
+ *      COPYING --pre-switchover--> CUTTING --answered--> CUT --completed--> LEFT
+ *         |                           |no answer in time  |broke off
+ *         |cancel, failed             v                   |
+ *         v                       GIVING_UP --resumed-----+--> taken back: uncut with epoch_back
+ *      as before
+ *
+ * A stopped VM goes on only when its emulator lets it: because it was told to
+ * (cancel, resume) or because its stream broke before the other side had
+ * everything (hypervisor/qemu.c says why that is certain). Whenever it goes on
+ * and a cut may have been made, the NVE takes it back with the newer epoch;
+ * that is repeated until the NVE has confirmed, over restarts of both.
+ *
+ * Between the stop and migrate-continue nothing is written and nobody but this
+ * host's NVE is waited for.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+#include "io/api.h"
+
+static double ms_between(struct gw_mono from, struct gw_mono to) {
+        return (double)gw_mono_between(from, to).ns / GW_NS_PER_MS;
+}
+
+/* ---- progress, and a second look in case an event was lost ---- */
+
+static void tell_progress(struct hv_vm *vm, const struct gw_vm_progress *p) {
+        hv_tell(vm, "move-progress",
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "transferred", (json_int_t)p->transferred_octets,
+                          "remaining", (json_int_t)p->remaining_octets, "total", (json_int_t)p->total_octets,
+                          "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s", (json_int_t)p->dirty_pages_s,
+                          "iteration", (json_int_t)p->iteration),
+                (struct gw_wall){0});
+}
+
+/* The moment of the cut is the driver's to tell: it has something to do before. */
+static void on_status(const struct gw_error *error, const struct gw_vm_status *status, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error || vm->record.role != HV_ROLE_SOURCE || vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
+                return;
+        tell_progress(vm, &status->progress);
+        if (status->copy != GW_VM_COPY_PRE_SWITCHOVER || vm->leaving != HV_COPYING)
+                hv_source_copy(vm, status->copy);
+}
+
+/* The figures of the whole copy, for the evidence. */
+static void on_final_status(const struct gw_error *error, const struct gw_vm_status *status, void *user) {
+        struct hv_vm *vm = user;
+
+        if (!error && vm->leaving == HV_LEFT)
+                tell_progress(vm, &status->progress);
+}
+
+static void on_progress(void *user) {
+        struct hv_vm *vm = user;
+
+        vm->machine->driver->query(vm->machine, on_status, vm);
+}
+
+static void watch_progress(struct hv_vm *vm) {
+        gw_timer_free(vm->progress);
+        vm->progress = NULL;
+        if (gw_timer_new(&vm->progress, vm->hv->loop, gw_ms(HV_PROGRESS_MS), gw_ms(HV_PROGRESS_MS), on_progress, vm) <
+            0)
+                gw_log(GW_WARNING, "vm=%s no timer: its progress will not be seen", vm->record.id.s);
+}
+
+/* ---- start ---- */
+
+static void on_accepted(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (!error) {
+                hv_vm_answer(vm, HV_WAIT_MIGRATE, 200, hv_vm_json(vm));
+                return;
+        }
+        hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
+        if (vm->leaving != HV_COPYING)
+                return;
+        vm->leaving = HV_NOT_LEAVING;
+        vm->record.role = HV_ROLE_SERVE;
+        vm->record.move = (struct hv_move){0};
+        gw_timer_free(vm->progress);
+        vm->progress = NULL;
+        hv_vm_write_soon(vm);
+}
+
+void hv_source_migrate(struct hv_vm *vm) {
+        const struct hv_move *move = &vm->record.move;
+        struct gw_vm_migration to = {
+                .bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20,
+                .downtime_ms = move->downtime_ms,
+        };
+        char endpoint[GW_ENDPOINT_TEXT];
+
+        snprintf(to.uri, sizeof to.uri, "tcp:%s", gw_endpoint_text(&move->endpoint, endpoint));
+        vm->leaving = HV_COPYING;
+        vm->resuming = false;
+        watch_progress(vm);
+        gw_log(GW_INFO, "vm=%s move=%s copy to %s", vm->record.id.s, move->id.s, endpoint);
+        vm->machine->driver->migrate(vm->machine, &to, on_accepted, vm);
+}
+
+/* ---- taking back ---- */
+
+static void on_uncut(struct hv_vm *vm, int status, json_t *body) {
+        struct gw_error error = {0};
+
+        if (status == 404) {
+                hv_edge_attach(vm, "serve", NULL); /* an NVE that has lost its state */
+        } else if (gw_api_error(status, body, &error)) {
+                gw_log(GW_ERR, "vm=%s the NVE refuses to take it back: %s", vm->record.id.s, error.text);
+                return;
+        }
+        vm->record.uncut_due = false;
+        hv_vm_write_soon(vm);
+}
+
+void hv_source_uncut(struct hv_vm *vm) {
+        hv_edge_call(vm, "POST", "/uncut", json_pack("{s:I}", "epoch", (json_int_t)vm->record.epoch), false, 0,
+                     on_uncut);
+}
+
+/* The VM runs on here. After a cut (or what may have been one) with the newer epoch. */
+static void serve_again(struct hv_vm *vm) {
+        struct hv_record *r = &vm->record;
+        bool was_cut = vm->leaving >= HV_CUTTING;
+
+        gw_timer_free(vm->progress);
+        vm->progress = NULL;
+        vm->leaving = HV_NOT_LEAVING;
+        if (was_cut) {
+                hv_edge_drop(vm);
+                r->epoch = r->move.epoch_back;
+                r->uncut_due = true;
+                hv_source_uncut(vm);
+        }
+        r->role = HV_ROLE_SERVE;
+        r->state = HV_RUNNING;
+        hv_vm_write_soon(vm);
+        gw_log(GW_NOTICE, "vm=%s move=%s goes on here epoch=%llu%s", r->id.s, r->move.id.s,
+               (unsigned long long)r->epoch, was_cut ? " after a cut" : "");
+}
+
+static void tell_failed(struct hv_vm *vm, const char *reason) {
+        hv_tell(vm, "move-failed",
+                json_pack("{s:s, s:s, s:b, s:I}", "side", "source", "reason", reason, "running", 1, "epoch",
+                          (json_int_t)vm->record.epoch),
+                (struct gw_wall){0});
+        vm->record.move = (struct hv_move){0};
+        hv_vm_write_soon(vm);
+}
+
+static void on_reason(const struct gw_error *error, const struct gw_vm_status *status, void *user) {
+        struct hv_vm *vm = user;
+        bool known = !error && status->reason[0];
+
+        if (vm->record.move.id.s[0] && vm->record.role == HV_ROLE_SERVE)
+                tell_failed(vm, known ? status->reason : "the copy broke off");
+}
+
+/* The emulator has ended the copy without success, or goes on by itself. */
+static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
+        bool cancelled = vm->leaving == HV_CANCELLING, gave_up = vm->leaving == HV_GIVING_UP;
+
+        serve_again(vm);
+        if (vm->resuming) {
+                vm->resuming = false;
+                vm->record.move = (struct hv_move){0};
+                hv_vm_answer(vm, HV_WAIT_RESUME, 200, hv_vm_json(vm));
+                hv_tell_state(vm, "resumed");
+        } else if (cancelled) {
+                tell_failed(vm, "cancelled");
+        } else if (gave_up) {
+                tell_failed(vm, "the NVE did not make the cut in time");
+        } else if (copy == GW_VM_COPY_CANCELLED) {
+                tell_failed(vm, "the copy was cancelled");
+        } else {
+                vm->machine->driver->query(vm->machine, on_reason, vm);
+        }
+}
+
+/* ---- the cut ---- */
+
+static void on_given_up(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                gw_log(GW_ERR, "vm=%s the emulator does not cancel: %s", vm->record.id.s, error->text);
+}
+
+static void give_up(struct hv_vm *vm, const char *reason) {
+        gw_log(GW_ERR, "vm=%s move=%s no cut: %s; the VM goes on here", vm->record.id.s, vm->record.move.id.s, reason);
+        vm->leaving = HV_GIVING_UP;
+        vm->machine->driver->cancel(vm->machine, on_given_up, vm);
+}
+
+static void on_proceeding(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error && vm->leaving == HV_CUT)
+                give_up(vm, error->text);
+}
+
+static void on_cut(struct hv_vm *vm, int status, json_t *body) {
+        struct gw_error error = {0};
+        json_t *drained = json_object_get(body, "drained"), *talkers = json_object_get(body, "talkers");
+        json_int_t at = json_integer_value(json_object_get(body, "at_ns"));
+
+        if (vm->leaving != HV_CUTTING)
+                return;
+        if (gw_api_error(status, body, &error)) {
+                give_up(vm, error.text);
+                return;
+        }
+        vm->leaving = HV_CUT;
+        vm->machine->driver->proceed(vm->machine, on_proceeding, vm);
+        vm->cut_answered = gw_mono_now();
+        hv_tell(vm, "move-cut",
+                json_pack("{s:I, s:o}", "drained", json_integer_value(drained), "talkers",
+                          talkers ? json_incref(talkers) : json_array()),
+                (struct gw_wall){at > 0 ? (uint64_t)at : 0});
+        gw_log(GW_INFO, "vm=%s move=%s cut: stop to request %.3f ms, request to answer %.3f ms, drained %lld",
+               vm->record.id.s, vm->record.move.id.s, ms_between(vm->stop_seen, vm->cut_sent),
+               ms_between(vm->cut_sent, vm->cut_answered), (long long)json_integer_value(drained));
+}
+
+static void cut(struct hv_vm *vm) {
+        const struct hv_move *move = &vm->record.move;
+        char ip[GW_IP_TEXT];
+
+        vm->leaving = HV_CUTTING;
+        vm->cut_sent = gw_mono_now();
+        hv_edge_call(vm, "POST", "/cut",
+                     json_pack("{s:s, s:I}", "to", gw_ip_text(move->peer, ip), "epoch", (json_int_t)move->epoch), true,
+                     move->cut_deadline_ms, on_cut);
+}
+
+static void all_sent(struct hv_vm *vm) {
+        gw_timer_free(vm->progress);
+        vm->progress = NULL;
+        vm->leaving = HV_LEFT;
+        vm->record.state = HV_PAUSED;
+        hv_tell(vm, "move-completed", NULL, (struct gw_wall){0});
+        vm->machine->driver->query(vm->machine, on_final_status, vm);
+        gw_log(GW_INFO, "vm=%s move=%s all is sent, %.3f ms after the cut", vm->record.id.s, vm->record.move.id.s,
+               ms_between(vm->cut_answered, gw_mono_now()));
+}
+
+/* ---- what the emulator reports ---- */
+
+void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
+        if (vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
+                return;
+        switch (copy) {
+        case GW_VM_COPY_PRE_SWITCHOVER:
+                if (vm->leaving == HV_COPYING)
+                        cut(vm);
+                else if (vm->leaving == HV_CANCELLING || vm->leaving == HV_GIVING_UP)
+                        vm->machine->driver->cancel(vm->machine, on_given_up, vm);
+                break;
+        case GW_VM_COPY_COMPLETED:
+                all_sent(vm);
+                break;
+        case GW_VM_COPY_FAILED:
+        case GW_VM_COPY_CANCELLED:
+                came_back(vm, copy);
+                break;
+        default:
+                break;
+        }
+}
+
+void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
+        if (run == GW_VM_RUN_PAUSED) {
+                vm->record.state = HV_PAUSED;
+                vm->stop_seen = gw_mono_now();
+                vm->stopped_at = at;
+                hv_tell(vm, "move-stopped", NULL, at);
+        } else if (run == GW_VM_RUN_RUNNING) {
+                vm->record.state = HV_RUNNING;
+                if (vm->leaving >= HV_CUTTING)
+                        came_back(vm, GW_VM_COPY_FAILED);
+        }
+}
+
+/* The record says that a copy was to start; the emulator says how far it came. */
+void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
+        vm->record.state = status->run == GW_VM_RUN_RUNNING ? HV_RUNNING : HV_PAUSED;
+        switch (status->copy) {
+        case GW_VM_COPY_ACTIVE:
+        case GW_VM_COPY_PRE_SWITCHOVER:
+                /* A cut that was answered before may be made again: the NVE knows it by its epoch. */
+                if (vm->leaving != HV_CANCELLING && vm->leaving != HV_GIVING_UP)
+                        vm->leaving = HV_COPYING;
+                watch_progress(vm);
+                hv_source_copy(vm, status->copy);
+                break;
+        case GW_VM_COPY_DEVICE:
+                vm->leaving = HV_CUT;
+                watch_progress(vm);
+                break;
+        case GW_VM_COPY_COMPLETED:
+                vm->leaving = HV_CUT;
+                if (status->run == GW_VM_RUN_RUNNING)
+                        came_back(vm, GW_VM_COPY_FAILED);
+                else
+                        all_sent(vm);
+                break;
+        case GW_VM_COPY_NONE:
+                vm->leaving = HV_COPYING;
+                serve_again(vm);
+                tell_failed(vm, "the agent was restarted before the copy began");
+                break;
+        default:
+                /* Whether a cut was made while nobody looked is not known: take it back in any case. */
+                vm->leaving = HV_CUT;
+                came_back(vm, status->copy);
+                break;
+        }
+}
+
+/* ---- orders ---- */
+
+static void on_cancelling(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                hv_vm_refuse(vm, HV_WAIT_CANCEL, error);
+        else
+                hv_vm_answer(vm, HV_WAIT_CANCEL, 200, hv_vm_json(vm));
+}
+
+void hv_source_cancel(struct hv_vm *vm) {
+        vm->leaving = HV_CANCELLING;
+        vm->machine->driver->cancel(vm->machine, on_cancelling, vm);
+}
+
+static void on_resuming(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (!error)
+                return; /* RESUME comes, and came_back answers */
+        vm->resuming = false;
+        hv_vm_refuse(vm, HV_WAIT_RESUME, error);
+}
+
+/* The epoch to take back with is in record.move.epoch_back. */
+void hv_source_resume(struct hv_vm *vm) {
+        const struct gw_vm_driver *driver = vm->machine->driver;
+
+        vm->resuming = true;
+        if (vm->leaving == HV_LEFT)
+                driver->cont(vm->machine, on_resuming, vm);
+        else
+                driver->cancel(vm->machine, on_resuming, vm);
+}

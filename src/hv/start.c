@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a definition to a running emulator (or a waiting one, for a VM that
+ * arrives): the accelerator is known, taps, state on disk, ports at the NVE,
+ * emulator, `ready`. Each step starts the next; a failure in any of them undoes
+ * all and answers the request that asked.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+#include "hypervisor/tap.h"
+#include "io/api.h"
+#include "io/file.h"
+
+static bool is_qemu(const struct hv_vm *vm) {
+        return strcmp(vm->record.definition.emulator, "qemu") == 0;
+}
+
+void hv_start_failed(struct hv_vm *vm, const struct gw_error *error) {
+        gw_log(GW_ERR, "vm=%s cannot be started: %s", vm->record.id.s, error->text);
+        vm->start_error = *error;
+        hv_vm_remove(vm);
+}
+
+static int spawn(struct hv_vm *vm, struct gw_error *error) {
+        struct hv *hv = vm->hv;
+        const struct gw_definition *d = &vm->record.definition;
+        char directory[512];
+        struct gw_vm_start start = {
+                .definition = d,
+                .directory = directory,
+                .emulator = is_qemu(vm) ? hv->config->qemu : d->emulator,
+                .tap_gate = is_qemu(vm) && hv->tap_gate[0] ? hv->tap_gate : NULL,
+                .kvm = hv->accelerator == HV_ACCELERATOR_KVM,
+                .incoming = vm->record.role == HV_ROLE_TARGET,
+                .tap_fds = vm->taps,
+        };
+        int r;
+
+        snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, vm->record.id.s);
+        r = gw_dir_make(directory, 0700);
+        if (r < 0)
+                return gw_fail(error, r, "", "cannot make %s: %s", directory, strerror(-r));
+        r = gw_qemu_driver.start(&vm->machine, hv->loop->event, &start, &hv_vm_events, vm, error);
+        if (r != 0)
+                return r;
+        gw_qemu_driver.identity(vm->machine, &vm->record.process);
+        return hv_vm_write(vm);
+}
+
+static void on_attached(struct hv_vm *vm, int status, json_t *body) {
+        struct gw_error error = {0};
+
+        if (!vm->starting)
+                return;
+        if (gw_api_error(status, body, &error)) {
+                char text[sizeof error.text];
+
+                memcpy(text, error.text, sizeof text);
+                gw_fail(&error, error.code, "ports", "the NVE did not take a port: %.200s", text);
+                hv_start_failed(vm, &error);
+                return;
+        }
+        if (--vm->attaching == 0 && spawn(vm, &error) != 0)
+                hv_start_failed(vm, &error);
+}
+
+static int open_taps(struct hv_vm *vm, struct gw_error *error) {
+        const struct gw_definition *d = &vm->record.definition;
+        char device[IFNAMSIZ];
+
+        for (size_t i = 0; i < d->n_ports; i++) {
+                gw_vm_tap_name(&d->ports[i].id, device);
+                vm->taps[i] = gw_vm_tap_open(device, vm->hv->config->tap_queue, d->ports[i].mtu_octets, error);
+                if (vm->taps[i] < 0)
+                        return vm->taps[i];
+        }
+        return 0;
+}
+
+static void go(struct hv_vm *vm) {
+        struct gw_error error = {0};
+        int r = open_taps(vm, &error);
+
+        if (r == 0) {
+                r = hv_vm_write(vm);
+                if (r < 0)
+                        gw_fail(&error, r, "", "cannot write the VM's state: %s", strerror(-r));
+        }
+        vm->attaching = vm->record.definition.n_ports;
+        if (r == 0 && vm->attaching == 0)
+                r = spawn(vm, &error);
+        if (r != 0) {
+                hv_start_failed(vm, &error);
+                return;
+        }
+        hv_edge_attach(vm, vm->record.role == HV_ROLE_TARGET ? "arrive" : "serve", on_attached);
+}
+
+void hv_start(struct hv_vm *vm) {
+        vm->starting = true;
+        vm->record.state = HV_STARTING;
+        vm->record.process = (struct gw_vm_identity){0};
+        strcpy(vm->record.boot, vm->hv->boot);
+        if (!is_qemu(vm) || vm->hv->accelerator != HV_ACCELERATOR_UNKNOWN)
+                go(vm);
+}
+
+void hv_start_waiting(struct hv *hv) {
+        gw_list_for_each (link, &hv->vms) {
+                struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
+
+                if (vm->starting && is_qemu(vm) && !vm->machine && !vm->attaching)
+                        go(vm);
+        }
+}
+
+void hv_start_ready(struct hv_vm *vm) {
+        if (vm->record.role == HV_ROLE_TARGET) {
+                hv_target_listen(vm);
+                return;
+        }
+        vm->starting = false;
+        vm->record.state = HV_RUNNING;
+        hv_vm_write(vm);
+        gw_log(GW_INFO, "vm=%s runs epoch=%llu pid=%d", vm->record.id.s, (unsigned long long)vm->record.epoch,
+               (int)vm->record.process.pid);
+        hv_vm_answer(vm, HV_WAIT_START, 200, hv_vm_json(vm));
+        hv_tell_state(vm, "");
+}

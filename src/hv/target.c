@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM that arrives: its emulator waits, listens on a port of the configured
+ * range, and at some moment runs. That moment is RESUME: the NVE is told to
+ * activate at once and the authority hears of it, in this order; the state is
+ * written afterwards, since "role target, but it runs" says the same after a
+ * restart.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+#include "io/api.h"
+
+static void listen_at_next(struct hv_vm *vm);
+
+static bool is_taken(struct hv *hv, const struct hv_vm *self, uint16_t port) {
+        gw_list_for_each (link, &hv->vms) {
+                struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
+
+                if (vm != self && vm->record.role == HV_ROLE_TARGET && vm->record.move.endpoint.port == port)
+                        return true;
+        }
+        return false;
+}
+
+static void answer_listening(struct hv_vm *vm) {
+        char ip[GW_IP_TEXT];
+
+        hv_vm_answer(vm, HV_WAIT_START, 200,
+                     json_pack("{s:s, s:I}", "address", gw_ip_text(vm->record.move.endpoint.ip, ip), "port",
+                               (json_int_t)vm->record.move.endpoint.port));
+}
+
+static void on_listening(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (!vm->starting || vm->forget)
+                return;
+        if (error) {
+                gw_log_debug("vm=%s port %u: %s", vm->record.id.s, vm->record.move.endpoint.port, error->text);
+                if (vm->port_tries < vm->hv->config->migration_port_count)
+                        listen_at_next(vm);
+                else
+                        hv_start_failed(vm, error);
+                return;
+        }
+        vm->starting = false;
+        vm->record.state = HV_INCOMING;
+        hv_vm_write(vm);
+        answer_listening(vm);
+        hv_tell_state(vm, "");
+}
+
+static void listen_at_next(struct hv_vm *vm) {
+        struct hv *hv = vm->hv;
+        char endpoint[GW_ENDPOINT_TEXT], uri[80];
+        struct gw_endpoint *at = &vm->record.move.endpoint;
+
+        at->ip = hv->config->migration_address;
+        do {
+                at->port = (uint16_t)(hv->config->migration_port_first +
+                                      hv->next_port++ % hv->config->migration_port_count);
+                vm->port_tries++;
+        } while (is_taken(hv, vm, at->port) && vm->port_tries < hv->config->migration_port_count);
+        snprintf(uri, sizeof uri, "tcp:%s", gw_endpoint_text(at, endpoint));
+        vm->machine->driver->incoming(vm->machine, uri, on_listening, vm);
+}
+
+void hv_target_listen(struct hv_vm *vm) {
+        vm->port_tries = 0;
+        listen_at_next(vm);
+}
+
+static void on_activated(struct hv_vm *vm, int status, json_t *body) {
+        struct gw_error error = {0};
+
+        if (status == 404) {
+                hv_edge_attach(vm, "serve", NULL); /* an NVE that has lost its state */
+        } else if (gw_api_error(status, body, &error)) {
+                gw_log(GW_ERR, "vm=%s the NVE refuses to activate it: %s", vm->record.id.s, error.text);
+                return;
+        }
+        vm->record.activate_due = false;
+        hv_vm_write_soon(vm);
+}
+
+void hv_target_activate(struct hv_vm *vm) {
+        hv_edge_call(vm, "POST", "/activate", json_pack("{s:I}", "epoch", (json_int_t)vm->record.epoch), false, 0,
+                     on_activated);
+}
+
+void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
+        if (run != GW_VM_RUN_RUNNING)
+                return;
+        hv_target_activate(vm);
+        vm->record.role = HV_ROLE_SERVE;
+        vm->record.state = HV_RUNNING;
+        vm->record.activate_due = true;
+        hv_tell(vm, "move-running", NULL, at);
+        hv_tell_state(vm, "");
+        hv_vm_write_soon(vm);
+        gw_log(GW_INFO, "vm=%s move=%s runs here epoch=%llu", vm->record.id.s, vm->record.move.id.s,
+               (unsigned long long)vm->record.epoch);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A process that outlives the agent: started in a session of its own, watched
+ * by a pidfd, and found again by pid and start time.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+struct gw_process {
+        pid_t pid;
+        uint64_t start_time;
+        int pidfd;
+        sd_event_source *source;
+        /* status: as waitid's; 0 when it was not our child. code 0: unknown. */
+        void (*ended)(struct gw_process *process, int code, int status);
+};
+
+#define GW_PROCESS_NULL ((struct gw_process){.pidfd = -1})
+
+/* Clock ticks since boot, field 22 of /proc/PID/stat; 0 when there is no such process. */
+uint64_t gw_process_start_time(pid_t pid);
+
+/* Runs argv[0] (looked up in PATH) with standard output and error appended to
+ * log_path; `fds` are inherited under their own numbers, everything else is
+ * not. Negative errno, also when the program cannot be executed. The caller
+ * has set `ended` before and must gw_process_deinit. */
+int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[], const int *fds, size_t n_fds,
+                     const char *log_path);
+/* GW_E_NOT_FOUND when the process is gone or is another one. */
+int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uint64_t start_time);
+/* Kills every process that has `text` in its command line. For what was started and not written down in time. */
+void gw_process_kill_by_argument(const char *text);
+void gw_process_kill(struct gw_process *process, int signal);
+void gw_process_end(struct gw_process *process);    /* kills, reaps, forgets; `ended` is not called */
+void gw_process_deinit(struct gw_process *process); /* lets it live */

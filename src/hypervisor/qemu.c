@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU as a child of ours, driven over QMP (QEMU 7.2; read as it behaves there).
+ *
+ * The capabilities `events` (or there are no MIGRATION events) and
+ * `pause-before-switchover` are set on both ends before anything else. Then a
+ * copy goes: source setup, active, STOP, pre-switchover, and there it waits for
+ * migrate-continue; device, completed. RESUME at the destination comes near
+ * `completed`, in any order.
+ *
+ * `return-path` stays off, on purpose. Without it a source that fails has not
+ * handed over all of its state, so the other side cannot be running; with it,
+ * a connection that breaks between the destination's RESUME and its last
+ * message would make the source go on too: two running copies.
+ *
+ * The process is watched by pidfd, the control socket by QMP; the socket may be
+ * lost and come back (then `ready` comes again), the end of the process is the
+ * end of the VM. A VM whose guest has shut down is ended here: -no-shutdown is
+ * not given, so QEMU ends by itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "hypervisor/argv.h"
+#include "hypervisor/driver.h"
+#include "hypervisor/process.h"
+#include "hypervisor/qmp.h"
+#include "hypervisor/status.h"
+#include "hypervisor/tail.h"
+#include "hypervisor/tap.h"
+
+struct qemu {
+        struct gw_vm vm;
+        sd_event *event;
+        struct gw_process process;
+        struct gw_qmp *qmp;
+        const struct gw_vm_events *events;
+        void *user;
+        char directory[256];
+        struct gw_vm_status status;                     /* being gathered by the set-up and by query */
+        struct gw_tail *tails[GW_DEFINITION_PORTS_MAX]; /* while a copy runs */
+        struct {
+                char name[IFNAMSIZ];
+                int fd; /* a duplicate: asked for the size of its virtio header */
+        } taps[GW_DEFINITION_PORTS_MAX];
+        size_t n_taps; /* 0 after adopt */
+        int turns;     /* of QEMU's loop, until what it took is given back */
+        struct gw_wall switchover_at;
+        bool asked_to_end, guest_ended;
+        bool ending, is_freed;  /* freed while it tells of its end: memory goes afterwards */
+        struct gw_list pending; /* of struct ask: commands of the agent under way */
+};
+
+/* A command of the agent: answered once, also when the VM ends or is let go of. */
+struct ask {
+        struct gw_list link;
+        struct qemu *qemu;
+        gw_vm_done done;
+        gw_vm_status_done status_done;
+        void *user;
+        json_t *second; /* arguments of the command to follow, see migrate */
+        struct gw_vm_status status;
+};
+
+static struct qemu *of(struct gw_vm *vm) {
+        return gw_container_of(vm, struct qemu, vm);
+}
+
+/* ---- asks ---- */
+
+static struct ask *ask_new(struct qemu *qemu, gw_vm_done done, void *user) {
+        struct ask *ask = calloc(1, sizeof *ask);
+
+        if (!ask)
+                abort();
+        ask->qemu = qemu;
+        ask->done = done;
+        ask->user = user;
+        gw_list_append(&qemu->pending, &ask->link);
+        return ask;
+}
+
+static void ask_finish(struct ask *ask, const struct gw_error *error) {
+        gw_list_remove(&ask->link);
+        json_decref(ask->second);
+        if (ask->done)
+                ask->done(error, ask->user);
+        if (ask->status_done)
+                ask->status_done(error, error ? NULL : &ask->status, ask->user);
+        free(ask);
+}
+
+/* While the end is being told there is no channel any more: on_process_end finishes the ask. */
+static void execute(struct qemu *qemu, const char *command, json_t *arguments, gw_qmp_done done, struct ask *ask) {
+        if (qemu->qmp)
+                gw_qmp_execute(qemu->qmp, command, arguments, done, ask);
+        else
+                json_decref(arguments);
+}
+
+static void simple_done(const struct gw_error *error, json_t *value, void *user) {
+        (void)value;
+        ask_finish(user, error);
+}
+
+static void simple(struct gw_vm *vm, const char *command, json_t *arguments, gw_vm_done done, void *user) {
+        struct qemu *qemu = of(vm);
+
+        execute(qemu, command, arguments, simple_done, ask_new(qemu, done, user));
+}
+
+/* ---- frames taken too late, see tail.c ---- */
+
+static void drop_tails(struct qemu *qemu) {
+        for (size_t i = 0; i < qemu->n_taps; i++) {
+                char id[24];
+
+                if (!qemu->tails[i])
+                        continue;
+                gw_tail_free(qemu->tails[i]);
+                qemu->tails[i] = NULL;
+                snprintf(id, sizeof id, "tail%zu", i);
+                if (qemu->qmp)
+                        gw_qmp_execute(qemu->qmp, "object-del", json_pack("{s:s}", "id", id), NULL, NULL);
+        }
+}
+
+/* Not every emulator has it; then at worst a frame or two are lost at the stop. */
+static void on_tail(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+
+        (void)value;
+        if (!error)
+                return;
+        gw_log_debug("%s: %s", qemu->directory, error->text);
+        for (size_t i = 0; i < qemu->n_taps; i++) {
+                gw_tail_free(qemu->tails[i]);
+                qemu->tails[i] = NULL;
+        }
+}
+
+static void add_tail(struct qemu *qemu, size_t i) {
+        char path[sizeof qemu->directory + 32], id[24], netdev[24];
+        int header_octets = 0;
+
+        snprintf(path, sizeof path, "%s/tail%zu", qemu->directory, i);
+        snprintf(id, sizeof id, "tail%zu", i);
+        snprintf(netdev, sizeof netdev, "n%zu", i);
+        if (ioctl(qemu->taps[i].fd, TUNGETVNETHDRSZ, &header_octets) < 0 ||
+            gw_tail_new(&qemu->tails[i], qemu->event, path, qemu->taps[i].name, (size_t)header_octets) < 0) {
+                qemu->tails[i] = NULL;
+                return;
+        }
+        gw_qmp_execute(qemu->qmp, "object-add",
+                       json_pack("{s:s, s:s, s:s, s:s, s:s, s:i}", "qom-type", "filter-dump", "id", id, "netdev",
+                                 netdev, "queue", "tx", "file", path, "maxlen", GW_TAIL_FRAME_OCTETS),
+                       on_tail, qemu);
+}
+
+static void add_tails(struct qemu *qemu) {
+        drop_tails(qemu);
+        for (size_t i = 0; i < qemu->n_taps; i++)
+                add_tail(qemu, i);
+}
+
+static bool has_tails(const struct qemu *qemu) {
+        for (size_t i = 0; i < qemu->n_taps; i++)
+                if (qemu->tails[i])
+                        return true;
+        return false;
+}
+
+static void mark_tails(struct qemu *qemu) {
+        for (size_t i = 0; i < qemu->n_taps; i++)
+                if (qemu->tails[i])
+                        gw_tail_mark(qemu->tails[i]);
+}
+
+/* After two answers QEMU's loop has gone round at least once since the mark was put: it has looked at its taps. */
+static void on_turn(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+        size_t n = 0;
+
+        (void)value;
+        if (!error && --qemu->turns > 0) {
+                gw_qmp_execute(qemu->qmp, "query-status", NULL, on_turn, qemu);
+                return;
+        }
+        for (size_t i = 0; !error && i < qemu->n_taps; i++)
+                if (qemu->tails[i])
+                        n += gw_tail_give_back(qemu->tails[i]);
+        if (n)
+                gw_log_debug("%s: %zu frames taken after the stop were given back", qemu->directory, n);
+        qemu->events->copy(&qemu->vm, GW_VM_COPY_PRE_SWITCHOVER, qemu->switchover_at, qemu->user);
+}
+
+static void tell_copy(struct qemu *qemu, enum gw_vm_copy copy, struct gw_wall at) {
+        if (copy == GW_VM_COPY_PRE_SWITCHOVER && has_tails(qemu)) {
+                qemu->switchover_at = at;
+                qemu->turns = 2;
+                gw_qmp_execute(qemu->qmp, "query-status", NULL, on_turn, qemu);
+                return;
+        }
+        if (copy == GW_VM_COPY_COMPLETED || copy == GW_VM_COPY_FAILED || copy == GW_VM_COPY_CANCELLED)
+                drop_tails(qemu);
+        qemu->events->copy(&qemu->vm, copy, at, qemu->user);
+}
+
+/* ---- set-up of a fresh control channel, then `ready` ---- */
+
+static void set_up_failed(struct qemu *qemu, const struct gw_error *error) {
+        gw_log(GW_ERR, "%s: the emulator refused its set-up: %s", qemu->directory, error->text);
+        gw_process_kill(&qemu->process, SIGKILL);
+}
+
+static void on_copy_known(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+
+        if (error) {
+                set_up_failed(qemu, error);
+                return;
+        }
+        gw_qemu_read_copy(&qemu->status, value);
+        qemu->events->ready(&qemu->vm, &qemu->status, qemu->user);
+}
+
+static void on_run_known(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+
+        if (error)
+                return; /* the next command fails the same way and is handled there */
+        qemu->status.run = gw_qemu_run(json_string_value(json_object_get(value, "status")));
+}
+
+/* During a copy QEMU refuses to change capabilities; they are set already then. */
+static void on_capabilities(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+
+        (void)value;
+        if (error)
+                gw_log_debug("%s: capabilities: %s", qemu->directory, error->text);
+}
+
+static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
+        struct qemu *qemu = user;
+        json_t *capabilities = json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "events",
+                                         "state", 1, "capability", "pause-before-switchover", "state", 1);
+        /* One announcement is enough for a hint: the directory tells everyone. */
+        json_t *parameters = json_pack("{s:i, s:i}", "announce-initial", 0, "announce-rounds", 1);
+
+        gw_qmp_execute(qmp, "migrate-set-capabilities", capabilities, on_capabilities, qemu);
+        gw_qmp_execute(qmp, "migrate-set-parameters", parameters, on_capabilities, qemu);
+        gw_qmp_execute(qmp, "query-status", NULL, on_run_known, qemu);
+        gw_qmp_execute(qmp, "query-migrate", NULL, on_copy_known, qemu);
+}
+
+/* ---- events ---- */
+
+static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, struct gw_wall at, void *user) {
+        struct qemu *qemu = user;
+        enum gw_vm_copy copy;
+
+        (void)qmp;
+        if (strcmp(name, "STOP") == 0) {
+                mark_tails(qemu);
+                qemu->events->run(&qemu->vm, GW_VM_RUN_PAUSED, at, qemu->user);
+        } else if (strcmp(name, "RESUME") == 0) {
+                qemu->events->run(&qemu->vm, GW_VM_RUN_RUNNING, at, qemu->user);
+        } else if (strcmp(name, "SHUTDOWN") == 0) {
+                const char *reason = json_string_value(json_object_get(data, "reason"));
+
+                qemu->guest_ended = !reason || (strcmp(reason, "guest-panic") && strcmp(reason, "host-error") &&
+                                                strcmp(reason, "host-signal"));
+        } else if (strcmp(name, "MIGRATION") == 0) {
+                copy = gw_qemu_copy(json_string_value(json_object_get(data, "status")));
+                if (copy != GW_VM_COPY_NONE)
+                        tell_copy(qemu, copy, at);
+        }
+}
+
+static int qmp_open(struct qemu *qemu);
+
+/* The process lives or `on_process_end` comes next: try again either way. */
+static void on_qmp_closed(struct gw_qmp *qmp, const char *reason, void *user) {
+        struct qemu *qemu = user;
+
+        gw_log_debug("%s: %s", qemu->directory, reason);
+        if (qmp_open(qemu) < 0) {
+                gw_log(GW_ERR, "%s: cannot watch the emulator any longer", qemu->directory);
+                return;
+        }
+        gw_qmp_free(qmp);
+}
+
+static const struct gw_qmp_ops qmp_ops = {on_qmp_ready, on_qmp_event, on_qmp_closed};
+
+static int qmp_open(struct qemu *qemu) {
+        char path[sizeof qemu->directory + sizeof GW_QEMU_QMP_FILE + 1];
+
+        snprintf(path, sizeof path, "%s/" GW_QEMU_QMP_FILE, qemu->directory);
+        return gw_qmp_new(&qemu->qmp, qemu->event, path, &qmp_ops, qemu);
+}
+
+/* The last line the emulator wrote, usually its complaint. */
+static void last_words(const struct qemu *qemu, char *out, size_t size) {
+        char path[sizeof qemu->directory + sizeof GW_QEMU_LOG_FILE + 1], text[1024], *line;
+        ssize_t n = 0;
+        int fd;
+
+        snprintf(path, sizeof path, "%s/" GW_QEMU_LOG_FILE, qemu->directory);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0) {
+                if (lseek(fd, -(off_t)(sizeof text - 1), SEEK_END) < 0)
+                        lseek(fd, 0, SEEK_SET);
+                n = read(fd, text, sizeof text - 1);
+                close(fd);
+        }
+        while (n > 0 && text[n - 1] == '\n')
+                n--;
+        text[n < 0 ? 0 : n] = '\0';
+        line = strrchr(text, '\n');
+        snprintf(out, size, "%.*s", (int)size - 1, line ? line + 1 : text);
+}
+
+static void end_reason(const struct qemu *qemu, int code, int status, char *out, size_t size) {
+        char words[160];
+
+        last_words(qemu, words, sizeof words);
+        if (code == CLD_KILLED || code == CLD_DUMPED)
+                snprintf(out, size, "the emulator was killed by signal %d", status);
+        else if (code == CLD_EXITED && status != 0)
+                snprintf(out, size, "the emulator ended with status %d: %s", status, words);
+        else
+                snprintf(out, size, "the emulator ended");
+}
+
+static void on_process_end(struct gw_process *process, int code, int status) {
+        struct qemu *qemu = gw_container_of(process, struct qemu, process);
+        struct gw_error error = {0};
+        char reason[256];
+        bool clean;
+
+        end_reason(qemu, code, status, reason, sizeof reason);
+        clean = qemu->asked_to_end || (qemu->guest_ended && !(code == CLD_KILLED || code == CLD_DUMPED));
+        gw_fail(&error, -ESRCH, "", "%s", reason);
+        gw_qmp_free(qemu->qmp);
+        qemu->qmp = NULL;
+        qemu->ending = true;
+        while (!gw_list_empty(&qemu->pending))
+                ask_finish(gw_list_entry(qemu->pending.next, struct ask, link), &error);
+        if (!qemu->is_freed)
+                qemu->events->exited(&qemu->vm, clean, reason, qemu->user);
+        qemu->ending = false;
+        if (qemu->is_freed)
+                free(qemu);
+}
+
+/* ---- the driver ---- */
+
+static struct qemu *qemu_new(sd_event *event, const char *directory, const struct gw_vm_events *events, void *user) {
+        struct qemu *qemu = calloc(1, sizeof *qemu);
+
+        if (!qemu)
+                return NULL;
+        qemu->vm.driver = &gw_qemu_driver;
+        qemu->event = sd_event_ref(event);
+        qemu->events = events;
+        qemu->user = user;
+        qemu->process = GW_PROCESS_NULL;
+        qemu->process.ended = on_process_end;
+        gw_list_init(&qemu->pending);
+        snprintf(qemu->directory, sizeof qemu->directory, "%s", directory);
+        return qemu;
+}
+
+static void qemu_free(struct gw_vm *vm) {
+        struct qemu *qemu;
+
+        if (!vm)
+                return;
+        qemu = of(vm);
+        gw_qmp_free(qemu->qmp);
+        qemu->qmp = NULL;
+        drop_tails(qemu);
+        for (size_t i = 0; i < qemu->n_taps; i++)
+                close(qemu->taps[i].fd);
+        qemu->n_taps = 0;
+        gw_list_for_each (link, &qemu->pending) {
+                struct ask *ask = gw_list_entry(link, struct ask, link);
+
+                gw_list_remove(link);
+                json_decref(ask->second);
+                free(ask);
+        }
+        gw_process_deinit(&qemu->process);
+        sd_event_unref(qemu->event);
+        qemu->is_freed = true;
+        if (!qemu->ending)
+                free(qemu);
+}
+
+static void unlink_old(const char *directory) {
+        static const char *const names[] = {GW_QEMU_QMP_FILE, GW_QEMU_PID_FILE, GW_QEMU_LOG_FILE};
+        char path[512];
+
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+                snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+                unlink(path);
+        }
+}
+
+static void remember_taps(struct qemu *qemu, const struct gw_vm_start *start) {
+        for (size_t i = 0; i < start->definition->n_ports; i++) {
+                qemu->taps[i].fd = fcntl(start->tap_fds[i], F_DUPFD_CLOEXEC, 0);
+                if (qemu->taps[i].fd < 0)
+                        return;
+                gw_vm_tap_name(&start->definition->ports[i].id, qemu->taps[i].name);
+                qemu->n_taps = i + 1;
+        }
+}
+
+static int qemu_start(struct gw_vm **out, sd_event *event, const struct gw_vm_start *start,
+                      const struct gw_vm_events *events, void *user, struct gw_error *error) {
+        struct qemu *qemu = qemu_new(event, start->directory, events, user);
+        struct gw_argv argv = {0};
+        char log[512];
+        int r;
+
+        if (!qemu)
+                return gw_fail(error, -ENOMEM, "", "no memory");
+        r = gw_argv_build(&argv, start);
+        if (r < 0) {
+                gw_fail(error, r, "", "cannot build the emulator's command line: %s", strerror(-r));
+                goto fail;
+        }
+        unlink_old(start->directory);
+        snprintf(log, sizeof log, "%s/" GW_QEMU_LOG_FILE, start->directory);
+        r = gw_process_spawn(&qemu->process, event, argv.v, start->tap_fds, start->definition->n_ports, log);
+        if (r < 0) {
+                gw_fail(error, r, "emulator", "cannot run %s: %s", start->emulator, strerror(-r));
+                goto fail;
+        }
+        r = qmp_open(qemu);
+        if (r < 0) {
+                gw_fail(error, r, "", "cannot open the emulator's control socket: %s", strerror(-r));
+                gw_process_end(&qemu->process);
+                goto fail;
+        }
+        gw_argv_deinit(&argv);
+        remember_taps(qemu, start);
+        *out = &qemu->vm;
+        return 0;
+fail:
+        gw_argv_deinit(&argv);
+        qemu_free(&qemu->vm);
+        return r;
+}
+
+static int qemu_adopt(struct gw_vm **out, sd_event *event, const char *directory, const struct gw_vm_identity *identity,
+                      const struct gw_vm_events *events, void *user, struct gw_error *error) {
+        struct qemu *qemu = qemu_new(event, directory, events, user);
+        int r;
+
+        if (!qemu)
+                return gw_fail(error, -ENOMEM, "", "no memory");
+        r = gw_process_adopt(&qemu->process, event, identity->pid, identity->start_time);
+        if (r == 0)
+                r = qmp_open(qemu);
+        if (r != 0) {
+                gw_fail(error, r, "", "process %d is %s", (int)identity->pid,
+                        r == GW_E_NOT_FOUND ? "gone" : strerror(-r));
+                qemu_free(&qemu->vm);
+                return r;
+        }
+        *out = &qemu->vm;
+        return 0;
+}
+
+static void qemu_incoming(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user) {
+        simple(vm, "migrate-incoming", json_pack("{s:s}", "uri", uri), done, user);
+}
+
+static void on_parameters(const struct gw_error *error, json_t *value, void *user) {
+        struct ask *ask = user;
+        json_t *arguments = ask->second;
+
+        (void)value;
+        if (error) {
+                ask_finish(ask, error);
+                return;
+        }
+        ask->second = NULL;
+        execute(ask->qemu, "migrate", arguments, simple_done, ask);
+}
+
+static void qemu_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user) {
+        struct qemu *qemu = of(vm);
+        struct ask *ask = ask_new(qemu, done, user);
+        json_t *parameters = json_pack("{s:I, s:I}", "max-bandwidth", (json_int_t)to->bandwidth_octets_s,
+                                       "downtime-limit", (json_int_t)to->downtime_ms);
+
+        ask->second = json_pack("{s:s}", "uri", to->uri);
+        add_tails(qemu);
+        execute(qemu, "migrate-set-parameters", parameters, on_parameters, ask);
+}
+
+static void qemu_proceed(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "migrate-continue", json_pack("{s:s}", "state", "pre-switchover"), done, user);
+}
+
+static void qemu_cancel(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "migrate_cancel", NULL, done, user);
+}
+
+static void qemu_cont(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "cont", NULL, done, user);
+}
+
+static void qemu_stop(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "stop", NULL, done, user);
+}
+
+static void qemu_power_down(struct gw_vm *vm, gw_vm_done done, void *user) {
+        of(vm)->asked_to_end = true;
+        simple(vm, "system_powerdown", NULL, done, user);
+}
+
+static void on_query_run(const struct gw_error *error, json_t *value, void *user) {
+        struct ask *ask = user;
+
+        if (!error)
+                ask->status.run = gw_qemu_run(json_string_value(json_object_get(value, "status")));
+}
+
+static void on_query_copy(const struct gw_error *error, json_t *value, void *user) {
+        struct ask *ask = user;
+
+        if (!error)
+                gw_qemu_read_copy(&ask->status, value);
+        ask_finish(ask, error);
+}
+
+/* Both commands are sent at once and answered in their order, so the first never outlives the second. */
+static void qemu_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
+        struct qemu *qemu = of(vm);
+        struct ask *ask = ask_new(qemu, NULL, user);
+
+        ask->status_done = done;
+        execute(qemu, "query-status", NULL, on_query_run, ask);
+        execute(qemu, "query-migrate", NULL, on_query_copy, ask);
+}
+
+static void qemu_kill(struct gw_vm *vm) {
+        of(vm)->asked_to_end = true;
+        gw_process_kill(&of(vm)->process, SIGKILL);
+}
+
+static void qemu_identity(const struct gw_vm *vm, struct gw_vm_identity *out) {
+        const struct qemu *qemu = gw_container_of(vm, const struct qemu, vm);
+
+        *out = (struct gw_vm_identity){qemu->process.pid, qemu->process.start_time};
+}
+
+const struct gw_vm_driver gw_qemu_driver = {
+        .name = "qemu",
+        .start = qemu_start,
+        .adopt = qemu_adopt,
+        .incoming = qemu_incoming,
+        .migrate = qemu_migrate,
+        .proceed = qemu_proceed,
+        .cancel = qemu_cancel,
+        .cont = qemu_cont,
+        .stop = qemu_stop,
+        .power_down = qemu_power_down,
+        .query = qemu_query,
+        .kill = qemu_kill,
+        .identity = qemu_identity,
+        .free = qemu_free,
+};
