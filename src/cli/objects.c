@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plain objects: status, tenants, VNs, NVEs, ports. Each handler builds one request from
+ * checked flags and prints one answer, as a table or as the API's JSON. Rules that
+ * span objects are the authority's; nothing is checked twice here.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/output.h"
+
+enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
+
+/* Prints the answer to a change: JSON when asked for, else one line. */
+static int done(struct gw_cli *cli, int r, json_t *answer, const char *what, const char *name) {
+        if (r == GW_EXIT_OK) {
+                if (cli->json)
+                        gw_print_json(answer);
+                else
+                        printf("%s %s\n", name, what);
+        }
+        json_decref(answer);
+        return r;
+}
+
+static int delete_object(struct gw_cli *cli, const struct gw_args *args, const char *collection) {
+        char segment[SEGMENT];
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/%s/%s", collection,
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, "deleted", args->words[0]);
+}
+
+/* Fetches a list and prints each member by `row`, or all of it as JSON. */
+static int list_objects(struct gw_cli *cli, const char *collection, const char *const *heads,
+                        void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
+        struct gw_columns table;
+        json_t *answer, *object;
+        size_t i;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/%s", collection);
+
+        if (r)
+                return r;
+        if (cli->json) {
+                gw_print_json(answer);
+        } else {
+                gw_columns_init(&table, heads);
+                json_array_foreach (gw_answer_list(answer), i, object) {
+                        gw_columns_row(&table);
+                        row(&table, object);
+                }
+                if (table.n_rows)
+                        gw_columns_print(&table, cli, stdout);
+                else
+                        puts(none);
+        }
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static void nve_row(struct gw_columns *t, const json_t *nve) {
+        json_t *capacity = json_object_get(nve, "capacity"), *used = json_object_get(nve, "used");
+
+        gw_columns_cell(t, 0, "%s", gw_member_text(nve, "id"));
+        gw_columns_cell(t, 1, "%s", gw_member_text(nve, "locator"));
+        gw_columns_cell(t, 2, "%s", json_is_true(json_object_get(nve, "nve_connected")) ? "connected" : "away");
+        gw_columns_cell(t, 3, "%s", json_is_true(json_object_get(nve, "hv_connected")) ? "connected" : "away");
+        if (json_object_get(capacity, "memory_mib"))
+                gw_columns_cell(t, 4, "%lld of %lld MiB", (long long)gw_member_int(used, "memory_mib"),
+                                (long long)gw_member_int(capacity, "memory_mib"));
+        if (json_object_get(capacity, "vcpus"))
+                gw_columns_cell(t, 5, "%lld of %lld", (long long)gw_member_int(used, "vcpus"),
+                                (long long)gw_member_int(capacity, "vcpus"));
+}
+
+static int nve_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"NVE", "LOCATOR", "EDGE", "HYPERVISOR", "MEMORY", "VCPUS", NULL};
+
+        (void)args;
+        return list_objects(cli, "nves", heads, nve_row,
+                            "no NVEs; one appears when godwit-nve connects, or with `godwit nve add`");
+}
+
+static void print_object(const struct gw_cli *cli, const json_t *object) {
+        const char *key;
+        json_t *value;
+
+        json_object_foreach ((json_t *)object, key, value) {
+                char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+
+                printf("%s%-14s%s %s\n", gw_colour(cli, GW_BOLD), key, gw_colour(cli, GW_PLAIN),
+                       text ? text : json_string_value(value));
+                free(text);
+        }
+}
+
+static int show_object(struct gw_cli *cli, const struct gw_args *args, const char *collection) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/%s/%s", collection,
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        if (r)
+                return r;
+        if (cli->json)
+                gw_print_json(answer);
+        else
+                print_object(cli, answer);
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static int nve_show(struct gw_cli *cli, const struct gw_args *args) {
+        return show_object(cli, args, "nves");
+}
+
+static int nve_add(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer = NULL,
+               *body = json_pack("{s:s, s:s}", "id", args->words[0], "locator", gw_args_text(args, "locator"));
+        int r = gw_cli_call(cli, "POST", body, &answer, "/v1/nves");
+
+        return done(cli, r, answer, "added", args->words[0]);
+}
+
+static int nve_delete(struct gw_cli *cli, const struct gw_args *args) {
+        return delete_object(cli, args, "nves");
+}
+
+static int tenant_create(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "POST", json_pack("{s:s}", "name", args->words[0]), &answer, "/v1/tenants");
+
+        return done(cli, r, answer, "created", args->words[0]);
+}
+
+static void tenant_row(struct gw_columns *t, const json_t *tenant) {
+        gw_columns_cell(t, 0, "%s",
+                        json_is_string(tenant) ? json_string_value(tenant) : gw_member_text(tenant, "name"));
+}
+
+static int tenant_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"TENANT", NULL};
+
+        (void)args;
+        return list_objects(cli, "tenants", heads, tenant_row, "no tenants");
+}
+
+static int tenant_delete(struct gw_cli *cli, const struct gw_args *args) {
+        return delete_object(cli, args, "tenants");
+}
+
+static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer = NULL, *body, *subnets;
+        struct gw_name name, tenant;
+        const char *subnet;
+
+        if (!gw_cli_id(args->words[0], &name, &tenant))
+                return GW_EXIT_USAGE;
+        subnets = json_array();
+        for (size_t i = 0; (subnet = gw_args_nth(args, "subnet", i)); i++)
+                json_array_append_new(subnets, json_string(subnet));
+        body = json_pack("{s:s, s:s, s:o}", "name", name.s, "tenant", tenant.s, "subnets", subnets);
+        if (gw_args_has(args, "vni"))
+                json_object_set_new(body, "vni", json_integer(gw_args_int(args, "vni")));
+        if (gw_args_has(args, "mtu"))
+                json_object_set_new(body, "mtu", json_integer(gw_args_int(args, "mtu")));
+        return done(cli, gw_cli_call(cli, "POST", body, &answer, "/v1/vns"), answer, "created", args->words[0]);
+}
+
+static void vn_row(struct gw_columns *t, const json_t *vn) {
+        char subnets[GW_CELL_MAX];
+
+        gw_columns_cell(t, 0, "%s", gw_member_text(vn, "id"));
+        gw_columns_cell(t, 1, "%lld", (long long)gw_member_int(vn, "vni"));
+        if (gw_member_int(vn, "mtu"))
+                gw_columns_cell(t, 2, "%lld", (long long)gw_member_int(vn, "mtu"));
+        gw_columns_cell(t, 3, "%s", gw_member_list(vn, "subnets", subnets, sizeof subnets));
+}
+
+static int vn_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"VN", "VNI", "MTU", "SUBNETS", NULL};
+
+        (void)args;
+        return list_objects(cli, "vns", heads, vn_row,
+                            "no VNs; `godwit vn create blue --subnet 10.1.0.0/24` makes one");
+}
+
+static int vn_show(struct gw_cli *cli, const struct gw_args *args) {
+        return show_object(cli, args, "vns");
+}
+
+static int vn_delete(struct gw_cli *cli, const struct gw_args *args) {
+        return delete_object(cli, args, "vns");
+}
+
+static int port_attach(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer = NULL, *addresses = json_array(), *body;
+        const char *ip;
+
+        for (size_t i = 0; (ip = gw_args_nth(args, "ip", i)); i++)
+                json_array_append_new(addresses, json_string(ip));
+        body = json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", args->words[0], "vn", gw_args_text(args, "vn"), "nve",
+                         gw_args_text(args, "nve"), "device", gw_args_text(args, "device"), "addresses", addresses);
+        if (gw_args_has(args, "mac"))
+                json_object_set_new(body, "mac", json_string(gw_args_text(args, "mac")));
+        return done(cli, gw_cli_call(cli, "POST", body, &answer, "/v1/ports"), answer, "attached", args->words[0]);
+}
+
+static int port_detach(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/ports/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, "detached", args->words[0]);
+}
+
+static void port_row(struct gw_columns *t, const json_t *port) {
+        char addresses[GW_CELL_MAX];
+
+        gw_columns_cell(t, 0, "%s", gw_member_text(port, "id"));
+        gw_columns_cell(t, 1, "%s", gw_member_text(port, "vm"));
+        gw_columns_cell(t, 2, "%s", gw_member_text(port, "vn"));
+        gw_columns_cell(t, 3, "%s", gw_member_text(port, "mac"));
+        gw_columns_cell(t, 4, "%s", gw_member_text(port, "nve"));
+        gw_columns_cell(t, 5, "%s", gw_member_text(port, "device"));
+        gw_columns_cell(t, 6, "%s", gw_member_list(port, "addresses", addresses, sizeof addresses));
+}
+
+static int port_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"PORT", "VM", "VN", "MAC", "NVE", "DEVICE", "ADDRESSES", NULL};
+
+        (void)args;
+        return list_objects(cli, "ports", heads, port_row, "no ports");
+}
+
+static int status(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/status");
+
+        (void)args;
+        if (r)
+                return r;
+        if (cli->json)
+                gw_print_json(answer);
+        else
+                print_object(cli, answer);
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static const struct gw_flag nve_add_flags[] = {
+        {"locator", GW_FLAG_IP, "IP", "its address in the underlay", .required = true},
+        {0},
+};
+static const struct gw_flag vn_create_flags[] = {
+        {"subnet", GW_FLAG_PREFIX, "PREFIX", "a subnet that its VMs have addresses of", .repeat = true,
+         .required = true},
+        {"vni", GW_FLAG_INT, "VNI", "its number on the wire; chosen when not given", 1, GW_VNI_MAX},
+        {"mtu", GW_FLAG_INT, "OCTETS", "what VMs may use; from the underlay when not given", 1280, 9216, "octets"},
+        {0},
+};
+static const struct gw_flag port_attach_flags[] = {
+        {"vn", GW_FLAG_ID, "VN", "the VN", .required = true},
+        {"nve", GW_FLAG_NAME, "NVE", "where the device is", .required = true},
+        {"device", GW_FLAG_TEXT, "DEVICE", "a veth or tap that exists on that host", .required = true},
+        {"mac", GW_FLAG_MAC, "MAC", "the MAC address behind it; chosen when not given"},
+        {"ip", GW_FLAG_IP, "IP", "an address behind it; chosen when none is given", .repeat = true},
+        {0},
+};
+
+const struct gw_command gw_object_commands[] = {
+        {"status", "", "", 0, 0, "how the authority is", .run = status},
+        {"nve", "list", "", 0, 0, "the hosts' edges", .run = nve_list},
+        {"nve", "show", "NVE", 1, 1, "one of them", .run = nve_show},
+        {"nve", "add", "NVE", 1, 1, "make one known before it connects", nve_add_flags, nve_add},
+        {"nve", "delete", "NVE", 1, 1, "forget one that has no VMs", .run = nve_delete},
+        {"tenant", "create", "NAME", 1, 1, "make a tenant", .run = tenant_create},
+        {"tenant", "list", "", 0, 0, "the tenants", .run = tenant_list},
+        {"tenant", "delete", "NAME", 1, 1, "delete one that owns nothing", .run = tenant_delete},
+        {"vn", "create", "NAME[@TENANT]", 1, 1, "make a virtual network", vn_create_flags, vn_create},
+        {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},
+        {"vn", "show", "VN", 1, 1, "one of them", .run = vn_show},
+        {"vn", "delete", "VN", 1, 1, "delete one that has no ports", .run = vn_delete},
+        {"port", "attach", "TASK", 1, 1, "attach a device on a host to a VN", port_attach_flags, port_attach},
+        {"port", "detach", "PORT", 1, 1, "detach it", .run = port_detach},
+        {"port", "list", "", 0, 0, "all ports, of VMs and of tasks", .run = port_list},
+        {0},
+};

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What people see: tables with aligned columns, figures with units, colours on a terminal. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct gw_cli;
+
+enum { GW_COLUMNS_MAX = 12, GW_CELL_MAX = 160 };
+
+enum gw_colour { GW_PLAIN, GW_BOLD, GW_DIM, GW_GREEN, GW_YELLOW, GW_RED, GW_CYAN };
+/* The escape sequence, or "" when colours are off. gw_colour(cli, GW_PLAIN) ends one. */
+const char *gw_colour(const struct gw_cli *cli, enum gw_colour colour);
+
+/* Rows are copied; printed, and freed, by gw_table_print. */
+struct gw_columns {
+        const char *const *heads; /* NULL-terminated */
+        size_t n_columns, n_rows, room;
+        char (*cells)[GW_CELL_MAX];
+};
+void gw_columns_init(struct gw_columns *t, const char *const *heads);
+/* Starts a row; then gw_columns_cell in order. Cells left out are empty. */
+void gw_columns_row(struct gw_columns *t);
+void gw_columns_cell(struct gw_columns *t, size_t column, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+void gw_columns_print(struct gw_columns *t, const struct gw_cli *cli, FILE *out);
+
+/* Reading what the API answered; absent members are "", 0. */
+const char *gw_member_text(const json_t *object, const char *key);
+int64_t gw_member_int(const json_t *object, const char *key);
+/* Joins an array of strings with spaces. */
+const char *gw_member_list(const json_t *object, const char *key, char *out, size_t size);
+/* The list in an answer: the array itself, or the first member that is one. */
+json_t *gw_answer_list(json_t *answer);
+
+const char *gw_octets_text(double octets, char out[static 32]); /* "12.3 MiB" */
+void gw_print_json(const json_t *value);

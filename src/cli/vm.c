@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VMs: create, start, stop, delete, show. (`vm move` is in move.c.) A definition is
+ * built from flags: the flags --ip and --mac describe the first port, each --port
+ * a further one as vn=...,mac=...,ip=...,ip=...
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/move.h"
+#include "cli/output.h"
+
+enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
+
+static const struct gw_flag port_parts[] = {
+        {"vn", GW_FLAG_ID, "VN"},
+        {"mac", GW_FLAG_MAC, "MAC"},
+        {"ip", GW_FLAG_IP, "IP"},
+        {0},
+};
+
+static const struct gw_flag *port_part(const char *name) {
+        for (const struct gw_flag *f = port_parts; f->name; f++)
+                if (!strcmp(f->name, name))
+                        return f;
+        return NULL;
+}
+
+static int put_part(json_t *port, char *part, struct gw_error *error) {
+        char *value = strchr(part, '=');
+        const struct gw_flag *flag;
+
+        if (value)
+                *value++ = 0;
+        flag = value ? port_part(part) : NULL;
+        if (!flag)
+                return gw_fail(error, GW_E_INVALID, "port",
+                               "--port has \"%s\"; allowed are vn=VN, mac=MAC and ip=IP, with commas between", part);
+        if (gw_flag_check(flag, value, error))
+                return GW_E_INVALID;
+        if (!strcmp(part, "ip")) {
+                json_array_append_new(json_object_get(port, "addresses"), json_string(value));
+                return 0;
+        }
+        if (json_object_get(port, part))
+                return gw_fail(error, GW_E_INVALID, "port", "--port has %s= twice; once is allowed", part);
+        json_object_set_new(port, part, json_string(value));
+        return 0;
+}
+
+static int put_port(json_t *ports, const char *text, struct gw_error *error) {
+        json_t *port = json_pack("{s:[]}", "addresses");
+        char *copy = strdup(text), *state = NULL;
+        int r = copy ? 0 : -1;
+
+        for (char *part = copy ? strtok_r(copy, ",", &state) : NULL; !r && part; part = strtok_r(NULL, ",", &state))
+                r = put_part(port, part, error);
+        if (!r && !json_object_get(port, "vn"))
+                r = gw_fail(error, GW_E_INVALID, "port", "--port is \"%s\" and lacks vn=VN", text);
+        free(copy);
+        if (r)
+                json_decref(port);
+        else
+                json_array_append_new(ports, port);
+        return r;
+}
+
+static int build_ports(json_t *ports, const struct gw_args *args, struct gw_error *error) {
+        const char *text;
+        json_t *port;
+        int r = 0;
+
+        if (gw_args_has(args, "vn")) {
+                port = json_pack("{s:s, s:[]}", "vn", gw_args_text(args, "vn"), "addresses");
+                if (gw_args_has(args, "mac"))
+                        json_object_set_new(port, "mac", json_string(gw_args_text(args, "mac")));
+                for (size_t i = 0; (text = gw_args_nth(args, "ip", i)); i++)
+                        json_array_append_new(json_object_get(port, "addresses"), json_string(text));
+                json_array_append_new(ports, port);
+        } else if (gw_args_has(args, "ip") || gw_args_has(args, "mac")) {
+                return gw_fail(error, GW_E_INVALID, "vn", "--ip and --mac are of the port that --vn makes; give --vn");
+        }
+        for (size_t i = 0; !r && (text = gw_args_nth(args, "port", i)); i++)
+                r = put_port(ports, text, error);
+        return r;
+}
+
+/* "path" or "path,format=raw". */
+static int build_disks(json_t *disks, const struct gw_args *args, struct gw_error *error) {
+        const char *text;
+
+        for (size_t i = 0; (text = gw_args_nth(args, "disk", i)); i++) {
+                const char *comma = strchr(text, ','), *format = "qcow2";
+
+                if (comma && strncmp(comma, ",format=", 8) != 0)
+                        return gw_fail(error, GW_E_INVALID, "disk",
+                                       "--disk is \"%s\"; it must be PATH or PATH,format=raw|qcow2", text);
+                if (comma)
+                        format = comma + 8;
+                json_array_append_new(disks,
+                                      json_pack("{s:s%, s:s}", "path", text,
+                                                comma ? (size_t)(comma - text) : strlen(text), "format", format));
+        }
+        return 0;
+}
+
+static int build_definition(json_t **out, const struct gw_args *args, struct gw_error *error) {
+        static const char *const texts[][2] = {{"emulator", "emulator"}, {"cpu-model", "cpu_model"},
+                                               {"kernel", "kernel"},     {"initrd", "initrd"},
+                                               {"cmdline", "cmdline"},   {"on-crash", "on_crash"}};
+        json_t *definition, *ports = json_array(), *disks = json_array();
+        struct gw_name name, tenant;
+        int r;
+
+        if (gw_id_parse(args->words[0], &name) || !gw_cli_id(args->words[0], &name, &tenant))
+                return gw_fail(error, GW_E_INVALID, "NAME", "\"%s\" is not a name, or name@tenant", args->words[0]);
+        definition = json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "name", name.s, "tenant", tenant.s, "memory_mib",
+                               (json_int_t)gw_args_int(args, "memory"), "vcpus", (json_int_t)gw_args_int(args, "vcpus"),
+                               "ports", ports, "disks", disks);
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+                if (gw_args_text(args, texts[i][0]))
+                        json_object_set_new(definition, texts[i][1], json_string(gw_args_text(args, texts[i][0])));
+        r = build_ports(ports, args, error);
+        if (!r)
+                r = build_disks(disks, args, error);
+        if (r)
+                json_decref(definition);
+        else
+                *out = definition;
+        return r;
+}
+
+static int show_change(struct gw_cli *cli, json_t *answer, const char *name, const char *what) {
+        if (cli->json)
+                gw_print_json(answer);
+        else
+                printf("%s %s\n", name, what);
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static int start(struct gw_cli *cli, const char *id, const char *nve, json_t **answer) {
+        char segment[SEGMENT];
+        json_t *body = nve ? json_pack("{s:s}", "nve", nve) : json_object();
+
+        return gw_cli_call(cli, "POST", body, answer, "/v1/vms/%s/start",
+                           gw_client_segment(id, segment, sizeof segment));
+}
+
+static int vm_create(struct gw_cli *cli, const struct gw_args *args) {
+        struct gw_error error = {0};
+        json_t *definition = NULL, *answer;
+        int r;
+
+        if (gw_args_has(args, "on") && !gw_args_has(args, "start"))
+                return gw_cli_fail(GW_EXIT_USAGE, "--on says where to start; give --start too");
+        if (build_definition(&definition, args, &error))
+                return gw_cli_fail(GW_EXIT_USAGE, "%s", error.text);
+        r = gw_cli_call(cli, "POST", definition, &answer, "/v1/vms");
+        if (r)
+                return r;
+        if (!gw_args_has(args, "start"))
+                return show_change(cli, answer, args->words[0], "created; `godwit vm start` starts it");
+        json_decref(answer);
+        r = start(cli, args->words[0], gw_args_text(args, "on"), &answer);
+        return r ? r : show_change(cli, answer, args->words[0], "created and started");
+}
+
+static int vm_start(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *answer;
+        int r = start(cli, args->words[0], gw_args_text(args, "on"), &answer);
+
+        return r ? r : show_change(cli, answer, args->words[0], "started");
+}
+
+static int vm_stop(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "POST", json_pack("{s:b}", "force", gw_args_has(args, "force")), &answer,
+                            "/v1/vms/%s/stop", gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return r ? r : show_change(cli, answer, args->words[0], "is told to stop");
+}
+
+static int vm_delete(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/vms/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return r ? r : show_change(cli, answer, args->words[0], "deleted");
+}
+
+static void vm_row(struct gw_columns *t, const json_t *vm) {
+        char all[GW_CELL_MAX] = "", one[GW_CELL_MAX];
+        json_t *ports = json_object_get(vm, "ports"), *port;
+        size_t i, at = 0;
+
+        if (!ports)
+                ports = json_object_get(json_object_get(vm, "definition"), "ports");
+        json_array_foreach (ports, i, port)
+                if (at < sizeof all)
+                        at += (size_t)snprintf(all + at, sizeof all - at, "%s%s", at ? " " : "",
+                                               gw_member_list(port, "addresses", one, sizeof one));
+        gw_columns_cell(t, 0, "%s", gw_member_text(vm, "id"));
+        gw_columns_cell(t, 1, "%s", gw_member_text(vm, "kind"));
+        gw_columns_cell(t, 2, "%s", gw_member_text(vm, "state"));
+        gw_columns_cell(t, 3, "%s", gw_member_text(vm, "nve"));
+        gw_columns_cell(t, 4, "%lld", (long long)gw_member_int(vm, "epoch"));
+        gw_columns_cell(t, 5, "%s", all);
+}
+
+static int vm_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"VM", "KIND", "STATE", "NVE", "EPOCH", "ADDRESSES", NULL};
+        struct gw_columns table;
+        json_t *answer, *vm;
+        size_t i;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/vms");
+
+        (void)args;
+        if (r)
+                return r;
+        if (cli->json) {
+                gw_print_json(answer);
+                json_decref(answer);
+                return GW_EXIT_OK;
+        }
+        gw_columns_init(&table, heads);
+        json_array_foreach (gw_answer_list(answer), i, vm) {
+                gw_columns_row(&table);
+                vm_row(&table, vm);
+        }
+        if (table.n_rows)
+                gw_columns_print(&table, cli, stdout);
+        else
+                puts("no VMs; `godwit help vm create` tells how to make one");
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static int vm_show(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/vms/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        if (r)
+                return r;
+        gw_print_json(answer);
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static const struct gw_flag create_flags[] = {
+        {"vn", GW_FLAG_ID, "VN", "the VN of its first port"},
+        {"ip", GW_FLAG_IP, "IP", "an address of its first port; chosen when none is given", .repeat = true},
+        {"mac", GW_FLAG_MAC, "MAC", "the MAC address of its first port; chosen when not given"},
+        {"port", GW_FLAG_TEXT, "vn=VN[,mac=MAC][,ip=IP]...", "a further port", .repeat = true},
+        {"memory", GW_FLAG_INT, "MIB", "memory", 16, 16777216, "MiB", .fallback = "256"},
+        {"vcpus", GW_FLAG_INT, "N", "processors", 1, 512, .fallback = "1"},
+        {"cpu-model", GW_FLAG_TEXT, "MODEL", "what QEMU's -cpu takes; the host's choice when not given"},
+        {"kernel", GW_FLAG_PATH, "FILE", "a kernel to boot; the same path on every host"},
+        {"initrd", GW_FLAG_PATH, "FILE", "its initial RAM disk"},
+        {"cmdline", GW_FLAG_TEXT, "TEXT", "its command line"},
+        {"disk", GW_FLAG_PATH, "FILE[,format=FORMAT]", "a disk on shared storage", .repeat = true},
+        {"emulator", GW_FLAG_TEXT, "PROGRAM", "qemu, or a program that takes QEMU's command line"},
+        {"on-crash", GW_FLAG_CHOICE, "WHAT", "when its emulator ends by itself", .choices = "restart stop",
+         .fallback = "restart"},
+        {"start", GW_FLAG_SWITCH, .help = "start it as well"},
+        {"on", GW_FLAG_NAME, "NVE", "with --start: where; the one with most free memory when not given"},
+        {0},
+};
+static const struct gw_flag start_flags[] = {
+        {"on", GW_FLAG_NAME, "NVE", "where; the one with most free memory when not given"},
+        {0},
+};
+static const struct gw_flag stop_flags[] = {
+        {"force", GW_FLAG_SWITCH, .help = "as if the power went off"},
+        {0},
+};
+
+const struct gw_command gw_vm_commands[] = {
+        {"vm", "create", "NAME[@TENANT]", 1, 1, "make a VM", create_flags, vm_create},
+        {"vm", "list", "", 0, 0, "the VMs, and where they are", .run = vm_list},
+        {"vm", "show", "VM", 1, 1, "one of them", .run = vm_show},
+        {"vm", "start", "VM", 1, 1, "start a VM that is stopped", start_flags, vm_start},
+        {"vm", "stop", "VM", 1, 1, "power it down", stop_flags, vm_stop},
+        {"vm", "delete", "VM", 1, 1, "delete one that is stopped", .run = vm_delete},
+        {"vm", "move", "VM", 1, 1, "move a running VM to another host", gw_vm_move_flags, gw_vm_move},
+        {0},
+};

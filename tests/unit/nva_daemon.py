@@ -1,0 +1,494 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""godwit-nva as a whole: API, bad input, restart, VMs' lives, moves and their ways back, on pretended hosts.
+
+Usage: nva_daemon.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
+"""
+import os
+import re
+import sys
+import time
+import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from nva_harness import HELLO, REGISTER, ROLE_HV, ROLE_NVE, Nva, Session, tlv, wait  # noqa: E402
+
+KERNEL = {"kernel": "/boot/vmlinuz", "memory_mib": 128}
+
+
+def blue(nva):
+    nva.post("/v1/vns", {"name": "blue", "subnets": ["10.1.0.0/24", "fd00:1::/64"]}, 201)
+
+
+def web(nva, name="web", **more):
+    nva.post("/v1/vms", dict(KERNEL, name=name, ports=[{"vn": "blue"}], **more), 201)
+
+
+def vm(nva, name="web"):
+    return nva.get("/v1/vms/" + name)
+
+
+def two_hosts(nva):
+    blue(nva)
+    return nva.host("h1", "10.99.0.1"), nva.host("h2", "fd99::2")
+
+
+def running(nva, name="web", nve="h1", **more):
+    web(nva, name, **more)
+    nva.post("/v1/vms/%s/start" % name, {"nve": nve}, 200)
+    wait(lambda: vm(nva, name)["binding"]["state"] == "serving", "not registered")
+
+
+def move(nva, to, name="web", **more):
+    return nva.post("/v1/vms/%s/move" % name, dict(to=to, **more), 202)["id"]
+
+
+def ended(nva, ident, seconds=10):
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "done", "the move does not end", seconds)
+    return nva.get("/v1/moves/" + ident)
+
+
+def places(nva, name="web@default"):
+    return [h.name for h in nva.hosts.values() if h.vms.get(name, {}).get("state") == "running"]
+
+
+def at_one_place(nva, nve, name="web"):
+    wait(lambda: vm(nva, name)["state"] == "running" and places(nva, name + "@default") == [nve] and
+         vm(nva, name)["nve"] == nve, "not at %s alone" % nve, 15)
+    copy = nva.hosts[nve].vms[name + "@default"]
+    wait(lambda: copy["epoch"] == vm(nva, name)["epoch"] and vm(nva, name)["binding"]["state"] == "serving",
+         "directory and host disagree: %s %s" % (copy["epoch"], vm(nva, name)))
+
+
+# --- tests ---
+
+
+def objects(nva):
+    blue(nva)
+    assert nva.get("/v1/tenants")["tenants"][0]["name"] == "default"
+    nva.post("/v1/tenants", {"name": "acme"}, 201)
+    nva.post("/v1/vns", {"name": "red", "tenant": "acme", "vni": 77, "mtu": 1400, "subnets": ["10.2.0.0/24"]}, 201)
+    assert nva.get("/v1/vns/red@acme")["vni"] == 77
+    web(nva)
+    port = vm(nva)["ports"][0]
+    assert port["id"] == "web-0@default" and len(port["addresses"]) == 2, port
+    assert nva.get("/v1/ports/web-0")["mac"] == port["mac"]
+    nva.post("/v1/nves", {"id": "h9", "locator": "10.99.0.9"}, 201)
+    assert nva.get("/v1/nves/h9")["nve_connected"] is False
+    assert nva.request("DELETE", "/v1/vns/blue")[0] == 409
+    nva.delete("/v1/vms/web")
+    nva.delete("/v1/vns/blue")
+    nva.delete("/v1/vns/red@acme")
+    nva.delete("/v1/tenants/acme")
+    nva.delete("/v1/nves/h9")
+    assert nva.request("GET", "/v1/vms/web")[0] == 404
+
+
+BAD = [
+    ("POST", "/v1/tenants", {}, 400, "name"),
+    ("POST", "/v1/tenants", {"name": "Not Good"}, 400, "name"),
+    ("POST", "/v1/tenants", {"name": "default"}, 409, ""),
+    ("POST", "/v1/tenants", {"name": "x", "colour": "red"}, 400, "colour"),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.1.0.1/24"]}, 400, "subnets"),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.1.0.0/25"]}, 409, "subnets"),
+    ("POST", "/v1/vns", {"name": "a", "vni": 16777216, "subnets": ["10.9.0.0/24"]}, 400, "vni"),
+    ("POST", "/v1/vns", {"name": "a", "vni": 0, "subnets": ["10.9.0.0/24"]}, 400, "vni"),
+    ("POST", "/v1/vns", {"name": "a", "vni": 55, "subnets": ["10.9.0.0/24"]}, 409, "vni"),
+    ("POST", "/v1/vns", {"name": "a", "mtu": 10, "subnets": ["10.9.0.0/24"]}, 400, "mtu"),
+    ("POST", "/v1/vns", {"name": "a", "tenant": "nobody", "subnets": ["10.9.0.0/24"]}, 404, ""),
+    ("POST", "/v1/vns", {"name": "blue", "subnets": ["10.9.0.0/24"]}, 409, ""),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 1, "kernel": "/k"}, 400, "memory_mib"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": "128", "kernel": "/k"}, 400, "memory_mib"),
+    ("POST", "/v1/vms", {"name": "v", "kernel": "/k"}, 400, "memory_mib"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128}, 400, "kernel"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "k"}, 400, "kernel"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "vcpus": 0}, 400, "vcpus"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k\n"}, 400, "kernel"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "cmdline": "x" * 1024}, 400, "cmdline"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "initrd": "/i", "emulator": "/e"}, 400, "initrd"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "emulator": "kvmtool"}, 400, "emulator"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "cpu_model": "a b"}, 400, "cpu_model"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "on_crash": "pray"}, 400, "on_crash"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "disks": [{"path": "d"}]}, 400, "disks[0].path"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "disks": [{"path": "/d", "format": "vmdk"}]}, 400,
+     "disks[0].format"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "ports": [{}]}, 400, "ports[0].vn"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "green"}]), 404, "ports[0].vn"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "mac": "xx"}]), 400, "ports[0].mac"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "mac": "01:00:00:00:00:01"}]), 400, "ports[0].mac"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "mac": "52:54:00:00:00:07"}]), 409, "ports[0].mac"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "addresses": ["10.1.0.7"]}]), 409,
+     "ports[0].addresses"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "addresses": ["10.3.0.7"]}]), 400,
+     "ports[0].addresses"),
+    ("POST", "/v1/vms", dict(KERNEL, name="v", ports=[{"vn": "blue", "addresses": ["10.1.0.0"]}]), 400,
+     "ports[0].addresses"),
+    ("POST", "/v1/vms", dict(KERNEL, name="taken", ports=[]), 409, ""),
+    ("POST", "/v1/vms", b"{", 400, ""),
+    ("POST", "/v1/vms", b"[]", 400, ""),
+    ("POST", "/v1/vms/nobody/start", {}, 404, ""),
+    ("POST", "/v1/vms/taken/start", {"nve": "h7"}, 404, "nve"),
+    ("POST", "/v1/vms/taken/start", {"nve": "down"}, 409, ""),
+    ("POST", "/v1/vms/taken/start", {}, 409, ""),
+    ("POST", "/v1/vms/taken/start", {"where": "h1"}, 400, "where"),
+    ("POST", "/v1/vms/taken/stop", {"force": 1}, 400, "force"),
+    ("POST", "/v1/vms/taken/move", {}, 400, "to"),
+    ("POST", "/v1/vms/taken/move", {"to": "down"}, 409, ""),
+    ("POST", "/v1/vms/taken/move", {"to": "h7"}, 404, "to"),
+    ("POST", "/v1/vms/taken/move", {"to": "down", "mode": "warm"}, 400, "mode"),
+    ("POST", "/v1/vms/taken/move", {"to": "down", "downtime_ms": 0}, 400, "downtime_ms"),
+    ("POST", "/v1/vms/taken/move", {"to": "down", "bandwidth_mib_s": -1}, 400, "bandwidth_mib_s"),
+    ("POST", "/v1/nves", {"id": "down"}, 409, ""),
+    ("POST", "/v1/nves", {"id": "x", "locator": "224.0.0.1"}, 400, "locator"),
+    ("POST", "/v1/nves", {"id": "x", "locator": "10.99.0.8"}, 409, "locator"),
+    ("POST", "/v1/ports", {"vm": "t", "vn": "blue", "nve": "down", "device": "eth0"}, 409, "nve"),
+    ("POST", "/v1/ports", {"vm": "t", "vn": "blue", "nve": "h7", "device": "eth0"}, 404, "nve"),
+    ("POST", "/v1/ports", {"vm": "t", "vn": "blue", "nve": "down", "device": "a/b"}, 400, "device"),
+    ("POST", "/v1/ports", {"vm": "t", "vn": "blue", "nve": "down"}, 400, "device"),
+    ("GET", "/v1/moves/m9", None, 404, ""),
+    ("GET", "/v1/moves?vm=%20", None, 400, "vm"),
+    ("POST", "/v1/moves/m9/cancel", None, 404, ""),
+    ("GET", "/v1/vms/Bad_Name", None, 400, ""),
+    ("DELETE", "/v1/ports/taken-0", None, 409, ""),
+    ("PUT", "/v1/vms", {}, 405, ""),
+    ("GET", "/v1/nothing", None, 404, ""),
+]
+
+
+def bad_input(nva):
+    nva.post("/v1/vns", {"name": "blue", "vni": 55, "subnets": ["10.1.0.0/24"]}, 201)
+    nva.post("/v1/nves", {"id": "down", "locator": "10.99.0.8"}, 201)
+    nva.post("/v1/vms", dict(KERNEL, name="taken", ports=[
+        {"vn": "blue", "mac": "52:54:00:00:00:07", "addresses": ["10.1.0.7"]}]), 201)
+    before = [nva.get("/v1/" + noun) for noun in ("tenants", "vns", "nves", "vms", "ports", "moves")]
+    wrong = []
+    for method, path, body, status, field in BAD:
+        got, answer = nva.request(method, path, body)
+        error = (answer or {}).get("error", {})
+        if got != status or (field and not error.get("field", "").startswith(field)) or not error.get("text"):
+            wrong.append("%s %s %s: %s %s, not %s %s" % (method, path, body, got, answer, status, field))
+    assert not wrong, "\n".join(wrong)
+    assert before == [nva.get("/v1/" + noun) for noun in ("tenants", "vns", "nves", "vms", "ports", "moves")]
+
+
+def survives_kill(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    assert ended(nva, move(nva, "h2"))["result"] == "ok"
+    at_one_place(nva, "h2")
+    wait(lambda: "counters" in nva.get("/v1/moves/m1")["evidence"], "no counters in the evidence")
+    time.sleep(0.1)
+    before = [nva.get("/v1/" + noun) for noun in ("tenants", "ports", "moves")]
+    epoch = vm(nva)["epoch"]
+    nva.restart()
+    after = [nva.get("/v1/" + noun) for noun in ("tenants", "ports", "moves")]
+    assert before == after, (before, after)
+    assert nva.get("/v1/status")["start"] == 2
+    for host in (h1, h2):
+        host.connect()
+    at_one_place(nva, "h2")
+    assert vm(nva)["epoch"] == epoch
+
+
+def who_may_connect(nva):
+    nva.issue("h1")
+    nva.issue("h2")
+    liar = Session(nva, "h2", ROLE_NVE, "10.99.0.1", cert="h1")
+    wait(lambda: liar.ended.is_set(), "a HELLO with another name was accepted")
+    assert "certificate" in liar.bye, liar.bye
+    nobody = Session(nva, "h1", 9, "10.99.0.1")
+    wait(lambda: nobody.ended.is_set(), "a HELLO of no role was accepted")
+    good = Session(nva, "h1", ROLE_NVE, "10.99.0.1")
+    wait(lambda: nva.get("/v1/nves")["nves"], "h1 is not known")
+    newer = Session(nva, "h1", ROLE_NVE, "10.99.0.1")
+    wait(lambda: good.ended.is_set(), "the older session lives on")
+    assert nva.get("/v1/nves/h1")["nve_connected"]
+    newer.send(REGISTER, tlv(3, b"\0" * 16) + tlv(5, b"\xff" * 40))
+    wait(lambda: newer.ended.is_set(), "a malformed registration is suffered")
+    again = Session(nva, "h1", ROLE_NVE, "10.99.0.1")
+    again.send(HELLO, b"")
+    wait(lambda: again.ended.is_set(), "a second HELLO is suffered")
+    agent = Session(nva, "h1", ROLE_HV, "10.99.0.1")
+    agent.event("inventory")
+    wait(lambda: agent.ended.is_set(), "an inventory without VMs is suffered")
+    same_locator = Session(nva, "h2", ROLE_NVE, "10.99.0.1")
+    wait(lambda: same_locator.ended.is_set(), "two NVEs share a locator")
+
+
+def start_and_stop(nva):
+    h1, h2 = two_hosts(nva)
+    web(nva)
+    nva.post("/v1/vms/web/start", {}, 200)
+    assert vm(nva)["state"] == "running" and vm(nva)["nve"] in ("h1", "h2")
+    nve = vm(nva)["nve"]
+    body = next(c for c in nva.hosts[nve].calls if c[:2] == ("POST", "/v1/vms"))[2]
+    port = body["definition"]["ports"][0]
+    assert port["vni"] and port["mtu"] and port["id"] == "web-0@default", port
+    assert nva.request("POST", "/v1/vms/web/start", {})[0] == 409
+    assert nva.request("DELETE", "/v1/vms/web")[0] == 409
+    assert nva.request("DELETE", "/v1/nves/" + nve)[0] == 409
+    nva.post("/v1/vms/web/stop", {})
+    wait(lambda: vm(nva)["state"] == "stopped" and not vm(nva)["nve"], "not stopped")
+    assert not nva.hosts[nve].vms and not nva.hosts[nve].nve.ended.is_set()
+    nva.hosts["h1"].refuse["POST"] = 409, {"error": {"code": "conflict", "field": "kernel", "text": "no such kernel"}}
+    answer = nva.post("/v1/vms/web/start", {"nve": "h1"}, 409)
+    assert "no such kernel" in answer["error"]["text"], answer
+    assert vm(nva)["state"] == "stopped" and vm(nva)["desired"] == "stopped"
+    web(nva, "big", **{"vcpus": 9})
+    answer = nva.post("/v1/vms/big/start", {"nve": "h2"}, 409)
+    nva.delete("/v1/vms/web")
+
+
+def crash_policy(nva):
+    h1, _ = two_hosts(nva)
+    running(nva)
+    epoch = vm(nva)["epoch"]
+    h1.crash("web@default")
+    wait(lambda: vm(nva)["state"] == "crashed", "no crash seen")
+    wait(lambda: vm(nva)["state"] == "running", "not started again")
+    assert vm(nva)["epoch"] > epoch
+    at_one_place(nva, "h1")
+    running(nva, "once", on_crash="stop")
+    h1.crash("once@default")
+    wait(lambda: vm(nva, "once")["state"] == "crashed" and not vm(nva, "once")["nve"], "on_crash stop not followed")
+    h1.state(h1.vms["web@default"], "stopped", "guest")
+    wait(lambda: vm(nva)["desired"] == "stopped" and vm(nva)["state"] == "stopped", "a powered-off guest restarts")
+
+
+def inventory_corrects(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.drop()
+    lost = h1.vms.pop("web@default")
+    h1.vms["ghost@default"] = dict(lost, id="ghost@default")
+    h1.connect()
+    at_one_place(nva, "h1")
+    assert vm(nva)["epoch"] > lost["epoch"]
+    wait(lambda: "ghost@default" not in h1.vms, "a VM of nobody lives on")
+    h2.vms["web@default"] = dict(lost)
+    h2.drop()
+    h2.connect()
+    wait(lambda: "web@default" not in h2.vms, "a second copy lives on")
+    h1.drop()
+    nva.post("/v1/vms/web/stop", {}, 202)
+    h1.connect()
+    wait(lambda: vm(nva)["state"] == "stopped", "not stopped when the host came back")
+
+
+def tasks(nva):
+    h1, h2 = two_hosts(nva)
+    port = nva.post("/v1/ports", {"vm": "box", "vn": "blue", "nve": "h1", "device": "veth0",
+                                  "addresses": ["10.1.0.50"]}, 201)
+    assert port["id"] == "box-0@default" and port["addresses"] == ["10.1.0.50"], port
+    sent = h1.ports["box-0@default"]
+    assert sent["mode"] == "serve" and sent["device"] == "veth0" and sent["vni"], sent
+    assert vm(nva, "box")["kind"] == "task"
+    assert nva.request("POST", "/v1/vms/box/move", {"to": "h2"})[0] == 409
+    h1.nve.close()
+    wait(lambda: not nva.get("/v1/nves/h1")["nve_connected"], "still connected")
+    del h1.ports["box-0@default"]
+    h1.ports["gone-0@default"] = dict(sent, id="gone-0@default", vm="gone@default")
+    h1.connect_nve()
+    wait(lambda: list(h1.ports) == ["box-0@default"], "ports not put right: %s" % h1.ports)
+    nva.delete("/v1/ports/box-0")
+    wait(lambda: not h1.ports, "not taken off")
+    assert nva.request("GET", "/v1/vms/box")[0] == 404
+    h2.refuse[("POST", "/v1/ports")] = 404, {"error": {"code": "not-found", "field": "device", "text": "no such device"}}
+    answer = nva.post("/v1/ports", {"vm": "box", "vn": "blue", "nve": "h2", "device": "veth0"}, 404)
+    assert "no such device" in answer["error"]["text"] and nva.request("GET", "/v1/vms/box")[0] == 404
+
+
+def hot_move(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    first = vm(nva)["epoch"]
+    done = ended(nva, move(nva, "h2", bandwidth_mib_s=100, downtime_ms=50))
+    assert done["result"] == "ok" and done["place"] == "h2", done
+    phases = [t["phase"] for t in done["timeline"]]
+    assert phases[:3] == ["plan", "prepare", "copy"] and phases[-2:] == ["finish", "done"], phases
+    evidence = done["evidence"]
+    assert evidence["drained"] == 3 and evidence["talkers"] == 1 and evidence["vm_pause_ns"] > 0, evidence
+    assert "last_ack_ns" in evidence, evidence
+    assert done["progress"]["total"] == 2 << 20
+    at_one_place(nva, "h2")
+    assert vm(nva)["epoch"] == first + 1 and "web@default" not in h1.vms
+    assert vm(nva)["binding"]["previous"][0]["locator"] == "10.99.0.1"
+    plan = next(c for c in h1.calls if c[1].endswith("/migrate"))[2]
+    assert plan["to"] == "fd99::2" and plan["epoch_back"] == first + 2 and plan["bandwidth_mib_s"] == 100, plan
+    assert ended(nva, move(nva, "h1"))["result"] == "ok"
+    at_one_place(nva, "h1")
+    assert len(nva.get("/v1/moves?vm=web")["moves"]) == 2
+    wait(lambda: "redirected" in nva.get("/v1/moves/m1")["evidence"], "no counters in the evidence")
+
+
+def refused_moves(nva):
+    h1, h2 = two_hosts(nva)
+    small = nva.host("h3", "10.99.0.3", memory_mib=64)
+    running(nva)
+    for to, words in (("h1", "already"), ("h3", "64"), ("h9", "no such")):
+        status, answer = nva.request("POST", "/v1/vms/web/move", {"to": to})
+        assert status in (404, 409) and words in answer["error"]["text"], (to, status, answer)
+    small.drop()
+    assert nva.request("POST", "/v1/vms/web/move", {"to": "h3"})[0] == 409
+    h1.hold_at = "copy"
+    ident = move(nva, "h2")
+    for method, path in (("POST", "/v1/vms/web/move"), ("POST", "/v1/vms/web/stop"), ("DELETE", "/v1/vms/web")):
+        assert nva.request(method, path, {"to": "h2"} if path.endswith("move") else None)[0] == 409, path
+    nva.post("/v1/moves/%s/cancel" % ident, None, 202)
+    assert ended(nva, ident)["result"] == "cancelled"
+    at_one_place(nva, "h1")
+    assert "web@default" not in h2.vms
+    assert nva.request("POST", "/v1/moves/%s/cancel" % ident)[0] == 409
+
+
+def failed_preparation(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    epoch = vm(nva)["epoch"]
+    h2.refuse["POST incoming"] = 409, {"error": {"code": "conflict", "field": "", "text": "no such disk here"}}
+    done = ended(nva, move(nva, "h2"))
+    assert done["result"] == "failed" and "no such disk" in done["reason"] and done["place"] == "h1", done
+    at_one_place(nva, "h1")
+    assert vm(nva)["epoch"] == epoch
+    h2.refuse.clear()
+    assert ended(nva, move(nva, "h2"))["result"] == "ok"
+
+
+def target_dies_after_the_cut(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.hold_at = "cut"
+    ident = move(nva, "h2")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    h2.vms.pop("web@default")
+    h2.hv.event("move-failed", vm="web@default", move=ident, side="target", reason="stream", running=False)
+    done = ended(nva, ident)
+    assert done["result"] == "failed" and done["place"] == "h1", done
+    at_one_place(nva, "h1")
+    h1.hold_at = None
+    assert ended(nva, move(nva, "h2"))["result"] == "ok"
+    at_one_place(nva, "h2")
+
+
+def authority_dies_in_each_phase(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    here, there = h1, h2
+    for hold in ("copy", "stop", "cut"):
+        here.hold_at = hold
+        ident = move(nva, there.name)
+        wait(lambda: nva.get("/v1/moves/" + ident)["phase"] in {"copy": ("copy",), "stop": ("cut",),
+                                                               "cut": ("commit",)}[hold], "not held at " + hold)
+        time.sleep(0.05)
+        nva.kill()
+        copy = here.vms["web@default"]
+        copy.update(state="paused", cut=True)  # meanwhile the agents go on alone
+        arrived = there.vms["web@default"]
+        arrived.update(state="running", role="serve")
+        nva.start()
+        here.connect()
+        there.connect()
+        assert ended(nva, ident)["result"] == "ok", nva.get("/v1/moves/" + ident)
+        here.hold_at = None
+        at_one_place(nva, there.name)
+        here, there = there, here
+
+
+def agent_dies_before_the_cut(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.hold_at = "copy"
+    ident = move(nva, "h2")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "copy", "no copy")
+    h1.drop()
+    h1.vms["web@default"].update(state="crashed")
+    h1.connect()
+    done = ended(nva, ident)
+    assert done["result"] == "failed", done
+    at_one_place(nva, "h1")
+    assert "web@default" not in h2.vms
+
+
+def crash_during_a_later_move(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    assert ended(nva, move(nva, "h2"))["result"] == "ok"
+    h2.hold_at = "copy"
+    h2.vms["web@default"]["move"] = "m1"
+    h2.refuse["POST migrate"] = 409, {"error": {"code": "conflict", "field": "", "text": "it is crashed here"}}
+    h1.silent.add("POST incoming")
+    ident = move(nva, "h1")
+    h2.crash("web@default")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] != "prepare", "the crash was not heard")
+    assert ended(nva, ident)["result"] == "failed"
+    at_one_place(nva, "h2")
+
+
+def source_resumes_by_itself(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    first = vm(nva)["epoch"]
+    h1.hold_at = "cut"
+    ident = move(nva, "h2")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    copy = h1.vms["web@default"]
+    copy.update(state="running", epoch=first + 2, role="serve", cut=False)
+    h1.register(copy, 3)
+    h1.hv.event("move-failed", vm="web@default", move=ident, side="source", reason="stream", running=True,
+                epoch=first + 2)
+    assert ended(nva, ident)["result"] == "failed"
+    at_one_place(nva, "h1")
+    assert vm(nva)["epoch"] == first + 2 and "web@default" not in h2.vms
+
+
+def stuck_copy_runs_into_its_deadline(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.hold_at = "copy"
+    done = ended(nva, move(nva, "h2"))
+    assert done["result"] == "failed" and "in time" in done["reason"], done
+    at_one_place(nva, "h1")
+
+
+def openapi_is_complete(nva):
+    import yaml
+    with open(ROOT + "/docs/openapi.yaml") as f:
+        described = {(method.upper(), path) for path, item in yaml.safe_load(f)["paths"].items() for method in item
+                     if method in ("get", "post", "put", "delete")}
+    with open(ROOT + "/src/nva/api.c") as f:
+        routes = set(re.findall(r'\{"([A-Z]+)", "([^"]+)"', f.read()))
+    assert routes, "no routes found"
+    assert described == routes, described ^ routes
+
+
+TESTS = [objects, bad_input, survives_kill, who_may_connect, start_and_stop, crash_policy, inventory_corrects, tasks,
+         hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
+         agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
+         stuck_copy_runs_into_its_deadline, openapi_is_complete]
+
+
+def run(test):
+    nva = Nva(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]))
+    failed = None
+    try:
+        nva.start()
+        test(nva)
+    except Exception:
+        failed = traceback.format_exc() + "".join(nva.read_log().splitlines(True)[-40:])
+    try:
+        nva.end()
+    except Exception:
+        failed = failed or traceback.format_exc()
+    return failed
+
+
+ROOT = os.path.abspath(sys.argv[3])
+wanted = [t for t in TESTS if not sys.argv[4:] or t.__name__ in sys.argv[4:]]
+print("TAP version 13\n1..%d" % len(wanted))
+for number, test in enumerate(wanted, 1):
+    trouble = run(test)
+    print("%s %d - %s" % ("not ok" if trouble else "ok", number, test.__name__))
+    for line in (trouble or "").splitlines():
+        print("# " + line)
+    sys.stdout.flush()
