@@ -25,8 +25,8 @@ MAY_INCLUDE = {
 EVERYTHING = list(MAY_INCLUDE)
 for shell in ("nva", "nve", "hv"):
     MAY_INCLUDE[shell] = EVERYTHING
-MAY_INCLUDE["cli"] = EVERYTHING + ["lab"]
-MAY_INCLUDE["lab"] = EVERYTHING
+MAY_INCLUDE["cli"] = EVERYTHING
+MAY_INCLUDE["lab"] = EVERYTHING + ["cli"]
 
 PURE = {"wire", "directory", "move", "edge"}
 IO_HEADERS = re.compile(

@@ -1,0 +1,1068 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A data centre in one process: the directory with its store, NVEs, and a
+ * management that starts, stops and moves VMs, while messages are lost, delayed,
+ * doubled and reordered, sessions break, and the authority and NVEs crash.
+ *
+ * What is real: directory, store (in memory, with its commits), frame codecs.
+ * What is modelled: an NVE, which keeps what it is told by the epoch rule and
+ * registers what it serves; hypervisors, which are calls that arrive.
+ *
+ * Truth is where a VM really runs. Held against it, all the time:
+ * - an epoch of a VM is accepted from one NVE only, so that of two NVEs whose
+ *   newest accepted epoch says "serving" one knows that it is older;
+ * - the NVE that runs a VM with its newest epoch is never refused for good;
+ * - the directory's epoch of a VM never falls, over restarts too, and what was
+ *   acknowledged (a VM made, an epoch given out, a registration) is there;
+ * and after each storm, when faults have stopped and time has passed:
+ * - the directory says of each VM what is true;
+ * - no NVE holds a mapping that differs from the directory's and has not run out;
+ * - every NVE has the same members of its VNs as the directory, and in a pushed
+ *   VN every mapping.
+ *
+ * Towards an NVE a session keeps order, as TCP does; frames on it may all the
+ * same be lost or doubled, which is harsher. From an NVE, registrations and
+ * acknowledgements may overtake each other too.
+ *
+ * GW_SEED repeats a run, GW_STEPS sets its length, GW_TRACE=1 prints it.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "directory/directory.h"
+#include "prop/seed.h"
+#include "store/memory.h"
+
+enum {
+        NVES = 8,
+        VNS = 3,
+        VMS = 24,
+        FILLERS = GW_DIRECTORY_PUSH_MAX, /* VMs of the last VN that never run: it is too large to be pushed */
+        LEASE_S = 40,
+        STORM_STEPS = 400,
+        QUIET_MS = 60000,
+        SWEEP_MS = 5000,
+        NOWHERE = -1,
+};
+
+/* --- the NVE model --- */
+
+enum role { ROLE_NONE, ROLE_ARRIVING, ROLE_SERVING, ROLE_CUT };
+
+struct entry { /* what an NVE holds of a VM's place */
+        bool there;
+        bool confirmed; /* in this session */
+        uint8_t state;
+        uint64_t epoch;
+        struct gw_ip locator;
+        uint64_t ends_ns;
+};
+struct here { /* a VM at an NVE */
+        enum role role;
+        uint64_t epoch;
+        bool accepted;
+        uint64_t next_ns; /* registers then */
+};
+struct nve {
+        char id[8];
+        struct gw_ip locator;
+        bool up;      /* the process */
+        bool session; /* both ends see it */
+        uint32_t generation;
+        uint64_t arrives_ns; /* when the last frame to it arrives: order is kept */
+        uint64_t subscribes_ns;
+        uint64_t sweeps_ns; /* lets go of what this session did not confirm */
+        uint16_t sequence;
+        struct entry cache[VMS];
+        struct here vms[VMS];
+        bool members[VNS][NVES];
+};
+
+/* --- VMs as management sees them --- */
+
+enum phase { REST, RESERVED, PREPARED, CUT, RAN, TOOK_BACK };
+
+struct vm {
+        bool made, wanted;
+        int vn;
+        int runs_at;    /* truth */
+        uint64_t epoch; /* truth: with which it runs, or ran last */
+        enum phase phase;
+        int from, to;
+        uint64_t move_epoch, back_epoch;
+        uint64_t seen_epoch;     /* of the directory, at its last commit */
+        uint64_t reserved_epoch; /* highest that left the directory */
+        int owner[1 << 12];      /* epoch -> NVE that had it accepted, + 1 */
+};
+
+struct message {
+        struct gw_deadline timer;
+        int nve;
+        bool to_nve;
+        uint32_t generation;
+        uint8_t type;
+        uint32_t id;
+        size_t size;
+        uint8_t body[];
+};
+
+struct sim {
+        struct dice dice;
+        struct gw_directory d;
+        struct gw_store *store;
+        bool authority_up;
+        uint64_t authority_back_ns;
+        uint64_t now_ns;
+        bool calm; /* no faults */
+        bool trace;
+        struct gw_heap messages;
+        struct message *outbox[1 << 14];
+        size_t n_outbox;
+        bool drops[NVES];
+        struct nve nves[NVES];
+        struct vm vms[VMS];
+        uint64_t n_moves, n_crashes, n_registrations, n_messages, n_refused;
+};
+
+static void die(const struct sim *s, const char *format, ...) {
+        va_list args;
+
+        va_start(args, format);
+        printf("not ok 1 - directory\n# at %.3f s: ", (double)s->now_ns / 1e9);
+        vprintf(format, args);
+        printf("\n");
+        va_end(args);
+        exit(1);
+}
+
+static void trace(const struct sim *s, const char *format, ...) {
+        va_list args;
+
+        if (!s->trace)
+                return;
+        va_start(args, format);
+        printf("# %9.3f ", (double)s->now_ns / 1e9);
+        vprintf(format, args);
+        printf("\n");
+        va_end(args);
+}
+
+static bool chance(struct sim *s, unsigned percent) {
+        return dice_below(&s->dice, 100) < percent;
+}
+static bool fault(struct sim *s, unsigned percent) {
+        return chance(s, percent) && !s->calm;
+}
+static struct gw_now now_of(const struct sim *s) {
+        return (struct gw_now){{s->now_ns}, {s->now_ns + UINT64_C(1700000000) * GW_NS_PER_S}};
+}
+static const char *vm_id(int i) {
+        static char text[24];
+
+        snprintf(text, sizeof text, "vm%d@default", i);
+        return text;
+}
+static struct gw_vm *vm_of(struct sim *s, int i) {
+        return gw_directory_vm(&s->d, vm_id(i));
+}
+static struct gw_nve *nve_of(struct sim *s, int i) {
+        return gw_directory_nve(&s->d, s->nves[i].id);
+}
+static int index_of(const struct gw_nve *nve) {
+        return nve ? atoi(nve->id.s + 1) : NOWHERE;
+}
+static int vm_index(const char *id) {
+        return strncmp(id, "vm", 2) == 0 ? atoi(id + 2) : NOWHERE;
+}
+
+/* --- messages --- */
+
+static struct message *message_new(int nve, bool to_nve, uint8_t type, uint32_t id, const void *body, size_t size) {
+        struct message *m = calloc(1, sizeof *m + size);
+
+        m->nve = nve;
+        m->to_nve = to_nve;
+        m->type = type;
+        m->id = id;
+        m->size = size;
+        if (size)
+                memcpy(m->body, body, size);
+        return m;
+}
+
+static void post_at(struct sim *s, struct message *m, uint64_t at_ns) {
+        m->generation = s->nves[m->nve].generation;
+        if (gw_heap_promise(&s->messages) < 0)
+                abort();
+        gw_heap_set(&s->messages, &m->timer, (struct gw_mono){at_ns});
+        s->n_messages++;
+}
+
+static uint64_t some_delay_ns(struct sim *s) {
+        return (1 + dice_below(&s->dice, fault(s, 5) ? 400 : 20)) * GW_NS_PER_MS + dice_below(&s->dice, 1000000);
+}
+
+/* Takes the message over. */
+static void post(struct sim *s, struct message *m) {
+        struct nve *nve = &s->nves[m->nve];
+        uint64_t at = s->now_ns + some_delay_ns(s);
+
+        if (!nve->session || (m->type != GW_FRAME_SUBSCRIBE && fault(s, 5))) {
+                free(m);
+                return;
+        }
+        if (m->to_nve || m->type == GW_FRAME_SUBSCRIBE) {
+                at = at > nve->arrives_ns ? at : nve->arrives_ns + 1;
+                nve->arrives_ns = at;
+        }
+        if (fault(s, 5)) {
+                struct message *twice = message_new(m->nve, m->to_nve, m->type, m->id, m->body, m->size);
+
+                post_at(s, twice, m->to_nve ? at : s->now_ns + some_delay_ns(s));
+        }
+        post_at(s, m, at);
+}
+
+static void send_frame(struct sim *s, int nve, const struct gw_writer *w) {
+        struct gw_frame_header header;
+
+        if (gw_frame_header_decode(w->base, w->at, &header))
+                die(s, "a frame of our own does not decode");
+        post(s, message_new(nve, false, header.type, header.id, w->base + GW_FRAME_HEADER_SIZE,
+                            w->at - GW_FRAME_HEADER_SIZE));
+}
+
+/* --- the authority: turns, commits, crashes --- */
+
+static void effect_store(enum gw_record table, const void *key, size_t nkey, const void *val, size_t nval, void *user) {
+        if (gw_store_put(((struct sim *)user)->store, (enum gw_store_table)table, key, nkey, val, nval))
+                abort();
+}
+static void effect_unstore(enum gw_record table, const void *key, size_t nkey, void *user) {
+        if (gw_store_del(((struct sim *)user)->store, (enum gw_store_table)table, key, nkey))
+                abort();
+}
+static void effect_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
+        struct sim *s = user;
+
+        s->outbox[s->n_outbox++] = message_new(index_of(to), true, type, id, body, size);
+}
+static void effect_drop(struct gw_nve *nve, const char *reason, void *user) {
+        (void)reason;
+        ((struct sim *)user)->drops[index_of(nve)] = true;
+}
+static void effect_changed(enum gw_object kind, const char *id, bool gone, void *user) {
+        (void)kind, (void)id, (void)gone, (void)user;
+}
+static void effect_note(enum gw_note kind, const char *text, void *user) {
+        if (kind != GW_NOTE_REFUSED)
+                trace(user, "note: %s", text);
+}
+static const struct gw_directory_effects effects = {.store = effect_store,
+                                                    .unstore = effect_unstore,
+                                                    .send = effect_send,
+                                                    .drop = effect_drop,
+                                                    .changed = effect_changed,
+                                                    .note = effect_note};
+
+static void authority_init(struct sim *s) {
+        uint64_t seed[2] = {dice_u64(&s->dice), dice_u64(&s->dice)};
+
+        if (gw_directory_init(&s->d, seed, LEASE_S, &effects, s))
+                abort();
+        s->authority_up = true;
+}
+
+static void session_break(struct sim *s, int i) {
+        struct nve *nve = &s->nves[i];
+
+        if (!nve->session)
+                return;
+        nve->session = false;
+        nve->generation++;
+        if (s->authority_up)
+                gw_directory_bye(&s->d, nve_of(s, i), now_of(s));
+}
+
+static void empty_outbox(struct sim *s, size_t sent) {
+        for (size_t i = 0; i < s->n_outbox; i++) {
+                if (i < sent)
+                        post(s, s->outbox[i]);
+                else
+                        free(s->outbox[i]);
+        }
+        s->n_outbox = 0;
+}
+
+static void authority_crash(struct sim *s) {
+        trace(s, "authority crashes");
+        s->n_crashes++;
+        gw_store_memory_crash(s->store);
+        s->authority_up = false;
+        gw_directory_deinit(&s->d);
+        memset(s->drops, 0, sizeof s->drops);
+        for (int i = 0; i < NVES; i++)
+                session_break(s, i);
+        s->authority_back_ns = s->now_ns + dice_below(&s->dice, 3000) * GW_NS_PER_MS;
+}
+
+static void check_commit(struct sim *s) {
+        for (int i = 0; i < VMS; i++) {
+                const struct gw_vm *vm = vm_of(s, i);
+
+                if (!vm)
+                        continue;
+                if (vm->binding.epoch < s->vms[i].seen_epoch)
+                        die(s, "%s: epoch fell from %llu to %llu", vm->id.s, (unsigned long long)s->vms[i].seen_epoch,
+                            (unsigned long long)vm->binding.epoch);
+                s->vms[i].seen_epoch = vm->binding.epoch;
+        }
+}
+
+/* The end of one turn of the authority's loop. False: it crashed and what the turn did is gone. */
+static bool turn_end(struct sim *s) {
+        if (fault(s, 1)) {
+                empty_outbox(s, 0);
+                authority_crash(s);
+                return false;
+        }
+        if (gw_store_commit(s->store))
+                abort();
+        check_commit(s);
+        if (fault(s, 1)) {
+                empty_outbox(s, dice_below(&s->dice, s->n_outbox + 1));
+                authority_crash(s);
+                return true;
+        }
+        empty_outbox(s, s->n_outbox);
+        for (int i = 0; i < NVES; i++)
+                if (s->drops[i]) {
+                        trace(s, "%s is dropped", s->nves[i].id);
+                        s->drops[i] = false;
+                        session_break(s, i);
+                }
+        return true;
+}
+
+struct loading {
+        struct sim *s;
+        enum gw_record table;
+};
+
+static int load_one(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
+        struct loading *at = user;
+        struct gw_error error;
+
+        if (gw_directory_load(&at->s->d, at->table, key, nkey, val, nval, now_of(at->s), &error))
+                die(at->s, "%s", error.text);
+        return 0;
+}
+
+static void check_loaded(struct sim *s) {
+        for (int i = 0; i < VMS; i++) {
+                const struct vm *m = &s->vms[i];
+                const struct gw_vm *vm = vm_of(s, i);
+
+                if (m->made != (vm != NULL))
+                        die(s, "%s %s after a restart", vm_id(i), vm ? "came back" : "is lost");
+                if (vm && vm->binding.reserved < m->reserved_epoch)
+                        die(s, "%s: an epoch that was given out is forgotten", vm->id.s);
+        }
+}
+
+static void authority_start(struct sim *s) {
+        struct loading at = {s, GW_RECORD_META};
+
+        trace(s, "authority starts");
+        authority_init(s);
+        for (; at.table <= GW_RECORD_BINDING; at.table++)
+                gw_store_each(s->store, (enum gw_store_table)at.table, load_one, &at);
+        for (int i = 0; i < NVES; i++)
+                if (nve_of(s, i))
+                        gw_directory_nve_hv(&s->d, nve_of(s, i), true);
+        check_loaded(s);
+        check_commit(s);
+}
+
+/* --- what NVEs do --- */
+
+static struct gw_registration request_of(struct sim *s, int n, int v, uint64_t epoch) {
+        struct nve *nve = &s->nves[n];
+        struct gw_registration r = {.kind = GW_REG_REQUEST,
+                                    .flags = GW_MH_REQUEST_USUAL,
+                                    .sequence = ++nve->sequence,
+                                    .lifetime_units = 20,
+                                    .epoch = epoch,
+                                    .handoff = GW_MH_HANDOFF_MOVED,
+                                    .access = GW_MH_ACCESS_VIRTUAL};
+
+        strcpy(r.vm.s, vm_id(v));
+        r.has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_EPOCH | GW_REG_HAS_TIMESTAMP;
+        /* Each NVE's clock is off by another half second. */
+        r.timestamp = gw_registration_stamp(now_of(s).wall) + (uint64_t)n * 32768;
+        return r;
+}
+
+static void nve_register(struct sim *s, int n, int v) {
+        struct here *here = &s->nves[n].vms[v];
+        struct gw_registration r = request_of(s, n, v, here->epoch);
+        struct gw_ip to = {{[15] = 9}};
+        uint8_t message[GW_MH_SIZE_MAX], frame[GW_MH_SIZE_MAX + 64];
+        struct gw_writer m = gw_writer(message, sizeof message), w = gw_writer(frame, sizeof frame);
+        struct gw_register reg = {.locator = s->nves[n].locator, .message = message};
+
+        if (gw_registration_encode(&m, reg.locator, to, &r))
+                die(s, "a registration does not encode");
+        reg.message_size = m.at;
+        gw_register_encode(&w, GW_FRAME_REGISTER, 1, &reg);
+        send_frame(s, n, &w);
+        here->next_ns = s->now_ns + 1000 * GW_NS_PER_MS;
+}
+
+/* Its last port in the VN went, and with it all that it held of it. */
+static void nve_forget(struct sim *s, int n, int vn) {
+        for (int v = 0; v < VMS; v++)
+                s->nves[n].cache[v].there &= s->vms[v].vn != vn;
+        memset(s->nves[n].members[vn], 0, sizeof s->nves[n].members[vn]);
+}
+
+static void nve_subscribe(struct sim *s, int n) {
+        struct nve *nve = &s->nves[n];
+        uint32_t vnis[VNS];
+        uint8_t frame[256];
+        struct gw_writer w = gw_writer(frame, sizeof frame);
+        size_t count = 0;
+
+        for (int k = 0; k < VNS; k++) {
+                bool here = false;
+
+                for (int v = 0; v < VMS; v++)
+                        here |= nve->vms[v].role != ROLE_NONE && s->vms[v].vn == k;
+                if (here)
+                        vnis[count++] = 100 + (uint32_t)k;
+                else
+                        nve_forget(s, n, k);
+        }
+        gw_subscribe_encode(&w, 0, vnis, count);
+        send_frame(s, n, &w);
+        nve->subscribes_ns = UINT64_MAX; /* until the list changes; nothing answers it, and it is not lost */
+}
+
+static void nve_learn(struct sim *s, int n, const struct gw_mapping *m) {
+        struct gw_port *port = s->authority_up ? gw_directory_port_by_mac(&s->d, m->vni, m->mac) : NULL;
+        int v = *m->vm.s ? vm_index(m->vm.s) : port ? vm_index(port->vm->id.s) : NOWHERE;
+        struct entry *e;
+
+        if (v == NOWHERE)
+                return;
+        e = &s->nves[n].cache[v];
+        if (e->there && e->ends_ns > s->now_ns && m->epoch < e->epoch)
+                return;
+        *e = (struct entry){.there = true,
+                            .confirmed = true,
+                            .state = m->state,
+                            .epoch = m->epoch,
+                            .locator = m->locator,
+                            .ends_ns = s->now_ns + m->lifetime_ms * GW_NS_PER_MS};
+}
+
+static void nve_learn_member(struct sim *s, int n, const struct gw_member *m) {
+        int vn = (int)m->vni - 100;
+
+        if (gw_ip_is_unspecified(m->locator)) {
+                memset(s->nves[n].members[vn], 0, sizeof s->nves[n].members[vn]);
+                return;
+        }
+        for (int i = 0; i < NVES; i++)
+                if (gw_ip_eq(s->nves[i].locator, m->locator))
+                        s->nves[n].members[vn][i] = !m->gone;
+}
+
+static void nve_update(struct sim *s, int n, const struct message *m) {
+        struct gw_batch batch = gw_batch_open(m->body, m->size);
+        uint8_t frame[32];
+        struct gw_writer w = gw_writer(frame, sizeof frame);
+        struct gw_mapping mapping;
+        struct gw_member member;
+        int what;
+
+        while ((what = gw_batch_next(&batch, &mapping, &member)) != GW_BATCH_END) {
+                if (what == GW_BATCH_BAD)
+                        die(s, "an update does not decode");
+                if (what == GW_BATCH_MAPPING)
+                        nve_learn(s, n, &mapping);
+                else
+                        nve_learn_member(s, n, &member);
+        }
+        if (m->type != GW_FRAME_UPDATE)
+                return;
+        gw_empty_encode(&w, GW_FRAME_UPDATE_ACK, m->id);
+        send_frame(s, n, &w);
+}
+
+static void nve_registered(struct sim *s, int n, const struct message *m) {
+        struct gw_ip from = {{[15] = 9}};
+        struct gw_registration r;
+        struct gw_register reg;
+        struct here *here;
+        int v;
+
+        if (gw_register_decode(m->body, m->size, &reg) ||
+            gw_registration_decode(reg.message, reg.message_size, from, s->nves[n].locator, &r))
+                die(s, "an answer to a registration does not decode");
+        v = vm_index(r.vm.s);
+        here = &s->nves[n].vms[v];
+        if (here->role != ROLE_SERVING)
+                return;
+        if (r.status == 0 && r.epoch == here->epoch) {
+                here->accepted = true;
+                here->next_ns = s->now_ns + r.lifetime_units * 3 * GW_NS_PER_S; /* 3/4 of it */
+        }
+        if (r.status == GW_MH_TIMESTAMP_LOWER && r.epoch > here->epoch && s->vms[v].runs_at == n)
+                die(s, "%s runs at %s with its newest epoch %llu, and is refused", r.vm.s, s->nves[n].id,
+                    (unsigned long long)here->epoch);
+}
+
+/* --- what the authority does with messages --- */
+
+static void check_accepted(struct sim *s, int n, const struct gw_registration *r) {
+        int v = vm_index(r->vm.s), *owner = &s->vms[v].owner[r->epoch & 0xfff];
+
+        if (r->epoch > 0xfff)
+                die(s, "too many epochs for one run");
+        if (*owner && *owner != n + 1)
+                die(s, "%s: epoch %llu accepted from %s and from %s", r->vm.s, (unsigned long long)r->epoch,
+                    s->nves[*owner - 1].id, s->nves[n].id);
+        *owner = n + 1;
+        if (s->vms[v].runs_at != n && r->epoch > s->vms[v].epoch)
+                die(s, "%s: an epoch was accepted that it never ran with", r->vm.s);
+        s->n_registrations++;
+}
+
+static void authority_register(struct sim *s, int n, const struct message *m) {
+        struct gw_ip self = {{[15] = 9}};
+        struct gw_registration request, reply;
+        struct gw_register reg;
+        uint8_t message[GW_MH_SIZE_MAX], frame[GW_MH_SIZE_MAX + 64];
+        struct gw_writer out = gw_writer(message, sizeof message), w = gw_writer(frame, sizeof frame);
+
+        if (gw_register_decode(m->body, m->size, &reg) ||
+            gw_registration_decode(reg.message, reg.message_size, reg.locator, self, &request))
+                die(s, "a registration does not decode");
+        if (gw_directory_register(&s->d, nve_of(s, n), &request, now_of(s), &reply))
+                return;
+        if (reply.status == 0)
+                check_accepted(s, n, &reply);
+        else
+                s->n_refused++;
+        if (gw_registration_encode(&out, self, reg.locator, &reply))
+                die(s, "an answer does not encode");
+        reg.message = message;
+        reg.message_size = out.at;
+        gw_register_encode(&w, GW_FRAME_REGISTERED, m->id, &reg);
+        s->outbox[s->n_outbox++] = message_new(n, true, GW_FRAME_REGISTERED, m->id, frame + GW_FRAME_HEADER_SIZE,
+                                               w.at - GW_FRAME_HEADER_SIZE);
+}
+
+static void authority_query(struct sim *s, int n, const struct message *m) {
+        struct gw_query query;
+        struct gw_mapping mapping;
+        uint8_t frame[2048];
+        struct gw_writer w = gw_writer(frame, sizeof frame);
+
+        if (gw_query_decode(m->body, m->size, &query))
+                die(s, "a query does not decode");
+        gw_directory_query(&s->d, nve_of(s, n), &query, now_of(s), &mapping);
+        gw_batch_encode(&w, GW_FRAME_RESPONSE, m->id, &mapping, 1, NULL, 0);
+        s->outbox[s->n_outbox++] = message_new(n, true, GW_FRAME_RESPONSE, m->id, frame + GW_FRAME_HEADER_SIZE,
+                                               w.at - GW_FRAME_HEADER_SIZE);
+}
+
+static void authority_frame(struct sim *s, int n, const struct message *m) {
+        uint32_t vnis[VNS];
+        size_t count;
+
+        switch (m->type) {
+        case GW_FRAME_REGISTER:
+                authority_register(s, n, m);
+                break;
+        case GW_FRAME_QUERY:
+                authority_query(s, n, m);
+                break;
+        case GW_FRAME_SUBSCRIBE:
+                if (gw_subscribe_decode(m->body, m->size, vnis, VNS, &count))
+                        die(s, "a subscription does not decode");
+                gw_directory_subscribe(&s->d, nve_of(s, n), vnis, count, now_of(s));
+                break;
+        case GW_FRAME_UPDATE_ACK:
+                gw_directory_ack(&s->d, nve_of(s, n), m->id, now_of(s));
+                break;
+        default:
+                die(s, "frame of type %u", m->type);
+        }
+        turn_end(s);
+}
+
+static void deliver(struct sim *s, struct message *m) {
+        struct nve *nve = &s->nves[m->nve];
+
+        if (nve->session && m->generation == nve->generation) {
+                if (!m->to_nve)
+                        authority_frame(s, m->nve, m);
+                else if (m->type == GW_FRAME_REGISTERED)
+                        nve_registered(s, m->nve, m);
+                else
+                        nve_update(s, m->nve, m);
+        }
+        free(m);
+}
+
+/* --- management --- */
+
+static void run_at(struct sim *s, int v, int n, uint64_t epoch) {
+        struct vm *vm = &s->vms[v];
+
+        vm->runs_at = n;
+        vm->epoch = epoch;
+        s->nves[n].vms[v] = (struct here){.role = ROLE_SERVING, .epoch = epoch, .next_ns = s->now_ns};
+        s->nves[n].subscribes_ns = s->now_ns;
+}
+
+static void here_none(struct sim *s, int v, int n) {
+        s->nves[n].vms[v] = (struct here){0};
+        s->nves[n].subscribes_ns = s->now_ns;
+}
+
+static void vm_make(struct sim *s, int v) {
+        struct gw_port_spec port = {.vn = NULL};
+        struct gw_vm_spec spec = {.id = vm_id(v), .memory_mib = 1, .vcpus = 1, .n_ports = 1, .ports = &port};
+        struct vm *vm = &s->vms[v];
+        struct gw_error error;
+        char vn[16];
+
+        vm->vn = (int)dice_below(&s->dice, VNS);
+        snprintf(vn, sizeof vn, "vn%d", vm->vn);
+        port.vn = vn;
+        if (gw_directory_vm_create(&s->d, &spec, NULL, &error))
+                die(s, "%s", error.text);
+        if (turn_end(s)) {
+                vm->made = true;
+                vm->runs_at = NOWHERE;
+                vm->phase = REST;
+                vm->wanted = false;
+        }
+}
+
+static void vm_start(struct sim *s, int v) {
+        int n = (int)dice_below(&s->dice, NVES);
+        struct vm *vm = &s->vms[v];
+        uint64_t epoch;
+        struct gw_error error;
+
+        vm->wanted = true;
+        if (!nve_of(s, n) || gw_directory_place(&s->d, vm_of(s, v), nve_of(s, n), now_of(s), &epoch, &error))
+                return; /* not connected */
+        if (!turn_end(s))
+                return;
+        trace(s, "%s starts at n%d, epoch %llu", vm_id(v), n, (unsigned long long)epoch);
+        vm->reserved_epoch = epoch;
+        if (!s->authority_up)
+                return; /* it crashed before it could call the hypervisor */
+        run_at(s, v, n, epoch);
+}
+
+static void vm_stop(struct sim *s, int v) {
+        struct vm *vm = &s->vms[v];
+
+        vm->wanted = false;
+        if (vm->runs_at != NOWHERE)
+                here_none(s, v, vm->runs_at);
+        vm->runs_at = NOWHERE;
+        gw_directory_release(&s->d, vm_of(s, v), now_of(s));
+        turn_end(s);
+}
+
+static void vm_delete(struct sim *s, int v) {
+        struct gw_vm *vm = vm_of(s, v);
+        uint64_t floor = vm->binding.reserved;
+
+        if (vm->binding.nve || gw_directory_vm_delete(&s->d, vm, NULL))
+                return;
+        if (turn_end(s)) {
+                trace(s, "%s is deleted", vm_id(v));
+                s->vms[v].made = false;
+                s->vms[v].reserved_epoch = s->vms[v].seen_epoch = floor; /* for whoever has its name next */
+        }
+}
+
+static void move_begin(struct sim *s, int v) {
+        struct vm *vm = &s->vms[v];
+        int to = (int)dice_below(&s->dice, NVES);
+        uint64_t a, b;
+
+        if (!nve_of(s, to) || vm_of(s, v)->binding.epoch != vm->epoch ||
+            gw_directory_reserve(&s->d, vm_of(s, v), nve_of(s, to), now_of(s), &a, &b, NULL))
+                return;
+        if (!turn_end(s))
+                return;
+        vm->from = vm->runs_at;
+        vm->to = to;
+        vm->move_epoch = a;
+        vm->back_epoch = vm->reserved_epoch = b;
+        vm->phase = RESERVED;
+        s->n_moves++;
+        trace(s, "%s moves n%d -> n%d, epochs %llu, %llu", vm_id(v), vm->from, to, (unsigned long long)a,
+              (unsigned long long)b);
+}
+
+/* The authority learns the end of a move; again after each crash, until it has. */
+static void move_settle(struct sim *s, int v) {
+        struct vm *vm = &s->vms[v];
+        struct gw_vm *known = vm_of(s, v);
+
+        if (!s->authority_up)
+                return;
+        if (known->binding.move_to && known->binding.epoch < vm->epoch && (s->calm || chance(s, 50))) {
+                if (vm->phase == RAN)
+                        gw_directory_commit(&s->d, known, now_of(s));
+                else
+                        gw_directory_take_back(&s->d, known, now_of(s));
+                turn_end(s);
+                return;
+        }
+        if (known->binding.epoch < vm->epoch)
+                return; /* the registration will tell it */
+        gw_directory_unreserve(&s->d, known);
+        if (!turn_end(s))
+                return;
+        here_none(s, v, vm->phase == RAN ? vm->from : vm->to);
+        vm->phase = REST;
+}
+
+static void move_step(struct sim *s, int v) {
+        struct vm *vm = &s->vms[v];
+        struct nve *from = &s->nves[vm->from], *to = &s->nves[vm->to];
+
+        switch (vm->phase) {
+        case RESERVED:
+                if (fault(s, 10)) { /* the target never came up */
+                        vm->phase = TOOK_BACK;
+                        break;
+                }
+                to->vms[v] = (struct here){.role = ROLE_ARRIVING, .epoch = vm->move_epoch};
+                to->subscribes_ns = s->now_ns;
+                vm->phase = PREPARED;
+                break;
+        case PREPARED:
+                from->vms[v].role = ROLE_CUT;
+                vm->runs_at = NOWHERE;
+                vm->phase = CUT;
+                break;
+        case CUT:
+                if (fault(s, 25)) {
+                        here_none(s, v, vm->to); /* fenced first */
+                        run_at(s, v, vm->from, vm->back_epoch);
+                        vm->phase = TOOK_BACK;
+                } else {
+                        run_at(s, v, vm->to, vm->move_epoch);
+                        vm->phase = RAN;
+                }
+                break;
+        default:
+                move_settle(s, v);
+        }
+}
+
+static void manage(struct sim *s, int v) {
+        struct vm *vm = &s->vms[v];
+
+        if (vm->phase != REST) {
+                move_step(s, v);
+        } else if (!s->authority_up) {
+                return;
+        } else if (!vm->made) {
+                if (!s->calm)
+                        vm_make(s, v);
+        } else if (vm->runs_at == NOWHERE && !vm->wanted && vm_of(s, v)->binding.nve) {
+                vm_stop(s, v); /* the authority crashed before it had noted it */
+        } else if (vm->runs_at == NOWHERE) {
+                if (vm->wanted || (!s->calm && chance(s, 70)))
+                        vm_start(s, v);
+                else if (!s->calm)
+                        vm_delete(s, v);
+        } else if (!s->calm && chance(s, 10)) {
+                vm_stop(s, v);
+        } else if (!s->calm) {
+                move_begin(s, v);
+        }
+}
+
+static void ask(struct sim *s, int n, int v) {
+        struct gw_port *port = s->authority_up && vm_of(s, v) ? vm_of(s, v)->ports : NULL;
+        struct gw_query query = {.by_mac = chance(s, 50)};
+        uint8_t frame[128];
+        struct gw_writer w = gw_writer(frame, sizeof frame);
+
+        if (!port)
+                return;
+        query.vni = port->vn->vni;
+        query.mac = port->mac;
+        query.ip = port->addresses[0].ip;
+        gw_query_encode(&w, 7, &query);
+        send_frame(s, n, &w);
+}
+
+/* --- time --- */
+
+static void connect_nve(struct sim *s, int n) {
+        struct nve *nve = &s->nves[n];
+        struct gw_hello hello = {.role = GW_ROLE_NVE, .locator = nve->locator, .restart_count = 1};
+        struct gw_nve *known;
+        struct gw_error error;
+
+        strcpy(hello.id.s, nve->id);
+        if (gw_directory_hello(&s->d, &hello, now_of(s), &known, &error))
+                die(s, "%s", error.text);
+        gw_directory_nve_hv(&s->d, known, true);
+        gw_directory_nve_capacity(&s->d, known, 1000, 1000);
+        nve->session = true;
+        nve->generation++;
+        nve->arrives_ns = 0;
+        if (!turn_end(s))
+                return;
+        for (int v = 0; v < VMS; v++)
+                nve->vms[v].next_ns = s->now_ns; /* tells it all again */
+        nve->subscribes_ns = s->now_ns;
+        nve->sweeps_ns = s->now_ns + SWEEP_MS * GW_NS_PER_MS;
+        for (int v = 0; v < VMS; v++)
+                nve->cache[v].confirmed = false;
+}
+
+static void nve_sweep(struct sim *s, int n) {
+        struct nve *nve = &s->nves[n];
+
+        nve->sweeps_ns = UINT64_MAX;
+        for (int v = 0; v < VMS; v++)
+                nve->cache[v].there &= nve->cache[v].confirmed;
+}
+
+static void nve_tick(struct sim *s, int n) {
+        struct nve *nve = &s->nves[n];
+
+        if (!nve->session) {
+                if (s->authority_up && (s->calm || chance(s, 20)))
+                        connect_nve(s, n);
+                return;
+        }
+        if (nve->subscribes_ns <= s->now_ns)
+                nve_subscribe(s, n);
+        if (nve->sweeps_ns <= s->now_ns)
+                nve_sweep(s, n);
+        for (int v = 0; v < VMS; v++)
+                if (nve->vms[v].role == ROLE_SERVING && nve->vms[v].next_ns <= s->now_ns)
+                        nve_register(s, n, v);
+}
+
+static void pass(struct sim *s, uint64_t ms) {
+        uint64_t end = s->now_ns + ms * GW_NS_PER_MS;
+        struct gw_deadline *timer;
+
+        while ((timer = gw_heap_first(&s->messages)) && timer->at.ns <= end) {
+                struct message *m = gw_container_of(timer, struct message, timer);
+
+                s->now_ns = timer->at.ns > s->now_ns ? timer->at.ns : s->now_ns;
+                gw_heap_forget(&s->messages, timer);
+                deliver(s, m);
+        }
+        s->now_ns = end;
+        if (!s->authority_up) {
+                if (s->now_ns >= s->authority_back_ns || s->calm)
+                        authority_start(s);
+        } else if (gw_mono_reached((struct gw_mono){s->now_ns}, gw_directory_deadline(&s->d))) {
+                gw_directory_tick(&s->d, now_of(s));
+                turn_end(s);
+        }
+        for (int n = 0; n < NVES; n++)
+                nve_tick(s, n);
+}
+
+/* --- after a storm --- */
+
+static void check_vm(struct sim *s, int v) {
+        const struct vm *vm = &s->vms[v];
+        const struct gw_vm *known = vm_of(s, v);
+        const struct gw_binding *b = known ? &known->binding : NULL;
+
+        if (!vm->made)
+                return;
+        if (vm->wanted && vm->runs_at == NOWHERE)
+                die(s, "%s should run and does not", known->id.s);
+        if (index_of(b->nve) != vm->runs_at || b->move_to)
+                die(s, "%s runs at n%d, the directory says n%d", known->id.s, vm->runs_at, index_of(b->nve));
+        if (vm->runs_at != NOWHERE && (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch))
+                die(s, "%s: %s, epoch %llu; it runs with %llu", known->id.s, gw_binding_state_word(b->state),
+                    (unsigned long long)b->epoch, (unsigned long long)vm->epoch);
+}
+
+static void check_held(struct sim *s, int n, int v) {
+        const struct entry *e = &s->nves[n].cache[v];
+        const struct gw_vm *known = vm_of(s, v);
+        bool member = known && gw_directory_member_after(known->ports->vn, NULL), live;
+        struct gw_mapping m;
+        bool listens = false;
+
+        if (!known)
+                return;
+        gw_directory_mapping(known->ports, &m);
+        live = e->there && e->ends_ns > s->now_ns;
+        for (int k = 0; k < VMS; k++)
+                listens |= s->nves[n].vms[k].role != ROLE_NONE && s->vms[k].vn == s->vms[v].vn;
+        if (live && listens &&
+            (e->state != m.state || (m.state == GW_MAPPING_SERVING && !gw_ip_eq(e->locator, m.locator))))
+                die(s, "n%d holds %s of %s with epoch %llu; the directory: %s with %llu", n,
+                    e->state == GW_MAPPING_SERVING ? "a place" : "absence", known->id.s, (unsigned long long)e->epoch,
+                    m.state == GW_MAPPING_SERVING ? "a place" : "absence", (unsigned long long)m.epoch);
+        if (member && listens && known->ports->vn->push && m.state == GW_MAPPING_SERVING && !live)
+                die(s, "n%d was not told of %s", n, known->id.s);
+}
+
+static void check_members(struct sim *s, int n) {
+        const struct nve *nve = &s->nves[n];
+        bool listens[VNS] = {0};
+
+        for (int v = 0; v < VMS; v++)
+                if (nve->vms[v].role != ROLE_NONE)
+                        listens[s->vms[v].vn] = true;
+        for (int k = 0; k < VNS; k++) {
+                bool is[NVES] = {0};
+                struct gw_nve *m = NULL;
+                const struct gw_vn *vn = gw_directory_vn_by_vni(&s->d, 100 + (uint32_t)k);
+
+                while (listens[k] && (m = gw_directory_member_after(vn, m)))
+                        is[index_of(m)] = true;
+                for (int i = 0; i < NVES && listens[k]; i++)
+                        if (i != n && is[i] != nve->members[k][i])
+                                die(s, "n%d: n%d is %s member of vn%d", n, i, is[i] ? "a" : "no", k);
+        }
+}
+
+static void check_all(struct sim *s) {
+        for (int v = 0; v < VMS; v++)
+                check_vm(s, v);
+        for (int n = 0; n < NVES; n++) {
+                check_members(s, n);
+                for (int v = 0; v < VMS; v++)
+                        check_held(s, n, v);
+        }
+}
+
+static void storm(struct sim *s, unsigned steps) {
+        s->calm = false;
+        while (steps--) {
+                pass(s, dice_below(&s->dice, chance(s, 2) ? 20000 : 120));
+                if (chance(s, 60))
+                        manage(s, (int)dice_below(&s->dice, VMS));
+                if (chance(s, 30))
+                        ask(s, (int)dice_below(&s->dice, NVES), (int)dice_below(&s->dice, VMS));
+                if (chance(s, 2))
+                        session_break(s, (int)dice_below(&s->dice, NVES));
+                if (chance(s, 1) && s->authority_up)
+                        authority_crash(s);
+        }
+}
+
+/* The last thing a storm may do, so that nothing that happens later makes good what was lost. */
+static void lose_updates_on_the_way(struct sim *s) {
+        for (uint32_t i = s->messages.count; i > 0; i--) {
+                struct message *m = gw_container_of(s->messages.timers[i], struct message, timer);
+
+                if (m->type != GW_FRAME_UPDATE && m->type != GW_FRAME_UPDATE_ACK)
+                        continue;
+                gw_heap_forget(&s->messages, &m->timer);
+                free(m);
+                i = s->messages.count + 1;
+        }
+}
+
+static void quiet(struct sim *s) {
+        if (chance(s, 50))
+                lose_updates_on_the_way(s);
+        s->calm = true;
+        for (int i = 0; i < QUIET_MS / 50; i++) {
+                pass(s, 50);
+                manage(s, i % VMS);
+        }
+        check_all(s);
+}
+
+static void begin(struct sim *s) {
+        struct gw_prefix subnet;
+        struct gw_error error;
+        char name[32];
+
+        for (int n = 0; n < NVES; n++) {
+                snprintf(s->nves[n].id, sizeof s->nves[n].id, "n%d", n);
+                snprintf(name, sizeof name, n % 2 ? "fd99::%d" : "10.99.0.%d", n + 1);
+                gw_ip_parse(name, &s->nves[n].locator);
+        }
+        if (gw_store_memory_new(&s->store))
+                abort();
+        authority_init(s);
+        for (int k = 0; k < VNS; k++) {
+                struct gw_vn_spec spec = {.id = name, .vni = 100 + (uint32_t)k, .n_subnets = 1, .subnets = &subnet};
+
+                snprintf(name, sizeof name, "10.%d.0.0/16", k);
+                gw_prefix_parse(name, &subnet);
+                snprintf(name, sizeof name, "vn%d", k);
+                if (gw_directory_vn_create(&s->d, &spec, NULL, &error))
+                        die(s, "%s", error.text);
+        }
+        for (int i = 0; i < FILLERS; i++) {
+                struct gw_port_spec port = {.vn = name};
+                char id[16];
+                struct gw_vm_spec spec = {.id = id, .memory_mib = 1, .vcpus = 1, .n_ports = 1, .ports = &port};
+
+                snprintf(id, sizeof id, "filler%d", i);
+                if (gw_directory_vm_create(&s->d, &spec, NULL, &error))
+                        die(s, "%s", error.text);
+        }
+        if (gw_store_commit(s->store))
+                abort();
+}
+
+static void end(struct sim *s) {
+        struct gw_deadline *timer;
+
+        while ((timer = gw_heap_first(&s->messages))) {
+                gw_heap_forget(&s->messages, timer);
+                free(gw_container_of(timer, struct message, timer));
+        }
+        gw_heap_deinit(&s->messages);
+        gw_directory_deinit(&s->d);
+        gw_store_free(s->store);
+}
+
+int main(void) {
+        static struct sim s;
+        const char *steps = getenv("GW_STEPS");
+        unsigned left = steps ? (unsigned)strtoul(steps, NULL, 0) : 8000;
+
+        s.dice = dice_new();
+        s.trace = getenv("GW_TRACE") != NULL;
+        s.now_ns = GW_NS_PER_S;
+        begin(&s);
+        printf("1..1\n");
+        for (; left; left -= left < STORM_STEPS ? left : STORM_STEPS) {
+                storm(&s, left < STORM_STEPS ? left : STORM_STEPS);
+                quiet(&s);
+        }
+        printf("# %.0f s, %llu moves, %llu crashes of the authority, %llu registrations accepted, %llu refused, "
+               "%llu messages\n",
+               (double)s.now_ns / 1e9, (unsigned long long)s.n_moves, (unsigned long long)s.n_crashes,
+               (unsigned long long)s.n_registrations, (unsigned long long)s.n_refused,
+               (unsigned long long)s.n_messages);
+        printf("ok 1 - directory\n");
+        end(&s);
+        return 0;
+}
