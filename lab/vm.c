@@ -66,7 +66,7 @@ static int describe_real(struct maker *m, json_t *definition) {
                 return gw_fail(m->error, GW_E_INVALID, "ip", "--ip is missing; a real guest is told its addresses");
         join(m, true, ip4, sizeof ip4);
         join(m, false, ip6, sizeof ip6);
-        snprintf(cmdline, sizeof cmdline, "console=ttyS0 quiet gw.ip4=%s gw.ip6=%s", ip4, ip6);
+        snprintf(cmdline, sizeof cmdline, "console=ttyS0 quiet mitigations=off gw.ip4=%s gw.ip6=%s", ip4, ip6);
         snprintf(kernel, sizeof kernel, "%s/images/vmlinuz", m->lab->dir);
         snprintf(initrd, sizeof initrd, "%s/images/initrd", m->lab->dir);
         json_object_set_new(definition, "kernel", json_string(kernel));

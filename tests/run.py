@@ -61,7 +61,7 @@ def selected(names, patterns):
 
 
 def run_compiled(ring, name, test, tally):
-    env = dict(os.environ, **test.get("env", {}), CMOCKA_MESSAGE_OUTPUT="TAP",
+    env = dict({**os.environ, **test.get("env", {})}, CMOCKA_MESSAGE_OUTPUT="TAP",
                ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
     started = time.monotonic()
     try:

@@ -6,42 +6,43 @@
  * and when a guest ran.
  *
  * Uses nothing but the C library, because it is linked into the real guest's
- * static program too. One thread, one epoll. A TCP
- * connection whose peer does not read holds at most one buffer and is then not
- * read from either, so memory is bounded by the number of connections.
+ * static program too. System calls are what an emulated CPU is slow at, so there
+ * are as few of them as can be: one process for UDP and one for each connection,
+ * each in plain blocking calls, two for a datagram or record and none to ask
+ * whether there is one. The counters are in memory that all of them share.
+ * Every process ends with its parent.
  */
 #include "echo.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ECHO_PORT = 7, BUFFER_OCTETS = 65536, CONNECTIONS_MAX = 256, RECEIVE_BUFFER_OCTETS = 4 << 20 };
-
-enum kind { KIND_UDP, KIND_LISTEN, KIND_BEAT, KIND_TCP };
-
-struct source {
-        enum kind kind;
-        int fd;
-        size_t from, to; /* of buffer: read, not yet written */
-        char *buffer;
+enum {
+        ECHO_PORT = 7,
+        BUFFER_OCTETS = 65536,
+        BATCH = 16, /* datagrams that one call takes */
+        CONNECTIONS_MAX = 256,
+        RECEIVE_BUFFER_OCTETS = 4 << 20,
 };
 
-static struct counters { unsigned long udp, tcp_octets, connections; } counters;
+struct counters {
+        unsigned long udp, tcp_octets, connections;
+};
 
 static int listen_on(int type) {
         struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_port = htons(ECHO_PORT)};
-        int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
         int off = 0, on = 1, octets = RECEIVE_BUFFER_OCTETS;
 
         if (fd < 0)
@@ -58,148 +59,144 @@ static int listen_on(int type) {
         return fd;
 }
 
-static int watch(int epoll, struct source *source, uint32_t events, int op) {
-        struct epoll_event event = {.events = events, .data.ptr = source};
+/* Forks; the child ends with us. As fork. */
+static pid_t branch(void) {
+        pid_t parent = getpid(), pid = fork();
 
-        return epoll_ctl(epoll, op, source->fd, &event);
+        if (pid != 0)
+                return pid;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+                _exit(1);
+        return 0;
 }
 
-/* msg_control comes back from recvmsg with the local address and goes out with the answer as it is. */
-static void echo_udp(int fd) {
-        static char buffer[BUFFER_OCTETS];
-        struct sockaddr_in6 peer;
-        char control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-        ssize_t n;
+struct batch {
+        struct mmsghdr messages[BATCH];
+        struct iovec parts[BATCH];
+        struct sockaddr_in6 peers[BATCH];
+        char controls[BATCH][CMSG_SPACE(sizeof(struct in6_pktinfo))];
+        char buffers[BATCH][BUFFER_OCTETS];
+};
 
-        for (int i = 0; i < 256; i++) {
-                struct iovec iov = {buffer, sizeof buffer};
-                struct msghdr message = {&peer, sizeof peer, &iov, 1, control, sizeof control, 0};
-                struct cmsghdr *cmsg;
+static void batch_prepare(struct batch *batch) {
+        for (int i = 0; i < BATCH; i++) {
+                batch->parts[i] = (struct iovec){batch->buffers[i], BUFFER_OCTETS};
+                batch->messages[i].msg_hdr = (struct msghdr){
+                        .msg_name = &batch->peers[i],
+                        .msg_namelen = sizeof batch->peers[i],
+                        .msg_iov = &batch->parts[i],
+                        .msg_iovlen = 1,
+                        .msg_control = batch->controls[i],
+                        .msg_controllen = sizeof batch->controls[i],
+                };
+        }
+}
 
-                n = recvmsg(fd, &message, 0);
-                if (n < 0)
-                        return;
-                cmsg = CMSG_FIRSTHDR(&message);
-                if (cmsg && cmsg->cmsg_type == IPV6_PKTINFO && IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr))
+/* What was received goes back as it is; the control data holds the local address, which becomes the sender's. */
+static void batch_turn(struct batch *batch, int n) {
+        for (int i = 0; i < n; i++) {
+                struct msghdr *message = &batch->messages[i].msg_hdr;
+                struct cmsghdr *cmsg = CMSG_FIRSTHDR(message);
+
+                if (cmsg && cmsg->cmsg_type == IPV6_PKTINFO && IN6_IS_ADDR_V4MAPPED(&batch->peers[i].sin6_addr))
                         ((struct in6_pktinfo *)CMSG_DATA(cmsg))->ipi6_ifindex = 0;
-                iov.iov_len = (size_t)n;
-                message.msg_flags = 0;
-                if (sendmsg(fd, &message, 0) >= 0)
-                        counters.udp++;
+                batch->parts[i].iov_len = batch->messages[i].msg_len;
+                message->msg_flags = 0;
         }
 }
 
-static void drop(struct source *source) {
-        close(source->fd);
-        free(source->buffer);
-        free(source);
-        counters.connections--;
-}
+static void serve_udp(int fd, struct counters *counters) {
+        struct batch *batch = calloc(1, sizeof *batch);
 
-static void accept_tcp(int epoll, int fd) {
-        int on = 1, peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        struct source *source;
+        while (batch) {
+                int n, sent = 0;
 
-        if (peer < 0)
-                return;
-        source = counters.connections < CONNECTIONS_MAX ? calloc(1, sizeof *source) : NULL;
-        if (!source || !(source->buffer = malloc(BUFFER_OCTETS))) {
-                free(source);
-                close(peer);
-                return;
+                batch_prepare(batch);
+                n = recvmmsg(fd, batch->messages, BATCH, MSG_WAITFORONE, NULL);
+                batch_turn(batch, n);
+                while (sent < n) {
+                        int some = sendmmsg(fd, batch->messages + sent, (unsigned)(n - sent), 0);
+
+                        counters->udp += some > 0 ? (unsigned long)some : 0;
+                        sent += some > 0 ? some : 1; /* one that cannot be sent is left out */
+                }
         }
-        setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        source->kind = KIND_TCP;
-        source->fd = peer;
-        counters.connections++;
-        if (watch(epoll, source, EPOLLIN, EPOLL_CTL_ADD) < 0)
-                drop(source);
 }
 
-static void echo_tcp(int epoll, struct source *source) {
+static void serve_connection(int fd, struct counters *counters) {
+        static char buffer[BUFFER_OCTETS];
         ssize_t n;
 
-        if (source->from == source->to) {
-                n = read(source->fd, source->buffer, BUFFER_OCTETS);
-                if (n < 0 && errno == EAGAIN)
-                        return;
-                if (n <= 0) {
-                        drop(source);
-                        return;
+        while ((n = read(fd, buffer, sizeof buffer)) > 0)
+                for (ssize_t at = 0, some; at < n; at += some) {
+                        some = send(fd, buffer + at, (size_t)(n - at), MSG_NOSIGNAL);
+                        if (some <= 0)
+                                return;
+                        __atomic_add_fetch(&counters->tcp_octets, (unsigned long)some, __ATOMIC_RELAXED);
                 }
-                source->from = 0;
-                source->to = (size_t)n;
-        }
-        n = send(source->fd, source->buffer + source->from, source->to - source->from, MSG_NOSIGNAL);
-        if (n < 0 && errno != EAGAIN) {
-                drop(source);
-                return;
-        }
-        source->from += n < 0 ? 0 : (size_t)n;
-        counters.tcp_octets += n < 0 ? 0 : (unsigned long)n;
-        watch(epoll, source, source->from == source->to ? EPOLLIN : EPOLLOUT, EPOLL_CTL_MOD);
 }
 
-static void beat(int fd) {
-        struct timespec now;
-        uint64_t times;
+static void serve_tcp(int fd, struct counters *counters) {
+        for (;;) {
+                int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC), on = 1;
 
-        if (read(fd, &times, sizeof times) < 0)
-                return;
+                while (waitpid(-1, NULL, WNOHANG) > 0)
+                        counters->connections--;
+                if (peer < 0)
+                        continue;
+                setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                if (counters->connections < CONNECTIONS_MAX) {
+                        pid_t pid = branch();
+
+                        if (pid == 0) {
+                                serve_connection(peer, counters);
+                                _exit(0);
+                        }
+                        counters->connections += pid > 0;
+                }
+                close(peer);
+        }
+}
+
+static void beat(const struct counters *counters) {
+        struct timespec now;
+
         clock_gettime(CLOCK_BOOTTIME, &now);
         printf("guest: up=%ld.%03ld udp=%lu tcp_octets=%lu connections=%lu\n", (long)now.tv_sec, now.tv_nsec / 1000000,
-               counters.udp, counters.tcp_octets, counters.connections);
+               counters->udp, counters->tcp_octets, counters->connections);
         fflush(stdout);
 }
 
-static int beat_open(void) {
-        struct itimerspec every = {{1, 0}, {1, 0}};
-        int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+static int start(int type, void (*serve)(int fd, struct counters *counters), struct counters *counters) {
+        int fd = listen_on(type);
+        pid_t pid = fd < 0 ? -1 : branch();
 
-        if (fd >= 0)
-                timerfd_settime(fd, 0, &every, NULL);
-        return fd;
-}
-
-static void serve(int epoll, struct source *source) {
-        switch (source->kind) {
-        case KIND_UDP:
-                echo_udp(source->fd);
-                break;
-        case KIND_LISTEN:
-                accept_tcp(epoll, source->fd);
-                break;
-        case KIND_BEAT:
-                beat(source->fd);
-                break;
-        case KIND_TCP:
-                echo_tcp(epoll, source);
-                break;
+        if (pid == 0) {
+                serve(fd, counters);
+                _exit(1);
         }
+        if (fd >= 0)
+                close(fd);
+        return pid < 0 ? -1 : 0;
 }
 
 int guest_echo_run(bool with_beat) {
-        struct source fixed[] = {
-                {.kind = KIND_UDP, .fd = listen_on(SOCK_DGRAM)},
-                {.kind = KIND_LISTEN, .fd = listen_on(SOCK_STREAM)},
-                {.kind = KIND_BEAT, .fd = beat_open()},
-        };
-        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        struct counters *counters =
+                mmap(NULL, sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-        for (size_t i = 0; i < sizeof fixed / sizeof *fixed - (with_beat ? 0 : 1); i++)
-                if (fixed[i].fd < 0 || watch(epoll, &fixed[i], EPOLLIN, EPOLL_CTL_ADD) < 0) {
-                        fprintf(stderr, "guest-echo: %s\n", strerror(errno));
-                        return 1;
-                }
-        if (with_beat) {
-                printf("guest: ready\n");
-                fflush(stdout);
+        if (counters == MAP_FAILED || start(SOCK_DGRAM, serve_udp, counters) < 0 ||
+            start(SOCK_STREAM, serve_tcp, counters) < 0) {
+                fprintf(stderr, "guest-echo: %s\n", strerror(errno));
+                return 1;
         }
+        if (!with_beat)
+                for (;;)
+                        pause();
+        printf("guest: ready\n");
+        fflush(stdout);
         for (;;) {
-                struct epoll_event events[16];
-                int n = epoll_wait(epoll, events, 16, -1);
-
-                for (int i = 0; i < n; i++)
-                        serve(epoll, events[i].data.ptr);
+                sleep(1);
+                beat(counters);
         }
 }

@@ -30,8 +30,20 @@ struct hv_call {
 };
 
 struct cell {
+        struct gw_list link;  /* in hv->cells until answered */
         struct hv_call *call; /* NULL: forgotten */
 };
+
+static void cell_free(struct cell *cell) {
+        gw_list_remove(&cell->link);
+        free(cell);
+}
+
+/* A session that has been freed answers nothing any more. */
+void hv_edge_deinit(struct hv *hv) {
+        while (!gw_list_empty(&hv->cells))
+                cell_free(gw_list_entry(hv->cells.next, struct cell, link));
+}
 
 static void call_free(struct hv_call *call) {
         gw_list_remove(&call->link);
@@ -57,7 +69,7 @@ static void on_answer(int status, json_t *body, void *user) {
         struct cell *cell = user;
         struct hv_call *call = cell->call;
 
-        free(cell);
+        cell_free(cell);
         if (!call)
                 return;
         call->cell = NULL;
@@ -94,6 +106,7 @@ static void try_now(void *user) {
                 call_finish(call, 503, NULL);
                 return;
         }
+        gw_list_append(&vm->hv->cells, &cell->link);
         cell->call = call;
         call->cell = cell;
         /* Without all of the taps the order of the descriptors would not say which is whose. */

@@ -286,6 +286,7 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
 
         *hv = (struct hv){.config = config, .loop = loop, .outbox = json_array(), .api = {hv_routes, hv}};
         gw_list_init(&hv->vms);
+        gw_list_init(&hv->cells);
         hv->memory_mib = config->memory_mib ? config->memory_mib : host_memory_mib();
         hv->vcpus = config->vcpus ? config->vcpus : 8 * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
         read_boot_id(hv);
@@ -318,6 +319,7 @@ void hv_deinit(struct hv *hv) {
         gw_kvm_probe_free(hv->probe);
         gw_session_free(hv->nva);
         gw_session_free(hv->nve);
+        hv_edge_deinit(hv);
         gw_http_free(hv->http);
         gw_tls_free(hv->tls);
         json_decref(hv->outbox);

@@ -52,11 +52,12 @@ struct hv {
         struct gw_tls *tls;
         struct gw_session *nva, *nve;
         struct gw_http *http;
-        struct gw_list vms; /* of struct hv_vm */
-        json_t *outbox;     /* events of moves, for when the authority is back */
-        bool greeted;       /* the authority has taken our HELLO */
-        bool welcome;       /* ... and got the inventory: it may be told what happens */
-        size_t unsettled;   /* VMs found after a restart whose emulators have not spoken yet */
+        struct gw_list vms;   /* of struct hv_vm */
+        struct gw_list cells; /* edge.c: calls to the NVE that are not answered */
+        json_t *outbox;       /* events of moves, for when the authority is back */
+        bool greeted;         /* the authority has taken our HELLO */
+        bool welcome;         /* ... and got the inventory: it may be told what happens */
+        size_t unsettled;     /* VMs found after a restart whose emulators have not spoken yet */
         struct gw_timer *settle;
         uint64_t restart_count;
         uint32_t memory_mib, vcpus;
@@ -64,7 +65,7 @@ struct hv {
         struct gw_kvm_probe *probe;
         char boot[40];
         char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
-        uint16_t next_port; /* offset into the migration ports */
+        uint16_t next_port;                   /* offset into the migration ports */
 };
 
 /* Where a source is between the start of its copy and its end. Not written down: asked of the emulator. */
@@ -166,6 +167,7 @@ typedef void (*hv_edge_done)(struct hv_vm *vm, int status, json_t *body);
  * freed. path is below /v1/vms/{vm}; NULL: POST /v1/ports. Takes over body. */
 void hv_edge_call(struct hv_vm *vm, const char *method, const char *path, json_t *body, bool with_taps,
                   uint32_t deadline_ms, hv_edge_done done);
+void hv_edge_deinit(struct hv *hv);                                         /* after the session to the NVE was freed */
 void hv_edge_drop(struct hv_vm *vm);                                        /* forgets all calls under way */
 void hv_edge_attach(struct hv_vm *vm, const char *mode, hv_edge_done done); /* done for each port */
 void hv_edge_detach(struct hv_vm *vm, bool keep_redirect, hv_edge_done done);

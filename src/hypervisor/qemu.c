@@ -36,7 +36,6 @@
 #include "hypervisor/process.h"
 #include "hypervisor/qmp.h"
 #include "hypervisor/status.h"
-#include "hypervisor/tail.h"
 #include "hypervisor/tap.h"
 
 struct qemu {
@@ -47,15 +46,7 @@ struct qemu {
         const struct gw_vm_events *events;
         void *user;
         char directory[256];
-        struct gw_vm_status status;                     /* being gathered by the set-up and by query */
-        struct gw_tail *tails[GW_DEFINITION_PORTS_MAX]; /* while a copy runs */
-        struct {
-                char name[IFNAMSIZ];
-                int fd; /* a duplicate: asked for the size of its virtio header */
-        } taps[GW_DEFINITION_PORTS_MAX];
-        size_t n_taps; /* 0 after adopt */
-        int turns;     /* of QEMU's loop, until what it took is given back */
-        struct gw_wall switchover_at;
+        struct gw_vm_status status; /* being gathered by the set-up and by query */
         bool asked_to_end, guest_ended;
         bool ending, is_freed;  /* freed while it tells of its end: memory goes afterwards */
         struct gw_list pending; /* of struct ask: commands of the agent under way */
@@ -119,103 +110,6 @@ static void simple(struct gw_vm *vm, const char *command, json_t *arguments, gw_
         execute(qemu, command, arguments, simple_done, ask_new(qemu, done, user));
 }
 
-/* ---- frames taken too late, see tail.c ---- */
-
-static void drop_tails(struct qemu *qemu) {
-        for (size_t i = 0; i < qemu->n_taps; i++) {
-                char id[24];
-
-                if (!qemu->tails[i])
-                        continue;
-                gw_tail_free(qemu->tails[i]);
-                qemu->tails[i] = NULL;
-                snprintf(id, sizeof id, "tail%zu", i);
-                if (qemu->qmp)
-                        gw_qmp_execute(qemu->qmp, "object-del", json_pack("{s:s}", "id", id), NULL, NULL);
-        }
-}
-
-/* Not every emulator has it; then at worst a frame or two are lost at the stop. */
-static void on_tail(const struct gw_error *error, json_t *value, void *user) {
-        struct qemu *qemu = user;
-
-        (void)value;
-        if (!error)
-                return;
-        gw_log_debug("%s: %s", qemu->directory, error->text);
-        for (size_t i = 0; i < qemu->n_taps; i++) {
-                gw_tail_free(qemu->tails[i]);
-                qemu->tails[i] = NULL;
-        }
-}
-
-static void add_tail(struct qemu *qemu, size_t i) {
-        char path[sizeof qemu->directory + 32], id[24], netdev[24];
-        int header_octets = 0;
-
-        snprintf(path, sizeof path, "%s/tail%zu", qemu->directory, i);
-        snprintf(id, sizeof id, "tail%zu", i);
-        snprintf(netdev, sizeof netdev, "n%zu", i);
-        if (ioctl(qemu->taps[i].fd, TUNGETVNETHDRSZ, &header_octets) < 0 ||
-            gw_tail_new(&qemu->tails[i], qemu->event, path, qemu->taps[i].name, (size_t)header_octets) < 0) {
-                qemu->tails[i] = NULL;
-                return;
-        }
-        gw_qmp_execute(qemu->qmp, "object-add",
-                       json_pack("{s:s, s:s, s:s, s:s, s:s, s:i}", "qom-type", "filter-dump", "id", id, "netdev",
-                                 netdev, "queue", "tx", "file", path, "maxlen", GW_TAIL_FRAME_OCTETS),
-                       on_tail, qemu);
-}
-
-static void add_tails(struct qemu *qemu) {
-        drop_tails(qemu);
-        for (size_t i = 0; i < qemu->n_taps; i++)
-                add_tail(qemu, i);
-}
-
-static bool has_tails(const struct qemu *qemu) {
-        for (size_t i = 0; i < qemu->n_taps; i++)
-                if (qemu->tails[i])
-                        return true;
-        return false;
-}
-
-static void mark_tails(struct qemu *qemu) {
-        for (size_t i = 0; i < qemu->n_taps; i++)
-                if (qemu->tails[i])
-                        gw_tail_mark(qemu->tails[i]);
-}
-
-/* After two answers QEMU's loop has gone round at least once since the mark was put: it has looked at its taps. */
-static void on_turn(const struct gw_error *error, json_t *value, void *user) {
-        struct qemu *qemu = user;
-        size_t n = 0;
-
-        (void)value;
-        if (!error && --qemu->turns > 0) {
-                gw_qmp_execute(qemu->qmp, "query-status", NULL, on_turn, qemu);
-                return;
-        }
-        for (size_t i = 0; !error && i < qemu->n_taps; i++)
-                if (qemu->tails[i])
-                        n += gw_tail_give_back(qemu->tails[i]);
-        if (n)
-                gw_log_debug("%s: %zu frames taken after the stop were given back", qemu->directory, n);
-        qemu->events->copy(&qemu->vm, GW_VM_COPY_PRE_SWITCHOVER, qemu->switchover_at, qemu->user);
-}
-
-static void tell_copy(struct qemu *qemu, enum gw_vm_copy copy, struct gw_wall at) {
-        if (copy == GW_VM_COPY_PRE_SWITCHOVER && has_tails(qemu)) {
-                qemu->switchover_at = at;
-                qemu->turns = 2;
-                gw_qmp_execute(qemu->qmp, "query-status", NULL, on_turn, qemu);
-                return;
-        }
-        if (copy == GW_VM_COPY_COMPLETED || copy == GW_VM_COPY_FAILED || copy == GW_VM_COPY_CANCELLED)
-                drop_tails(qemu);
-        qemu->events->copy(&qemu->vm, copy, at, qemu->user);
-}
-
 /* ---- set-up of a fresh control channel, then `ready` ---- */
 
 static void set_up_failed(struct qemu *qemu, const struct gw_error *error) {
@@ -272,7 +166,6 @@ static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, str
 
         (void)qmp;
         if (strcmp(name, "STOP") == 0) {
-                mark_tails(qemu);
                 qemu->events->run(&qemu->vm, GW_VM_RUN_PAUSED, at, qemu->user);
         } else if (strcmp(name, "RESUME") == 0) {
                 qemu->events->run(&qemu->vm, GW_VM_RUN_RUNNING, at, qemu->user);
@@ -284,7 +177,7 @@ static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, str
         } else if (strcmp(name, "MIGRATION") == 0) {
                 copy = gw_qemu_copy(json_string_value(json_object_get(data, "status")));
                 if (copy != GW_VM_COPY_NONE)
-                        tell_copy(qemu, copy, at);
+                        qemu->events->copy(&qemu->vm, copy, at, qemu->user);
         }
 }
 
@@ -391,10 +284,6 @@ static void qemu_free(struct gw_vm *vm) {
         qemu = of(vm);
         gw_qmp_free(qemu->qmp);
         qemu->qmp = NULL;
-        drop_tails(qemu);
-        for (size_t i = 0; i < qemu->n_taps; i++)
-                close(qemu->taps[i].fd);
-        qemu->n_taps = 0;
         gw_list_for_each (link, &qemu->pending) {
                 struct ask *ask = gw_list_entry(link, struct ask, link);
 
@@ -416,16 +305,6 @@ static void unlink_old(const char *directory) {
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
                 snprintf(path, sizeof path, "%s/%s", directory, names[i]);
                 unlink(path);
-        }
-}
-
-static void remember_taps(struct qemu *qemu, const struct gw_vm_start *start) {
-        for (size_t i = 0; i < start->definition->n_ports; i++) {
-                qemu->taps[i].fd = fcntl(start->tap_fds[i], F_DUPFD_CLOEXEC, 0);
-                if (qemu->taps[i].fd < 0)
-                        return;
-                gw_vm_tap_name(&start->definition->ports[i].id, qemu->taps[i].name);
-                qemu->n_taps = i + 1;
         }
 }
 
@@ -457,7 +336,6 @@ static int qemu_start(struct gw_vm **out, sd_event *event, const struct gw_vm_st
                 goto fail;
         }
         gw_argv_deinit(&argv);
-        remember_taps(qemu, start);
         *out = &qemu->vm;
         return 0;
 fail:
@@ -510,7 +388,6 @@ static void qemu_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_
                                        "downtime-limit", (json_int_t)to->downtime_ms);
 
         ask->second = json_pack("{s:s}", "uri", to->uri);
-        add_tails(qemu);
         execute(qemu, "migrate-set-parameters", parameters, on_parameters, ask);
 }
 

@@ -17,7 +17,6 @@
 #include "hypervisor/argv.h"
 #include "hypervisor/process.h"
 #include "hypervisor/status.h"
-#include "hypervisor/tail.h"
 #include "hypervisor/tap.h"
 #include "io/file.h"
 
@@ -222,47 +221,6 @@ static void tap_names(void **state) {
         assert_string_equal(one, two);
 }
 
-/* A capture as filter-dump writes it: its header, then records. */
-static size_t add_record(uint8_t *at, uint32_t s, uint32_t us, uint32_t n, uint32_t whole, char fill) {
-        const uint32_t head[] = {s, us, n, whole};
-
-        memcpy(at, head, sizeof head);
-        memset(at + sizeof head, fill, n);
-        return sizeof head + n;
-}
-
-static void note_frame(const uint8_t *frame, size_t n, void *user) {
-        char *seen = user;
-
-        sprintf(seen + strlen(seen), "%c%zu ", frame[0], n);
-}
-
-static void tail_keeps_the_last_stamp(void **state) {
-        static struct gw_tail_reader reader;
-        static uint8_t capture[80000];
-        size_t n = 24;
-
-        (void)state;
-        n += add_record(capture + n, 1, 10, 60, 60, 'a');
-        n += add_record(capture + n, 1, 11, 65000, 65000, 'b');
-        n += add_record(capture + n, 1, 12, 70, 70, 'c');
-        n += add_record(capture + n, 1, 12, 80, 9000, 'd'); /* cut short: cannot be put back */
-        n += add_record(capture + n, 1, 12, 90, 90, 'e');
-        for (size_t piece = 1; piece < n; piece = piece * 3 + 1) {
-                char seen[100] = "";
-
-                memset(&reader, 0, sizeof reader);
-                for (size_t at = 0; at < n; at += piece)
-                        gw_tail_read(&reader, capture + at, n - at < piece ? n - at : piece);
-                gw_tail_each(&reader, note_frame, seen);
-                assert_string_equal(seen, "c70 e90 ");
-        }
-        memset(&reader, 0, sizeof reader);
-        memset(capture, 0xff, sizeof capture); /* no capture at all */
-        gw_tail_read(&reader, capture, sizeof capture);
-        assert_int_equal(reader.n_kept, 0);
-}
-
 static void qemu_words(void **state) {
         (void)state;
         assert_int_equal(gw_qemu_run("running"), GW_VM_RUN_RUNNING);
@@ -318,8 +276,8 @@ int main(void) {
                 cmocka_unit_test(definition_is_read), cmocka_unit_test(definition_faults_are_named),
                 cmocka_unit_test(command_line),       cmocka_unit_test(command_line_with_a_long_path),
                 cmocka_unit_test(record_goes_round),  cmocka_unit_test(records_on_disk),
-                cmocka_unit_test(tap_names),          cmocka_unit_test(tail_keeps_the_last_stamp),
-                cmocka_unit_test(qemu_words),         cmocka_unit_test(processes),
+                cmocka_unit_test(tap_names),          cmocka_unit_test(qemu_words),
+                cmocka_unit_test(processes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
