@@ -48,6 +48,7 @@ def compiled_tests(build, rings):
         ring = test["suite"][0].split(":")[-1]
         if ring in rings:
             text = "".join(open(s, encoding="utf-8").read() for s in sources.get(test["cmd"][0], []) if s.endswith(".c"))
+            test["workdir"] = test.get("workdir") or build       # as `meson test` does
             found.append((ring, test["name"], test, CASE.findall(text)))
     return sorted(found, key=lambda t: (COMPILED.index(t[0]), t[1]))
 
@@ -65,7 +66,7 @@ def run_compiled(ring, name, test, tally):
                ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
     started = time.monotonic()
     try:
-        run = subprocess.run(test["cmd"], env=env, cwd=test.get("workdir") or HERE, capture_output=True, text=True,
+        run = subprocess.run(test["cmd"], env=env, cwd=test["workdir"], capture_output=True, text=True,
                              errors="replace", timeout=TIMEOUT_S[ring])
         output, status = run.stdout + run.stderr, run.returncode
     except subprocess.TimeoutExpired as stuck:

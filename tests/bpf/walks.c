@@ -521,6 +521,7 @@ static void talkers_are_noted(void **state) {
         memcpy(key.mac, mac_of(1).b, 6);
         memcpy(key.locator, ip_of(ELSEWHERE).b, 16);
         (void)bpf_map_delete_elem(bpf_map__fd(bpf->maps.gw_talkers), &key);
+        port_put(1, 1, VNI, 0); /* and what the port remembers of it */
         ipv4(&f, mac_of(2), mac_of(1), "10.1.0.1", "10.1.0.2", 17, 100);
         from_guest(&f, &o);
         assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(bpf->maps.gw_talkers), &key, &seen), 0);

@@ -166,6 +166,7 @@ static void hellos(void **state) {
                 hello.id = any_name();
                 hello.locator = any_ip();
                 hello.restart_count = dice_u64(&dice);
+                hello.underlay_mtu = below(2) ? (uint32_t)dice_u64(&dice) : 0;
                 n = gw_hello_encode(&w, id, &hello);
                 assert_int_equal(gw_hello_decode(body_of(n, GW_FRAME_HELLO, id), n - HEAD, &back), 0);
                 assert_memory_equal(&back, &hello, sizeof hello);
@@ -228,6 +229,7 @@ static void reports(void **state) {
                 report.kind = (uint8_t)(1 + below(255));
                 report.vm = any_name();
                 report.epoch = dice_u64(&dice);
+                report.redirected = below(2) ? dice_u64(&dice) : 0;
                 report.n_locators = (uint16_t)below(below(4) ? 8 : GW_REPORT_LOCATORS_MAX + 1);
                 for (size_t i = 0; i < report.n_locators; i++)
                         report.locators[i] = any_ip();

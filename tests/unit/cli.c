@@ -95,6 +95,7 @@ static void test_refusals(void **state) {
                 {&command, "--vn x@", {"--vn", "x@", "name@tenant"}},
                 {&command, "--on=yes", {"--on", "yes", "no value"}},
                 {&command, "--nope", {"--nope", "unknown", "godwit help thing do"}},
+                {&command, "-x", {"unknown flag -x", "godwit help", "thing do"}},
                 {&command, "one two", {"two", "too many", "[NAME]"}},
                 {&command, "-- ls", {"--", "usage", "thing do"}},
                 {&strict, "", {"NAME", "missing", "thing move"}},
@@ -129,6 +130,40 @@ static void test_rest_and_paths(void **state) {
         gw_args_deinit(&args);
         assert_int_equal(parse(&strict, "--help", &args, NULL), 0); /* help needs nothing else */
         gw_args_deinit(&args);
+}
+
+/* Flags of every command may stand before noun and verb; the words keep their order. */
+static void test_words_first(void **state) {
+        static const struct {
+                const char *given, *wanted;
+        } rows[] = {
+                {"--json --lab t1 nve list", "nve list --json --lab t1"},
+                {"nve --lab=t1 list --json", "nve list --lab=t1 --json"},
+                {"--lab t1 vm create web --vn blue", "vm create --lab t1 web --vn blue"},
+                {"vm create web --json", "vm create web --json"},
+                {"--lab t1 status", "status --lab t1"},
+                {"--lab", "--lab"},
+                {"--nope vm list", "--nope vm list"},
+                {"--json --nope vm list", "--json --nope vm list"},
+                {"probe --rate 5 10.0.0.1", "probe --rate 5 10.0.0.1"},
+                {"lab exec h1 -- ls --json", "lab exec h1 -- ls --json"},
+                {"--lab t1 -- ls", "--lab t1 -- ls"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                char text[128], joined[128] = "", *argv[WORDS_MAX];
+                int argc = 0;
+
+                snprintf(text, sizeof text, "%s", rows[i].given);
+                for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
+                        argv[argc++] = word;
+                gw_args_words_first(argc, argv);
+                for (int k = 0; k < argc; k++)
+                        snprintf(joined + strlen(joined), sizeof joined - strlen(joined), "%s%s", k ? " " : "",
+                                 argv[k]);
+                assert_string_equal(joined, rows[i].wanted);
+        }
 }
 
 static void test_segments(void **state) {
@@ -193,8 +228,10 @@ static void test_timeline(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_values),   cmocka_unit_test(test_refusals), cmocka_unit_test(test_rest_and_paths),
-                cmocka_unit_test(test_segments), cmocka_unit_test(test_octets),   cmocka_unit_test(test_timeline),
+                cmocka_unit_test(test_values),         cmocka_unit_test(test_refusals),
+                cmocka_unit_test(test_rest_and_paths), cmocka_unit_test(test_words_first),
+                cmocka_unit_test(test_segments),       cmocka_unit_test(test_octets),
+                cmocka_unit_test(test_timeline),
         };
 
         return cmocka_run_group_tests_name("cli", tests, NULL, NULL);

@@ -127,6 +127,37 @@ static void test_move_is_pushed_and_confirmed(void **state) {
         assert_int_equal(gw_directory_pending(&w->d, w->web).away, 0);
 }
 
+/* Who has subscribed without the VN holds nothing of it; who has not spoken yet may hold something old. */
+static void test_only_who_may_hold_an_older_place_is_pending(void **state) {
+        struct world *w = *state;
+        uint64_t to, back;
+
+        world_serve(w, w->web, w->h1);
+        world_subscribe(w, w->h1);
+        world_subscribe(w, w->h3);
+        world_ack(w);
+        gw_directory_subscribe(&w->d, w->h2, NULL, 0, w->now);
+        assert_int_equal(gw_directory_reserve(&w->d, w->web, w->h2, w->now, &to, &back, &w->error), 0);
+        world_ack(w);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).away, 0);
+        world_subscribe(w, w->h2);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).waiting, 1);
+        world_ack(w);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).waiting, 0);
+
+        gw_directory_subscribe(&w->d, w->h3, NULL, 0, w->now); /* it lingers */
+        gw_directory_commit(&w->d, w->web, w->now);
+        world_ack(w);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).waiting, 0);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).away, 0);
+        assert_int_equal(gw_directory_pending_members(&w->d, w->web).away, 0);
+
+        world_hello(w, "h3", "fd99::3");
+        assert_int_equal(gw_directory_pending(&w->d, w->web).away, 1);
+        gw_directory_subscribe(&w->d, w->h3, NULL, 0, w->now);
+        assert_int_equal(gw_directory_pending(&w->d, w->web).away, 0);
+}
+
 static void test_retries_then_behind(void **state) {
         struct world *w = *state;
         uint32_t id;
@@ -443,6 +474,7 @@ int main(void) {
                 TEST(test_members_come_and_go),
                 TEST(test_moved_vm_keeps_old_member_a_while),
                 TEST(test_move_is_pushed_and_confirmed),
+                TEST(test_only_who_may_hold_an_older_place_is_pending),
                 TEST(test_retries_then_behind),
                 TEST(test_late_ack_does_not_confirm_newer),
                 TEST(test_queries),

@@ -75,6 +75,68 @@ static void test_vn_refusals(void **state) {
         assert_null(gw_directory_vn(&w->d, "red@default"));
 }
 
+static struct gw_nve *hello_mtu(struct world *w, const char *id, const char *locator, uint32_t underlay_mtu) {
+        struct gw_hello hello = {.role = GW_ROLE_NVE, .locator = ip_of(locator), .underlay_mtu = underlay_mtu};
+        struct gw_nve *nve;
+
+        assert_int_equal(gw_name_parse(id, &hello.id), 0);
+        assert_int_equal(gw_directory_hello(&w->d, &hello, w->now, &nve, &w->error), 0);
+        return nve;
+}
+
+static uint16_t mtu_of_new(struct world *w, const char *id) {
+        struct gw_vn_spec spec = {.id = id};
+        struct gw_vn *vn;
+
+        assert_int_equal(gw_directory_vn_create(&w->d, &spec, &vn, &w->error), 0);
+        return vn->mtu;
+}
+
+static void test_mtu_follows_the_underlay(void **state) {
+        struct world *w = *state;
+
+        assert_int_equal(mtu_of_new(w, "unknown"), GW_VN_MTU_DEFAULT);
+        hello_mtu(w, "h1", "10.99.0.1", 9000);
+        hello_mtu(w, "h2", "10.99.0.2", 1600);
+        assert_int_equal(mtu_of_new(w, "mixed"), 1600 - 70); /* h3 is at an IPv6 locator */
+        hello_mtu(w, "h3", "10.99.0.3", 65536);
+        assert_int_equal(mtu_of_new(w, "v4"), 1600 - 50);
+        assert_int_equal(make_vn(w, "fits", 0, 1550, NULL), 0);
+        assert_int_equal(make_vn(w, "larger", 0, 1551, NULL), GW_E_INVALID);
+        assert_string_equal(w->error.text,
+                            "mtu 1551 does not fit: the underlay of h2 carries 1600, which leaves 1550 for VMs");
+        gw_directory_bye(&w->d, w->h2, w->now); /* what is away counts */
+        world_restart(w);                       /* and is remembered */
+        assert_int_equal(mtu_of_new(w, "again"), 1550);
+        hello_mtu(w, "h2", "10.99.0.2", 1300);
+        assert_int_equal(make_vn(w, "narrow", 0, 0, "fd00:9::/64"), GW_E_INVALID);
+        assert_non_null(strstr(w->error.text, "mtu 1280 does not fit"));
+        assert_int_equal(mtu_of_new(w, "ipv4"), 1250);
+        hello_mtu(w, "h2", "10.99.0.2", 0); /* an older one, which does not tell */
+        assert_int_equal(mtu_of_new(w, "kept"), 1250);
+}
+
+static void test_vm_stays_off_a_narrow_underlay(void **state) {
+        struct world *w = *state;
+        uint64_t epoch, back;
+
+        hello_mtu(w, "h2", "10.99.0.2", 1400);
+        assert_string_equal(w->note, "nve=h2 underlay_mtu=1400 is too small for vn=blue@default mtu=1430");
+        assert_int_equal(gw_directory_fits(&w->d, w->web, w->h2, &w->error), GW_E_CONFLICT);
+        assert_string_equal(w->error.text, "the underlay of h2 carries 1400 octets, too few for VN blue@default with "
+                                           "its mtu of 1430: raise it to 1480 there");
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h2, w->now, &epoch, &w->error), GW_E_CONFLICT);
+        world_serve(w, w->web, w->h1);
+        assert_int_equal(gw_directory_reserve(&w->d, w->web, w->h2, w->now, &epoch, &back, &w->error), GW_E_CONFLICT);
+        hello_mtu(w, "h2", "10.99.0.2", 1480);
+        assert_int_equal(gw_directory_reserve(&w->d, w->web, w->h2, w->now, &epoch, &back, &w->error), 0);
+        hello_mtu(w, "h3", "fd99::3", 1499);
+        gw_directory_unreserve(&w->d, w->web);
+        assert_int_equal(gw_directory_fits(&w->d, w->web, w->h3, &w->error), GW_E_CONFLICT);
+        hello_mtu(w, "h3", "fd99::3", 1500);
+        assert_int_equal(gw_directory_fits(&w->d, w->web, w->h3, &w->error), 0);
+}
+
 static void test_vn_of_other_tenant_may_overlap(void **state) {
         struct world *w = *state;
 
@@ -324,6 +386,8 @@ static void test_ports_come_and_go(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_vn_refusals),
+                TEST(test_mtu_follows_the_underlay),
+                TEST(test_vm_stays_off_a_narrow_underlay),
                 TEST(test_vn_of_other_tenant_may_overlap),
                 TEST(test_vn_in_use_is_not_deleted),
                 TEST(test_port_refusals),

@@ -164,6 +164,8 @@ static void test_redirect_ends(void **state) {
                                           world_sent_find(w, GW_FRAME_REPORT)->size, &report),
                          0);
         assert_int_equal(report.kind, GW_REPORT_REDIRECT_ENDED);
+        assert_int_equal(report.redirected, 3);
+        assert_int_equal(report.epoch, 6);
 }
 
 static void test_redirect_timer(void **state) {

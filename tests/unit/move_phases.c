@@ -35,6 +35,8 @@ static void check_order(const struct gw_move *m, enum gw_move_order order) {
                 assert_true(source == GW_COPY_RUNNING || m->taken_back);
         if (order == GW_ORDER_MIGRATE)
                 assert_true(m->address.port && m->phase == GW_MOVE_COPY && !m->cut_seen);
+        if (order == GW_ORDER_INCOMING || order == GW_ORDER_MIGRATE)
+                assert_true(m->settled || m->now.ns >= m->settle.ns);
         if (order == GW_ORDER_CANCEL)
                 assert_true(!m->cut_seen);
 }
@@ -100,7 +102,7 @@ struct bench {
         uint64_t ms;
 };
 
-static void begin(struct bench *b) {
+static void start(struct bench *b) {
         memset(b, 0, sizeof *b);
         b->rules = (struct gw_move_rules){.effects = &effects, .user = &b->seen};
         for (int i = 0; i < GW_MOVE_PHASES; i++)
@@ -147,7 +149,8 @@ static void fails(struct bench *b, enum gw_move_side side, bool running) {
 
 /* Brings a fresh move to a phase of the way forward, or into one of the ways back. */
 static void reach(struct bench *b, enum gw_move_phase phase) {
-        begin(b);
+        start(b);
+        say(b, GW_MOVE_EV_SETTLED);
         if (phase == GW_MOVE_PREPARE)
                 return;
         if (phase == GW_MOVE_ABANDON) {
@@ -234,6 +237,60 @@ static void refused_preparation_changes_nothing(void **state) {
         answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
         expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
         assert_int_equal(b.seen.orders[GW_ORDER_CANCEL], 0);
+}
+
+/* Nothing is asked of the target while somebody may hold an older place; but not for ever. */
+static void target_waits_until_the_last_move_is_known(void **state) {
+        struct bench b;
+
+        (void)state;
+        start(&b);
+        expect(&b, GW_MOVE_PREPARE);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 0);
+        say(&b, GW_MOVE_EV_SETTLED);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 1);
+}
+
+static void target_waits_only_so_long(void **state) {
+        struct bench b;
+
+        (void)state;
+        start(&b);
+        b.move.deadline.ns += GW_MOVE_SETTLE_MS * GW_NS_PER_MS;
+        assert_true(gw_move_is_patient(&b.move));
+        assert_int_equal(gw_move_next(&b.move).ns, (10 + GW_MOVE_SETTLE_MS) * GW_NS_PER_MS);
+        b.ms += GW_MOVE_SETTLE_MS - 2;
+        say(&b, GW_MOVE_EV_TICK);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 0);
+        say(&b, GW_MOVE_EV_TICK);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 1);
+        assert_false(gw_move_is_patient(&b.move));
+}
+
+static void cancel_while_waiting_for_the_last_move(void **state) {
+        struct bench b;
+
+        (void)state;
+        start(&b);
+        say(&b, GW_MOVE_EV_CANCEL);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
+        expect_done(&b, GW_MOVE_CANCELLED, GW_MOVE_SOURCE, false);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 0);
+}
+
+/* A restarted authority has heard from nobody: the source does not begin before it has. */
+static void restarted_authority_waits_before_the_copy(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY);
+        gw_move_restore(&b.move, &b.rules, (struct gw_mono){++b.ms * GW_NS_PER_MS}, (struct gw_wall){b.ms});
+        b.seen.orders[GW_ORDER_MIGRATE] = 0;
+        back(&b, GW_MOVE_SOURCE, GW_COPY_RUNNING, false, 7);
+        back(&b, GW_MOVE_TARGET, GW_COPY_WAITING, false, 8);
+        assert_int_equal(b.seen.orders[GW_ORDER_MIGRATE], 0);
+        say(&b, GW_MOVE_EV_SETTLED);
+        assert_int_equal(b.seen.orders[GW_ORDER_MIGRATE], 1);
 }
 
 static void cancel_during_copy(void **state) {
@@ -433,6 +490,7 @@ static void restart_in_every_phase(void **state) {
                         reach(&b, c->phase);
                         gw_move_restore(&b.move, &b.rules, (struct gw_mono){++b.ms * GW_NS_PER_MS},
                                         (struct gw_wall){b.ms});
+                        say(&b, GW_MOVE_EV_SETTLED);
                         for (int k = 0; k < 2; k++)
                                 if ((k ^ first) == 0)
                                         back(&b, GW_MOVE_SOURCE, c->source, c->copying, c->took_back ? 9 : 7);
@@ -521,6 +579,10 @@ int main(void) {
                 cmocka_unit_test(each_phase_is_reached),
                 cmocka_unit_test(no_epochs_no_move),
                 cmocka_unit_test(refused_preparation_changes_nothing),
+                cmocka_unit_test(target_waits_until_the_last_move_is_known),
+                cmocka_unit_test(target_waits_only_so_long),
+                cmocka_unit_test(cancel_while_waiting_for_the_last_move),
+                cmocka_unit_test(restarted_authority_waits_before_the_copy),
                 cmocka_unit_test(cancel_during_copy),
                 cmocka_unit_test(cancel_that_comes_after_the_cut_goes_forward),
                 cmocka_unit_test(lost_cut_report_is_made_up_for),

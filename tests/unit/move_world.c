@@ -63,7 +63,7 @@ struct world {
         unsigned binding_at;
         uint64_t binding_epoch;
         bool done;
-        bool registered_target, told_registered, told_members, told_converged;
+        bool registered_target, told_registered, told_settled, told_members, told_converged;
 };
 
 static uint64_t draw(struct world *w) {
@@ -412,6 +412,10 @@ static void deliver(struct world *w) {
 }
 
 static void directory_works(struct world *w) {
+        if (w->authority_up && !w->told_settled && chance(w, 3)) {
+                w->told_settled = true;
+                feed(w, (struct gw_move_event){.kind = GW_MOVE_EV_SETTLED});
+        }
         if (w->authority_up && !w->told_members && chance(w, 3)) {
                 w->told_members = true;
                 feed(w, (struct gw_move_event){.kind = GW_MOVE_EV_MEMBERS_ACKED});
@@ -438,7 +442,7 @@ static void authority_returns(struct world *w) {
         if (w->authority_up)
                 return;
         w->authority_up = true;
-        w->told_members = w->told_registered = w->told_converged = false;
+        w->told_settled = w->told_members = w->told_registered = w->told_converged = false;
         if (w->done)
                 return;
         w->move = w->written;
