@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The command line against the table. A flag may stand anywhere after noun and
- * verb, as `--flag value` or `--flag=value`; "--" ends the flags. Every value is
+ * verb, as `--flag value` or `--flag=value`, and one of every command also before
+ * them; "--" ends the flags. Every value is
  * checked here, so that a handler only sees what its row allows; an error names the
  * flag, the value and what is allowed.
  */
@@ -125,6 +126,12 @@ static int keep(struct gw_args *args, const struct gw_flag *flag, const char *te
         return 0;
 }
 
+static int unknown(const struct gw_command *command, const char *flag, int n, struct gw_error *error) {
+        return gw_fail(error, GW_E_INVALID, "", "unknown flag %.*s%s; `godwit help%s%s%s%s` lists them", n, flag,
+                       *command->noun ? "" : ": before the command only those of every command may stand",
+                       *command->noun ? " " : "", command->noun, *command->verb ? " " : "", command->verb);
+}
+
 /* Takes the flag at argv[*i], and its value. */
 static int take_flag(struct gw_args *args, const struct gw_command *command, int argc, char **argv, int *i,
                      struct gw_error *error) {
@@ -135,8 +142,7 @@ static int take_flag(struct gw_args *args, const struct gw_command *command, int
         if (!flag)
                 flag = find_in(gw_global_flags, name, n);
         if (!flag)
-                return gw_fail(error, GW_E_INVALID, "", "unknown flag --%.*s; `godwit help %s%s%s` lists them", (int)n,
-                               name, command->noun, *command->verb ? " " : "", command->verb);
+                return unknown(command, argv[*i], (int)n + 2, error);
         if (flag->type == GW_FLAG_SWITCH) {
                 if (equals)
                         return gw_fail(error, GW_E_INVALID, flag->name, "--%s takes no value, and \"%s\" was given",
@@ -149,6 +155,40 @@ static int take_flag(struct gw_args *args, const struct gw_command *command, int
                 return gw_fail(error, GW_E_INVALID, flag->name, "--%s needs a value: --%s %s", flag->name, flag->name,
                                flag->value);
         return keep(args, flag, argv[++*i], error);
+}
+
+/* How many words of argv a flag of every command takes; 0: it is none, or its value is missing. */
+static int global_width(char *const *argv, int argc) {
+        const char *name = *argv + 2, *equals = strchr(name, '=');
+        const struct gw_flag *flag;
+
+        if (strncmp(*argv, "--", 2) != 0)
+                return 0;
+        flag = find_in(gw_global_flags, name, equals ? (size_t)(equals - name) : strlen(name));
+        if (!flag)
+                return 0;
+        if (flag->type == GW_FLAG_SWITCH || equals)
+                return 1;
+        return argc > 1 ? 2 : 0;
+}
+
+void gw_args_words_first(int argc, char **argv) {
+        int words = 0, at = 0;
+
+        while (words < 2 && at < argc) {
+                int width = global_width(argv + at, argc - at);
+                char *word = argv[at];
+
+                if (!width && *word == '-')
+                        return;
+                if (width) {
+                        at += width;
+                        continue;
+                }
+                memmove(argv + words + 1, argv + words, (size_t)(at - words) * sizeof *argv);
+                argv[words++] = word;
+                at++;
+        }
 }
 
 static int check_counts(const struct gw_args *args, const struct gw_command *command, struct gw_error *error) {
@@ -180,7 +220,11 @@ int gw_args_parse(struct gw_args *args, const struct gw_command *command, int ar
                         args->rest = argv + i + 1;
                         break;
                 }
-                if (!strncmp(argv[i], "--", 2))
+                if (!strcmp(argv[i], "-h"))
+                        r = keep(args, find_in(gw_global_flags, "help", 4), "", error);
+                else if (argv[i][0] == '-' && argv[i][1] && argv[i][1] != '-')
+                        r = unknown(command, argv[i], (int)strlen(argv[i]), error);
+                else if (!strncmp(argv[i], "--", 2))
                         r = take_flag(args, command, argc, argv, &i, error);
                 else if (args->n_words < GW_ARGS_MAX)
                         args->words[args->n_words++] = argv[i];

@@ -44,7 +44,8 @@ static int find_api(const struct gw_cli *cli, char *out, struct gw_error *error)
                 given += 5;
         if (given && *given != '/' && strncmp(given, "https://", 8) != 0)
                 return gw_fail(error, GW_E_INVALID, "api",
-                               "--api is \"%s\"; it must be the path of a socket, or https://address:port", given);
+                               "%s is \"%s\"; it must be the path of a socket, or https://address:port",
+                               cli->api ? "--api" : "GODWIT_API", given);
         if (given)
                 snprintf(out, PATH_SIZE, "%s", given);
         else if (cli->lab && !lab_api(cli->lab, out))
@@ -121,8 +122,8 @@ int gw_cli_error(const struct gw_error *error) {
         int exit_code = error->code == GW_E_NOT_FOUND  ? GW_EXIT_NOT_FOUND
                         : error->code == -ECONNREFUSED ? GW_EXIT_UNREACHABLE
                                                        : GW_EXIT_FAILED;
-        /* Most texts name their field themselves. */
-        bool named = !*error->field || strstr(error->text, error->field);
+        /* The API's field is worth saying only where it tells which of several was meant. */
+        bool named = !strchr(error->field, '[') || strstr(error->text, error->field);
 
         return gw_cli_fail(exit_code, "%s%s%s", named ? "" : error->field, named ? "" : ": ", error->text);
 }

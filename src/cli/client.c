@@ -34,9 +34,33 @@ struct buffer {
         bool stopped;
 };
 
-int gw_client_new(struct gw_client **out, const struct gw_client_options *options, struct gw_error *error) {
-        struct gw_client *c = calloc(1, sizeof *c);
+static int check_file(const char *flag, const char *path, struct gw_error *error) {
+        if (!path || !access(path, R_OK))
+                return 0;
+        return gw_fail(error, GW_E_INVALID, flag, "--%s is \"%s\", which cannot be read: %s", flag, path,
+                       strerror(errno));
+}
 
+/* Told apart here, since libcurl's words for them name no flag. */
+static int check_tls(const struct gw_client_options *options, struct gw_error *error) {
+        int r = check_file("tls-ca", options->tls_ca, error);
+
+        if (!r)
+                r = check_file("tls-cert", options->tls_cert, error);
+        if (!r)
+                r = check_file("tls-key", options->tls_key, error);
+        if (!r && !options->tls_cert != !options->tls_key)
+                return gw_fail(error, GW_E_INVALID, "tls-cert", "--tls-cert and --tls-key go together; one is missing");
+        return r;
+}
+
+int gw_client_new(struct gw_client **out, const struct gw_client_options *options, struct gw_error *error) {
+        int r = *options->api == '/' ? 0 : check_tls(options, error);
+        struct gw_client *c;
+
+        if (r)
+                return r;
+        c = calloc(1, sizeof *c);
         if (!c)
                 return gw_fail(error, -ENOMEM, "", "no memory");
         c->api = strdup(options->api);
@@ -110,13 +134,35 @@ static void set_url(struct gw_client *c, const char *path) {
         curl_easy_setopt(c->curl, CURLOPT_URL, url);
 }
 
+/* The daemon is there, and we do not get on. 0: that is not what it is. */
+static int tls_trouble(const struct gw_client *c, CURLcode code, const char *why, struct gw_error *error) {
+        switch (code) {
+        case CURLE_SSL_CACERT_BADFILE:
+        case CURLE_SSL_CERTPROBLEM:
+                return gw_fail(error, GW_E_INVALID, "tls", "--tls-ca, --tls-cert or --tls-key is of no use: %s", why);
+        case CURLE_PEER_FAILED_VERIFICATION:
+                return gw_fail(
+                        error, GW_E_REFUSED, "tls-ca",
+                        "%s is not trusted: %s; --tls-ca names the certificate of the authority that signed its own",
+                        c->api, why);
+        case CURLE_SSL_CONNECT_ERROR: /* also when it is being restarted: it may be tried again */
+                return gw_fail(error, -ECONNREFUSED, "tls-cert",
+                               "%s does not let us in: %s; --tls-cert and --tls-key name a certificate that it trusts",
+                               c->api, why);
+        default:
+                return 0;
+        }
+}
+
 static int unreachable(struct gw_client *c, CURLcode code, struct gw_error *error) {
         const char *why = *c->why ? c->why : curl_easy_strerror(code);
+        int r = tls_trouble(c, code, why, error);
 
         /* libcurl speaks of a host and a port, which a unix socket has not. */
         if (c->is_unix && code == CURLE_COULDNT_CONNECT)
                 why = access(c->api, F_OK) < 0 ? strerror(errno) : "nobody listens there";
-
+        if (r)
+                return r;
         return gw_fail(error, -ECONNREFUSED, "api",
                        "no answer from %s: %s; is the daemon running there? --api, --lab or GODWIT_API name another",
                        c->api, why);

@@ -96,6 +96,8 @@ extern const struct gw_command gw_object_commands[], gw_vm_commands[], gw_move_c
  * GW_E_INVALID with *error naming the flag, the value and what is allowed. argv may be changed. */
 int gw_args_parse(struct gw_args *args, const struct gw_command *command, int argc, char **argv,
                   struct gw_error *error);
+/* Puts noun and verb before the flags of every command that stand in front of them. */
+void gw_args_words_first(int argc, char **argv);
 void gw_args_deinit(struct gw_args *args);
 
 /* Values; the default of the table when the flag was not given. */

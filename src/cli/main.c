@@ -102,26 +102,60 @@ static int run(struct gw_cli *cli, const struct gw_command *command, int argc, c
         return r;
 }
 
+static bool wants_help(int argc, char **argv) {
+        for (int i = 1; i < argc; i++)
+                if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+                        return true;
+        return false;
+}
+
+/* No noun is there, only flags. */
+static int run_nothing(struct gw_cli *cli, int argc, char **argv) {
+        static const struct gw_command none = {.noun = "", .verb = "", .words = ""};
+        struct gw_error error = {0};
+        struct gw_args args;
+
+        if (argc < 2 || wants_help(argc, argv)) {
+                gw_help_all(cli, argc < 2 ? stderr : stdout);
+                return argc < 2 ? GW_EXIT_USAGE : GW_EXIT_OK;
+        }
+        if (gw_args_parse(&args, &none, argc - 1, argv + 1, &error))
+                return gw_cli_fail(GW_EXIT_USAGE, "%s", error.text);
+        gw_args_deinit(&args);
+        return gw_cli_fail(GW_EXIT_USAGE, "a command is missing after \"%s\"; `godwit help` lists them",
+                           argv[argc - 1]);
+}
+
+/* The noun alone, or a verb that it does not have. */
+static int run_noun(struct gw_cli *cli, int argc, char **argv, const char *verb) {
+        bool help = wants_help(argc, argv);
+
+        if (*verb && !help)
+                return gw_cli_fail(GW_EXIT_USAGE, "%s cannot \"%s\"; `godwit help %s` lists what it can", argv[1], verb,
+                                   argv[1]);
+        gw_help_noun(cli, argv[1], help ? stdout : stderr);
+        return help ? GW_EXIT_OK : GW_EXIT_USAGE;
+}
+
 int main(int argc, char **argv) {
         struct gw_cli cli = {.groups = groups};
         const struct gw_command *command;
+        const char *verb;
         bool noun_known;
+        int skip;
 
         gw_log_init("godwit", GW_WARNING);
-        if (argc < 2) {
-                gw_help_all(&cli, stderr);
-                return GW_EXIT_USAGE;
-        }
-        if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "--version"))
-                argv[1] += argv[1][1] == '-' ? 2 : 1;
-        command = find(!strcmp(argv[1], "h") ? "help" : argv[1], argc > 2 ? argv[2] : "", &noun_known);
-        if (command)
-                return run(&cli, command, argc - (*command->verb ? 3 : 2), argv + (*command->verb ? 3 : 2));
-        if (!noun_known)
+        gw_args_words_first(argc - 1, argv + 1);
+        if (argc > 1 && !strcmp(argv[1], "--version"))
+                argv[1] += 2;
+        if (argc < 2 || *argv[1] == '-')
+                return run_nothing(&cli, argc, argv);
+        verb = argc > 2 && *argv[2] != '-' ? argv[2] : "";
+        command = find(argv[1], verb, &noun_known);
+        if (!command && !noun_known)
                 return gw_cli_fail(GW_EXIT_USAGE, "no command \"%s\"; `godwit help` lists them", argv[1]);
-        if (argc > 2 && strcmp(argv[2], "--help") != 0)
-                return gw_cli_fail(GW_EXIT_USAGE, "%s cannot \"%s\"; `godwit help %s` lists what it can", argv[1],
-                                   argv[2], argv[1]);
-        gw_help_noun(&cli, argv[1], argc > 2 ? stdout : stderr);
-        return argc > 2 ? GW_EXIT_OK : GW_EXIT_USAGE;
+        if (!command)
+                return run_noun(&cli, argc, argv, verb);
+        skip = *command->verb ? 3 : 2;
+        return run(&cli, command, argc - skip, argv + skip);
 }

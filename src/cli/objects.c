@@ -156,6 +156,7 @@ static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *body, *subnets;
         struct gw_name name, tenant;
         const char *subnet;
+        int r;
 
         if (!gw_cli_id(args->words[0], &name, &tenant))
                 return GW_EXIT_USAGE;
@@ -167,7 +168,8 @@ static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "vni", json_integer(gw_args_int(args, "vni")));
         if (gw_args_has(args, "mtu"))
                 json_object_set_new(body, "mtu", json_integer(gw_args_int(args, "mtu")));
-        return done(cli, gw_cli_call(cli, "POST", body, &answer, "/v1/vns"), answer, "created", args->words[0]);
+        r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns");
+        return done(cli, r, answer, "created", args->words[0]);
 }
 
 static void vn_row(struct gw_columns *t, const json_t *vn) {
@@ -198,7 +200,9 @@ static int vn_delete(struct gw_cli *cli, const struct gw_args *args) {
 
 static int port_attach(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *addresses = json_array(), *body;
+        char what[GW_CELL_MAX];
         const char *ip;
+        int r;
 
         for (size_t i = 0; (ip = gw_args_nth(args, "ip", i)); i++)
                 json_array_append_new(addresses, json_string(ip));
@@ -206,7 +210,9 @@ static int port_attach(struct gw_cli *cli, const struct gw_args *args) {
                          gw_args_text(args, "nve"), "device", gw_args_text(args, "device"), "addresses", addresses);
         if (gw_args_has(args, "mac"))
                 json_object_set_new(body, "mac", json_string(gw_args_text(args, "mac")));
-        return done(cli, gw_cli_call(cli, "POST", body, &answer, "/v1/ports"), answer, "attached", args->words[0]);
+        r = gw_cli_call(cli, "POST", body, &answer, "/v1/ports");
+        snprintf(what, sizeof what, "attached; its port is %s", gw_member_text(answer, "id"));
+        return done(cli, r, answer, what, args->words[0]);
 }
 
 static int port_detach(struct gw_cli *cli, const struct gw_args *args) {

@@ -70,6 +70,8 @@ static int run_issue(struct gw_cli *cli, const struct gw_args *args) {
         (void)cli;
         if (gw_name_parse(name, &checked))
                 return gw_cli_fail(GW_EXIT_USAGE, "\"%s\" is not a name; a name is a-z, 0-9 and - inside", name);
+        if (!strcmp(name, "ca"))
+                return gw_cli_fail(GW_EXIT_USAGE, "the name ca is the authority's own here; choose another");
         if (gw_args_count(args, "host") > HOSTS_MAX)
                 return gw_cli_fail(GW_EXIT_USAGE, "--host is given more than %d times", HOSTS_MAX);
         while (request.n_hosts < gw_args_count(args, "host")) {

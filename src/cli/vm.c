@@ -6,13 +6,14 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/move.h"
 #include "cli/output.h"
 
-enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
+enum { SEGMENT = 3 * GW_NAME_MAX + 1, STOP_POLL_MS = 100 };
 
 static const struct gw_flag port_parts[] = {
         {"vn", GW_FLAG_ID, "VN"},
@@ -165,7 +166,10 @@ static int vm_create(struct gw_cli *cli, const struct gw_args *args) {
                 return show_change(cli, answer, args->words[0], "created; `godwit vm start` starts it");
         json_decref(answer);
         r = start(cli, args->words[0], gw_args_text(args, "on"), &answer);
-        return r ? r : show_change(cli, answer, args->words[0], "created and started");
+        if (r)
+                return gw_cli_fail(r, "%s is created, but not started; `godwit vm start %s` tries again",
+                                   args->words[0], args->words[0]);
+        return show_change(cli, answer, args->words[0], "created and started");
 }
 
 static int vm_start(struct gw_cli *cli, const struct gw_args *args) {
@@ -175,13 +179,34 @@ static int vm_start(struct gw_cli *cli, const struct gw_args *args) {
         return r ? r : show_change(cli, answer, args->words[0], "started");
 }
 
+/* Asks until it has stopped; *answer is then the VM as it is. */
+static int await_stop(struct gw_cli *cli, const char *segment, json_t **answer) {
+        for (;;) {
+                const char *state = gw_member_text(*answer, "state");
+                int r;
+
+                if (strcmp(state, "stopping") != 0 && strcmp(state, "running") != 0)
+                        return GW_EXIT_OK;
+                usleep(STOP_POLL_MS * 1000);
+                json_decref(*answer);
+                *answer = NULL;
+                r = gw_cli_call(cli, "GET", NULL, answer, "/v1/vms/%s", segment);
+                if (r)
+                        return r;
+        }
+}
+
 static int vm_stop(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
         json_t *answer;
         int r = gw_cli_call(cli, "POST", json_pack("{s:b}", "force", gw_args_has(args, "force")), &answer,
                             "/v1/vms/%s/stop", gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return r ? r : show_change(cli, answer, args->words[0], "is told to stop");
+        if (!r && gw_args_has(args, "wait"))
+                r = await_stop(cli, segment, &answer);
+        if (r)
+                return r;
+        return show_change(cli, answer, args->words[0], gw_args_has(args, "wait") ? "has stopped" : "is told to stop");
 }
 
 static int vm_delete(struct gw_cli *cli, const struct gw_args *args) {
@@ -240,6 +265,44 @@ static int vm_list(struct gw_cli *cli, const struct gw_args *args) {
         return GW_EXIT_OK;
 }
 
+static void tell(const struct gw_cli *cli, const char *what, const char *text) {
+        if (*text)
+                printf("%s%-10s%s %s\n", gw_colour(cli, GW_BOLD), what, gw_colour(cli, GW_PLAIN), text);
+}
+
+static void tell_port(const struct gw_cli *cli, const json_t *port) {
+        char addresses[GW_CELL_MAX], text[3 * GW_CELL_MAX];
+
+        snprintf(text, sizeof text, "%s in %s, %s %s%s%s", gw_member_text(port, "id"), gw_member_text(port, "vn"),
+                 gw_member_text(port, "mac"), gw_member_list(port, "addresses", addresses, sizeof addresses),
+                 *gw_member_text(port, "device") ? ", device " : "", gw_member_text(port, "device"));
+        tell(cli, "port", text);
+}
+
+static void tell_vm(const struct gw_cli *cli, const json_t *vm) {
+        json_t *definition = json_object_get(vm, "definition"), *binding = json_object_get(vm, "binding"), *port;
+        char text[GW_CELL_MAX];
+        size_t i;
+
+        tell(cli, "vm", gw_member_text(vm, "id"));
+        tell(cli, "kind", gw_member_text(vm, "kind"));
+        snprintf(text, sizeof text, "%s, to be %s", gw_member_text(vm, "state"), gw_member_text(vm, "desired"));
+        tell(cli, "state", text);
+        tell(cli, "reason", gw_member_text(vm, "reason"));
+        snprintf(text, sizeof text, "%s at %s", gw_member_text(vm, "nve"), gw_member_text(binding, "locator"));
+        tell(cli, "host", *gw_member_text(vm, "nve") ? text : "");
+        snprintf(text, sizeof text, "%s, epoch %lld", gw_member_text(binding, "state"),
+                 (long long)gw_member_int(binding, "epoch"));
+        tell(cli, "binding", text);
+        tell(cli, "move", gw_member_text(vm, "move"));
+        snprintf(text, sizeof text, "%lld MiB, %lld vCPUs", (long long)gw_member_int(definition, "memory_mib"),
+                 (long long)gw_member_int(definition, "vcpus"));
+        tell(cli, "size", gw_member_int(definition, "memory_mib") ? text : "");
+        tell(cli, "on crash", gw_member_text(vm, "on_crash"));
+        json_array_foreach (json_object_get(vm, "ports"), i, port)
+                tell_port(cli, port);
+}
+
 static int vm_show(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
         json_t *answer;
@@ -248,7 +311,10 @@ static int vm_show(struct gw_cli *cli, const struct gw_args *args) {
 
         if (r)
                 return r;
-        gw_print_json(answer);
+        if (cli->json)
+                gw_print_json(answer);
+        else
+                tell_vm(cli, answer);
         json_decref(answer);
         return GW_EXIT_OK;
 }
@@ -278,6 +344,7 @@ static const struct gw_flag start_flags[] = {
 };
 static const struct gw_flag stop_flags[] = {
         {"force", GW_FLAG_SWITCH, .help = "as if the power went off"},
+        {"wait", GW_FLAG_SWITCH, .help = "wait until it has stopped"},
         {0},
 };
 

@@ -65,7 +65,7 @@ static int flag_plain(struct options *options, const char *flag, struct gw_error
 }
 
 static int options_parse(struct options *options, int argc, char **argv, struct gw_error *error) {
-        const char *value;
+        const char *value = NULL;
         int r = 0;
 
         for (int i = 1; i < argc && !r; i++) {

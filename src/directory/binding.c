@@ -140,9 +140,13 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
 
 int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
                       struct gw_error *error) {
+        int r;
+
         (void)d;
         if (!nve->nve_connected || nve->behind)
                 return gw_fail(error, GW_E_CONFLICT, "nve", "the godwit-nve of %s is not connected", nve->id.s);
+        if (nve != vm->binding.nve && (r = gw_dir_mtu_fits(vm, nve, error)))
+                return r;
         if (vm->kind == GW_VM_TASK)
                 return 0;
         if (!nve->hv_connected)

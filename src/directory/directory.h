@@ -36,8 +36,9 @@ enum {
         GW_PREVIOUS_MAX = 8,           /* former locators remembered per VM, the newest */
         GW_DEFINITION_MAX = 64 * 1024, /* octets */
         GW_DEVICE_MAX = 15,            /* octets of an interface name */
-        GW_VN_MTU_DEFAULT = 1430,      /* 1500 less VXLAN over IPv6; right over IPv4 too */
-        GW_VN_MTU_MIN = 576,           /* 1280 with an IPv6 subnet */
+        GW_VN_MTU_DEFAULT = 1430,      /* while no underlay's MTU is known: 1500 less VXLAN over IPv6 */
+        GW_VN_MTU_MIN = 576,
+        GW_VN_MTU_MIN_V6 = 1280, /* with an IPv6 subnet */
         GW_VN_MTU_MAX = 65000,
         GW_VNI_AUTO_FIRST = 4096,      /* a VN made without a VNI gets the lowest free one from here */
         GW_SUBNET_AUTO_FIRST = 2,      /* automatic addresses start here: the first host is left for a router */
@@ -114,8 +115,10 @@ struct gw_nve {
         struct gw_name id;
         struct gw_ip locator; /* unspecified until known */
         bool nve_connected, hv_connected;
-        bool behind; /* does not acknowledge; stays so until its next HELLO */
+        bool behind;     /* does not acknowledge; stays so until its next HELLO */
+        bool subscribed; /* in this session: what its SUBSCRIBE does not name it holds nothing about */
         uint64_t restart_count;
+        uint32_t underlay_mtu;                        /* octets of IP; 0: not known */
         uint32_t capacity_memory_mib, capacity_vcpus; /* 0: not known yet, nothing fits */
         uint32_t used_memory_mib, used_vcpus;         /* by VMs placed here or reserved for a move to here */
         uint32_t n_vms;                               /* the same VMs, counted */
@@ -290,7 +293,7 @@ int gw_directory_tenant_delete(struct gw_directory *d, struct gw_tenant *tenant,
 struct gw_vn_spec {
         const char *id;
         uint32_t vni; /* 0: choose */
-        uint16_t mtu; /* 0: GW_VN_MTU_DEFAULT */
+        uint16_t mtu; /* 0: what the smallest known underlay leaves; more than that is refused */
         size_t n_subnets;
         const struct gw_prefix *subnets;
 };
@@ -348,7 +351,7 @@ int gw_directory_port_remove(struct gw_directory *d, struct gw_port *port, struc
  *
  * Each change of place raises the epoch. The record is staged before the function returns. */
 
-/* Does it fit there? GW_E_CONFLICT with a text when not connected, full, or (VM elsewhere) the same. */
+/* Does it fit there? GW_E_CONFLICT with a text when not connected, full, or its underlay is too small for a VN's MTU. */
 int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
                       struct gw_error *error);
 /* A (cold) start at nve: a new epoch, which nve's registration must carry. Not while a move is reserved. */

@@ -164,6 +164,14 @@ void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve); /* those 
 void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again);
 void gw_dir_holders_expire(struct gw_directory *d);
 
+/* mtu.c */
+/* The MTU that a VN with this spec gets. */
+int gw_dir_mtu_choose(const struct gw_directory *d, const struct gw_vn_spec *spec, uint16_t *out,
+                      struct gw_error *error);
+/* May frames of all of the VM's VNs leave from there? GW_E_CONFLICT with a text. */
+int gw_dir_mtu_fits(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error);
+void gw_dir_mtu_told(struct gw_directory *d, struct gw_nve *nve, uint32_t underlay_mtu);
+
 /* update.c */
 int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,
                     struct gw_nve *nve);

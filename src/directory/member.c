@@ -352,6 +352,7 @@ static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t v
 void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const uint32_t *vnis, size_t n,
                             struct gw_now now) {
         d->now = now;
+        nve->subscribed = true;
         gw_list_for_each (link, &nve->members)
                 gw_list_entry(link, struct directory_member, in_nve)->named = false;
         for (size_t i = 0; i < n; i++)
@@ -415,6 +416,11 @@ static void count(struct gw_directory_pending *pending, const struct directory_m
                 pending->away++;
 }
 
+/* It is about to come, or lingers: it has no port in the VN and has dropped what it knew of it. */
+static bool is_blank(const struct directory_member *m) {
+        return !m->listening && m->item.nve->subscribed && gw_dir_nve_listens(m->item.nve);
+}
+
 /* The others must take frames from the target, and the target from them. */
 struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
         struct gw_directory_pending pending = {0};
@@ -426,7 +432,8 @@ struct gw_directory_pending gw_directory_pending_members(const struct gw_directo
                 gw_list_for_each (link, &port->vn->members) {
                         const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                        if (!m->gone && (m == target ? !knows_members(m) : m->known_members < target->changed))
+                        if (!m->gone &&
+                            (m == target ? !knows_members(m) : m->known_members < target->changed && !is_blank(m)))
                                 count(&pending, m);
                 }
         }
@@ -438,7 +445,7 @@ static void count_port(struct gw_directory *d, const struct gw_port *port, struc
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
                 if (m->gone || m->item.nve == port->vm->binding.nve || m->known_ports >= port->changed ||
-                    m->item.nve->mark == d->mark)
+                    m->item.nve->mark == d->mark || is_blank(m))
                         continue;
                 m->item.nve->mark = d->mark;
                 count(pending, m);

@@ -178,8 +178,9 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         if (nve->nve_connected)
                 gw_directory_bye(d, nve, now);
         nve->nve_connected = true;
-        nve->behind = false;
+        nve->behind = nve->subscribed = false;
         nve->restart_count = hello->restart_count;
+        gw_dir_mtu_told(d, nve, hello->underlay_mtu);
         gw_heap_clear(&d->heap, &nve->timer);
         gw_dir_store_nve(d, nve);
         /* To be told anew with its SUBSCRIBE: before the WELCOME that follows this it expects nothing. */
@@ -195,7 +196,7 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
         d->now = now;
         if (!nve->nve_connected)
                 return;
-        nve->nve_connected = false;
+        nve->nve_connected = nve->subscribed = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
         gw_heap_set(&d->heap, &nve->timer, gw_mono_after(now.mono, gw_ms(d->lease_ms)));

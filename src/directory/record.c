@@ -89,6 +89,7 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
         gw_put_u64(&w, nve->restart_count);
         gw_put_u32(&w, nve->capacity_memory_mib);
         gw_put_u32(&w, nve->capacity_vcpus);
+        gw_put_u32(&w, nve->underlay_mtu);
         stage(d, GW_RECORD_NVE, nve->id.s, &w);
 }
 
@@ -221,6 +222,7 @@ static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r
         nve->restart_count = gw_get_u64(r);
         nve->capacity_memory_mib = gw_get_u32(r);
         nve->capacity_vcpus = gw_get_u32(r);
+        nve->underlay_mtu = gw_get_u32(r);
         if (!whole(r))
                 return GW_E_MALFORMED;
         return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);

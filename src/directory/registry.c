@@ -125,18 +125,6 @@ static int subnets_check(const struct gw_tenant *tenant, const struct gw_vn *sel
         return 0;
 }
 
-static int mtu_check(const struct gw_vn_spec *spec, struct gw_error *error) {
-        unsigned least = GW_VN_MTU_MIN;
-
-        for (size_t i = 0; i < spec->n_subnets; i++)
-                if (!gw_ip_is_v4(spec->subnets[i].ip))
-                        least = 1280;
-        if (spec->mtu && (spec->mtu < least || spec->mtu > GW_VN_MTU_MAX))
-                return gw_fail(error, GW_E_INVALID, "mtu", "mtu is %u; allowed are %u to %u%s", spec->mtu, least,
-                               GW_VN_MTU_MAX, least > GW_VN_MTU_MIN ? " with an IPv6 subnet" : "");
-        return 0;
-}
-
 static int vni_check(const struct gw_directory *d, uint32_t vni, struct gw_error *error) {
         const struct gw_vn *other;
 
@@ -162,7 +150,7 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         strncpy(vn->id.s, spec->id, GW_NAME_MAX);
         vn->tenant = tenant;
         vn->vni = spec->vni;
-        vn->mtu = spec->mtu ? spec->mtu : GW_VN_MTU_DEFAULT;
+        vn->mtu = spec->mtu;
         subnets_copy(vn, spec);
         vn->push = true;
         gw_list_init(&vn->members);
@@ -229,8 +217,8 @@ int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec
         full.id = id.s;
         if (!full.vni)
                 full.vni = vni_choose(d);
-        if ((r = vni_check(d, full.vni, error)) || (r = mtu_check(spec, error)) ||
-            (r = subnets_check(tenant, NULL, spec, error)))
+        if ((r = vni_check(d, full.vni, error)) || (r = subnets_check(tenant, NULL, spec, error)) ||
+            (r = gw_dir_mtu_choose(d, spec, &full.mtu, error)))
                 return r;
         r = gw_dir_vn_add(d, &full, tenant, &vn);
         if (r < 0)
@@ -264,18 +252,19 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                            struct gw_error *error) {
         struct subnet_use use = {.vn = vn, .spec = spec};
         char text[GW_IP_TEXT];
+        uint16_t mtu;
         int r;
 
         if (spec->vni && spec->vni != vn->vni)
                 return gw_fail(error, GW_E_INVALID, "vni", "the VNI of VN %s is %u and cannot change", vn->id.s,
                                vn->vni);
-        if ((r = mtu_check(spec, error)) || (r = subnets_check(vn->tenant, vn, spec, error)))
+        if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
                 return r;
         gw_table_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
                                gw_ip_text(use.orphan->ip, text), use.orphan->port->vm->id.s, vn->id.s);
-        vn->mtu = spec->mtu ? spec->mtu : GW_VN_MTU_DEFAULT;
+        vn->mtu = mtu;
         subnets_copy(vn, spec);
         memset(vn->free_from, 0, sizeof vn->free_from);
         gw_dir_store_vn(d, vn);

@@ -125,7 +125,7 @@ struct edge_query {
 struct edge_ended {
         struct gw_list link;
         struct gw_name vm;
-        uint64_t epoch;
+        uint64_t epoch, redirected;
 };
 
 struct gw_edge {

@@ -230,13 +230,18 @@ void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now) {
         struct gw_hello hello = {.role = GW_ROLE_NVE,
                                  .id = edge->config.id,
                                  .locator = edge->config.locator,
-                                 .restart_count = edge->config.restart_count};
+                                 .restart_count = edge->config.restart_count,
+                                 .underlay_mtu = edge->config.underlay_mtu};
         struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
 
         (void)now;
         edge->up = true;
         edge->welcome = false;
         gw_edge_send_written(edge, gw_hello_encode(&w, 0, &hello));
+}
+
+void gw_edge_set_underlay_mtu(struct gw_edge *edge, uint32_t octets) {
+        edge->config.underlay_mtu = octets;
 }
 
 void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now) {

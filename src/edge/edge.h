@@ -121,6 +121,7 @@ struct gw_edge_config {
         uint32_t lifetime_s;       /* asked for in registrations; 0: 3600 */
         uint32_t redirect_min_ms;  /* 0: 5000 */
         uint32_t redirect_idle_ms; /* 0: 2000 */
+        uint32_t underlay_mtu;     /* octets of IP; 0: not known */
 };
 
 enum {
@@ -177,6 +178,8 @@ void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t
 
 /* The session with the NVA. A frame that gets GW_E_MALFORMED must end the session. */
 void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now);
+/* To be told to the NVA with the next session. */
+void gw_edge_set_underlay_mtu(struct gw_edge *edge, uint32_t octets);
 void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now);
 int gw_edge_frame(struct gw_edge *edge, struct gw_edge_now now, uint8_t type, uint32_t id, const uint8_t *body,
                   size_t size);

@@ -40,6 +40,7 @@ static void report_send(struct gw_edge *edge, uint8_t kind, const struct gw_name
         edge->report.kind = kind;
         edge->report.vm = *vm;
         edge->report.epoch = epoch;
+        edge->report.redirected = 0;
         edge->report.n_locators = (uint16_t)n;
         if (n)
                 memcpy(edge->report.locators, locators, n * sizeof *locators);
@@ -83,31 +84,55 @@ int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct 
         return 0;
 }
 
-static void ended_report(struct gw_edge *edge, const struct gw_name *vm, uint64_t epoch) {
-        struct edge_ended *ended;
+static void ended_send(struct gw_edge *edge, const struct edge_ended *ended) {
+        struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
 
-        if (edge->welcome) {
-                report_send(edge, GW_REPORT_REDIRECT_ENDED, vm, epoch, NULL, 0);
-                return;
-        }
+        edge->report.kind = GW_REPORT_REDIRECT_ENDED;
+        edge->report.vm = ended->vm;
+        edge->report.epoch = ended->epoch;
+        edge->report.redirected = ended->redirected;
+        edge->report.n_locators = 0;
+        gw_edge_send_written(edge, gw_report_encode(&w, 0, &edge->report));
+}
+
+static void ended_report(struct gw_edge *edge, const struct edge_vm *vm) {
+        struct edge_ended now = {.vm = vm->name, .epoch = vm->epoch}, *ended;
+
+        gw_list_for_each (link, &vm->ports)
+                now.redirected += gw_list_entry(link, struct edge_port, of_vm)->redirected;
+        if (edge->welcome)
+                return ended_send(edge, &now);
         ended = calloc(1, sizeof *ended);
         if (!ended)
                 return;
-        ended->vm = *vm;
-        ended->epoch = epoch;
+        *ended = now;
         gw_list_append(&edge->ended, &ended->link);
+}
+
+static struct gw_mono redirect_last(struct gw_edge *edge, struct edge_vm *vm) {
+        struct gw_mono last = {0}, seen;
+
+        gw_list_for_each (link, &vm->ports) {
+                struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+
+                seen = edge->fx->redirect_seen(edge->user, port->a.vni, port->a.mac, &port->redirected);
+                if (seen.ns > last.ns)
+                        last = seen;
+        }
+        return last;
 }
 
 void gw_edge_redirect_cancel(struct gw_edge *edge, struct edge_vm *vm) {
         if (vm->role != GW_EDGE_MOVED)
                 return;
+        redirect_last(edge, vm); /* counts */
         gw_edge_timer_stop(&edge->timers, &vm->redirect);
         free(vm->talkers);
         free(vm->stale);
         vm->talkers = vm->stale = NULL;
         vm->n_talkers = vm->n_stale = 0;
         vm->talkers_due = vm->leaving = false;
-        ended_report(edge, &vm->name, vm->epoch);
+        ended_report(edge, vm);
 }
 
 /* When no mapping is newer, what the cut told us stands for a while. */
@@ -133,21 +158,8 @@ static void redirect_end(struct gw_edge *edge, struct gw_edge_now now, struct ed
         gw_edge_log(edge, GW_INFO, "vm=%s epoch=%llu redirect ended", vm->name.s, (unsigned long long)vm->epoch);
         gw_list_for_each (link, &vm->ports)
                 redirect_leave_mapping(edge, now, gw_list_entry(link, struct edge_port, of_vm));
-        ended_report(edge, &vm->name, vm->epoch);
+        ended_report(edge, vm);
         gw_edge_vm_forget(edge, vm);
-}
-
-static struct gw_mono redirect_last(struct gw_edge *edge, struct edge_vm *vm) {
-        struct gw_mono last = {0}, seen;
-
-        gw_list_for_each (link, &vm->ports) {
-                struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
-
-                seen = edge->fx->redirect_seen(edge->user, port->a.vni, port->a.mac, &port->redirected);
-                if (seen.ns > last.ns)
-                        last = seen;
-        }
-        return last;
 }
 
 static void stale_report(struct gw_edge *edge, struct edge_vm *vm) {
@@ -212,7 +224,7 @@ void gw_edge_reports_due(struct gw_edge *edge) {
         gw_list_for_each (link, &edge->ended) {
                 struct edge_ended *ended = gw_list_entry(link, struct edge_ended, link);
 
-                report_send(edge, GW_REPORT_REDIRECT_ENDED, &ended->vm, ended->epoch, NULL, 0);
+                ended_send(edge, ended);
                 gw_list_remove(link);
                 free(ended);
         }

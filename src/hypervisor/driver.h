@@ -73,7 +73,7 @@ struct gw_vm_start {
         const struct gw_definition *definition;
         const char *directory; /* exists; for this VM's sockets and logs */
         const char *emulator;  /* program to run */
-        const char *tap_gate; /* hypervisor/tapgate.c as a library to load into it; NULL: none */
+        const char *tap_gate;  /* hypervisor/tapgate.c as a library to load into it; NULL: none */
         bool kvm;
         bool incoming;      /* wait for a copy; do not boot */
         const int *tap_fds; /* one per port; stay the caller's */

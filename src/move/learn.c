@@ -234,6 +234,9 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
         switch (ev->kind) {
         case GW_MOVE_EV_ORDER_DONE:
                 return order_done(m, ev);
+        case GW_MOVE_EV_SETTLED:
+                m->settled = true;
+                return;
         case GW_MOVE_EV_MEMBERS_ACKED:
                 m->members_acked = true;
                 return;
@@ -264,7 +267,10 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
         case GW_MOVE_EV_HV_BACK:
                 return hv_back(m, ev);
         case GW_MOVE_EV_CANCEL:
-                m->cancel_asked = m->cancel_asked || gw_move_cancellable(m);
+                if (!gw_move_cancellable(m))
+                        return;
+                m->cancel_asked = true;
+                gw_move_blame(m, "it was cancelled");
                 return;
         case GW_MOVE_EV_TICK:
                 m->overdue = m->overdue || gw_mono_reached(m->now, m->deadline);

@@ -22,6 +22,9 @@
  * - The source's copy is ended only after the target has run.
  * - Before the cut nothing has changed but at the target. After it, the binding
  *   follows the copy: at the target, or at the source with a newer epoch.
+ * - The target prepares, and the source begins, only when nobody holds a place older
+ *   than the source, or GW_MOVE_SETTLE_MS have passed: a packet is redirected once,
+ *   and the target may be such an older place.
  * - Where a copy may be running at an agent that is not connected, we wait: that
  *   agent goes on by itself, and a wrong guess would make two copies.
  * Each phase has a deadline. Where it passes while waiting is all that is safe, it
@@ -104,6 +107,11 @@ static bool took_over(const struct gw_move *m) {
         return m->target_ran && m->side[GW_MOVE_SOURCE].epoch != m->epoch_back && !source_keeps(m);
 }
 
+/* Everybody has learnt of the last move, or was given the time to. */
+static bool has_settled(const struct gw_move *m) {
+        return m->settled || gw_mono_reached(m->now, m->settle);
+}
+
 static enum gw_move_phase step_plan(struct gw_move *m) {
         if (effects(m)->reserve(m, &m->epoch_to, &m->epoch_back, m->rules->user)) {
                 m->failed = true;
@@ -119,6 +127,8 @@ static enum gw_move_phase step_prepare(struct gw_move *m) {
                               target(m)->copy == GW_COPY_WAITING ? ": not every member of the VNs confirmed it" : "");
         if (m->failed || m->overdue || m->cancel_asked || source(m)->copy == GW_COPY_NONE)
                 return GW_MOVE_ABANDON;
+        if (!has_settled(m))
+                return GW_MOVE_PREPARE;
         if (target(m)->copy != GW_COPY_WAITING || !m->address.port) {
                 want(m, GW_ORDER_INCOMING); /* also to hear again where it listens */
                 return GW_MOVE_PREPARE;
@@ -138,7 +148,7 @@ static enum gw_move_phase step_copy(struct gw_move *m) {
         if (m->failed || m->overdue || m->cancel_asked || source(m)->copy == GW_COPY_NONE ||
             source(m)->epoch == m->epoch_back || target(m)->copy == GW_COPY_NONE)
                 return GW_MOVE_ABANDON;
-        if (source(m)->copy == GW_COPY_RUNNING && target(m)->copy == GW_COPY_WAITING && !m->accepted)
+        if (source(m)->copy == GW_COPY_RUNNING && target(m)->copy == GW_COPY_WAITING && !m->accepted && has_settled(m))
                 want(m, GW_ORDER_MIGRATE);
         return GW_MOVE_COPY;
 }
@@ -301,6 +311,7 @@ static void set_facts(struct gw_move *m, enum gw_move_phase from) {
         switch (m->phase) {
         case GW_MOVE_PREPARE:
                 m->touched = true;
+                m->settle = gw_mono_after(m->now, gw_ms(GW_MOVE_SETTLE_MS));
                 target(m)->copy = GW_COPY_UNKNOWN;
                 break;
         case GW_MOVE_COPY:
@@ -378,7 +389,8 @@ void gw_move_restore(struct gw_move *m, const struct gw_move_rules *rules, struc
         memset(m->order, 0, sizeof m->order);
         memset(m->side, 0, sizeof m->side);
         m->copying = m->migrate_asked;
-        m->accepted = false;
+        m->accepted = m->settled = false;
+        m->settle = gw_mono_after(now, gw_ms(GW_MOVE_SETTLE_MS));
         m->overdue = false;
         m->deadline = gw_mono_after(now, gw_ms(rules->deadline_ms[m->phase]));
         if (m->phase == GW_MOVE_PLAN)
@@ -401,6 +413,8 @@ struct gw_mono gw_move_next(const struct gw_move *m) {
 
         if (m->phase == GW_MOVE_DONE)
                 return (struct gw_mono){0};
+        if (gw_move_is_patient(m) && m->settle.ns < next.ns)
+                next = m->settle;
         for (int o = 0; o < GW_ORDERS; o++)
                 if (!m->order[o].pending && m->order[o].retry.ns > m->now.ns && m->order[o].retry.ns < next.ns)
                         next = m->order[o].retry;
@@ -409,6 +423,10 @@ struct gw_mono gw_move_next(const struct gw_move *m) {
 
 bool gw_move_cancellable(const struct gw_move *m) {
         return m->phase < GW_MOVE_COMMIT;
+}
+
+bool gw_move_is_patient(const struct gw_move *m) {
+        return (m->phase == GW_MOVE_PREPARE || m->phase == GW_MOVE_COPY) && m->now.ns < m->settle.ns;
 }
 
 enum gw_move_side gw_move_place(const struct gw_move *m) {

@@ -67,6 +67,7 @@ enum gw_order_outcome {
 
 enum gw_move_event_kind {
         GW_MOVE_EV_ORDER_DONE = 1, /* order, serial, outcome, text; after INCOMING also address */
+        GW_MOVE_EV_SETTLED,        /* nobody is left who holds a location older than the one it is about to leave */
         GW_MOVE_EV_MEMBERS_ACKED,  /* every member of the VM's VNs knows the target as one */
         GW_MOVE_EV_PROGRESS,       /* progress */
         GW_MOVE_EV_STOPPED,        /* source: paused for the switch; at */
@@ -109,7 +110,8 @@ struct gw_move_event {
 enum {
         GW_MOVE_TIMELINE_MAX = 24,
         GW_MOVE_REASON_MAX = 200,
-        GW_MOVE_RETRY_MS = 500, /* before an order that got no answer is repeated */
+        GW_MOVE_RETRY_MS = 500,   /* before an order that got no answer is repeated */
+        GW_MOVE_SETTLE_MS = 2000, /* who has not learnt of the last place by then is not waited for */
 };
 
 struct gw_move_side_state {
@@ -154,11 +156,13 @@ struct gw_move {
         bool migrate_asked; /* the source may have begun */
         bool copying;       /* the source may cut by itself at any moment */
         bool accepted;      /* ... and has said that it began; not journalled */
+        bool settled;       /* nobody holds an older location; not journalled */
         bool members_acked, cut_seen, committed, target_ran, registered, converged, abandoned, taken_back, resumed,
                 finished, cancel_asked, failed, sent_all;
         bool overdue; /* this phase's deadline has passed */
 
         struct gw_mono now, deadline;
+        struct gw_mono settle; /* waited up to then for SETTLED */
         struct gw_wall wall;
         size_t n_timeline;
         struct {
@@ -198,6 +202,8 @@ void gw_move_feed(struct gw_move *move, const struct gw_move_event *event, struc
 struct gw_mono gw_move_next(const struct gw_move *move);
 /* May it still be cancelled? */
 bool gw_move_cancellable(const struct gw_move *move);
+/* Before the cut: is it still worth waiting for those who do not answer? */
+bool gw_move_is_patient(const struct gw_move *move);
 /* Where the VM belongs when the move has ended (the directory agrees), and whether a copy runs there. */
 enum gw_move_side gw_move_place(const struct gw_move *move);
 bool gw_move_needs_start(const struct gw_move *move);

@@ -50,6 +50,9 @@ static int check_delete(const struct nva *nva, const struct gw_vm *vm, struct gw
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; detach its port instead", vm->id.s);
         if (mover_open(nva, vm->id.s))
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving; delete it when the move has ended", vm->id.s);
+        if (vm->state == GW_VM_STOPPING)
+                return gw_fail(error, GW_E_CONFLICT, "vm",
+                               "%s is still stopping; `godwit vm stop --wait` waits for that", vm->id.s);
         if (vm->desired == GW_VM_RUN || vm->binding.nve)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped; stop it first", vm->id.s);
         return 0;

@@ -4,7 +4,8 @@
  * (when it ends, and again when the redirect at the source has ended); the
  * differences are evidence. They are of the whole edge: another VM's drops on the
  * same two hosts in the same seconds are in them too, so a zero is proof and
- * anything else is a question.
+ * anything else is a question. Only what was redirected is counted by VM: the
+ * source's edge says how much so far, and how much it was in all when it ends.
  *
  * An edge that does not answer leaves its figures out; a move never waits for them.
  * After a restart of this process the values from before are unknown, and nothing
@@ -18,6 +19,9 @@
 
 #include "nva/json.h"
 #include "nva/mover.h"
+
+/* A group frame that reached a host where nobody is to have it: its other copies reached theirs. */
+#define NO_LOSS "drop-no-flood"
 
 static const char *const side_words[GW_MOVE_SIDES] = {"source", "target"};
 
@@ -80,6 +84,39 @@ static void on_counters(int status, json_t *body, void *user) {
         free(ask);
 }
 
+/* {ports: [...]} of the source's edge: what it has redirected for the VM by now. */
+static void on_ports(int status, json_t *body, void *user) {
+        struct ask *ask = user;
+        struct nva_move *move = mover_find(ask->nva, ask->move.s);
+        json_t *ports = json_object_get(body, "ports"), *port;
+        uint64_t redirected = 0;
+        bool found = false;
+        size_t i;
+
+        json_array_foreach (ports, i, port) {
+                if (!move || strcmp(nva_json_text(port, "vm"), move->core.vm.s) ||
+                    strcmp(nva_json_text(port, "role"), "moved"))
+                        continue;
+                found = true;
+                redirected += (uint64_t)json_integer_value(json_object_get(port, "redirected"));
+        }
+        if (status / 100 == 2 && found && !move->redirect_ended) {
+                move->redirected_known = true;
+                move->redirected = redirected;
+        }
+        free(ask);
+}
+
+static void ask_redirected(struct nva_move *move) {
+        struct gw_nve *nve = gw_directory_nve(&move->nva->directory, move->core.from.s);
+        struct ask *ask = nve && nve->nve_session && !move->redirect_ended ? calloc(1, sizeof *ask) : NULL;
+
+        if (!ask)
+                return;
+        *ask = (struct ask){.nva = move->nva, .move = move->core.id};
+        gw_call(nve->nve_session, "GET", "/v1/ports", NULL, gw_s(10), on_ports, ask);
+}
+
 static void ask_both(struct nva_move *move, bool after) {
         for (int side = 0; side < GW_MOVE_SIDES; side++) {
                 const char *id = side == GW_MOVE_SOURCE ? move->core.from.s : move->core.to.s;
@@ -99,6 +136,7 @@ void evidence_before(struct nva_move *move) {
 }
 
 void evidence_after(struct nva_move *move) {
+        ask_redirected(move); /* before the counters, whose coming writes all */
         ask_both(move, true);
 }
 
@@ -108,7 +146,7 @@ static json_int_t sum(const json_t *counters, const char *prefix) {
         const char *key;
 
         json_object_foreach ((json_t *)counters, key, value)
-                if (!strncmp(key, prefix, strlen(prefix)))
+                if (!strncmp(key, prefix, strlen(prefix)) && strcmp(key, NO_LOSS) != 0)
                         total += json_integer_value(value);
         return total;
 }
@@ -126,6 +164,8 @@ void evidence_add(const struct nva_move *move, json_t *evidence) {
                 if (move->counters[side])
                         json_object_set(all, side_words[side], move->counters[side]);
         add_sum(evidence, "redirected", source, "redirected");
+        if (move->redirected_known)
+                json_object_set_new(evidence, "redirected", json_integer((json_int_t)move->redirected));
         add_sum(evidence, "held", target, "held");
         if (source && target)
                 json_object_set_new(evidence, "dropped", json_integer(sum(source, "drop") + sum(target, "drop")));
@@ -141,7 +181,8 @@ void evidence_load(struct nva_move *move, const json_t *evidence) {
 
         for (int side = 0; side < GW_MOVE_SIDES; side++)
                 move->counters[side] = json_incref(json_object_get(all, side_words[side]));
-        move->redirect_ended = json_is_true(json_object_get(evidence, "redirect_ended"));
+        move->redirect_ended = move->redirected_known = json_is_true(json_object_get(evidence, "redirect_ended"));
+        move->redirected = (uint64_t)json_integer_value(json_object_get(evidence, "redirected"));
 }
 
 void evidence_drop(struct nva_move *move) {

@@ -506,6 +506,7 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *r
                move->core.to.s);
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
         gw_move_start(&move->core, now.mono, now.wall);
+        look(move);
         *out = move;
         return 0;
 }
@@ -523,6 +524,12 @@ int mover_cancel(struct nva *nva, struct nva_move *move, struct gw_error *error)
 
 /* --- what the directory knows --- */
 
+/* Whoever is disconnected counts like one who has not answered yet: after a start of this process that is everybody.
+ * But one that stays away is not waited for for ever. */
+static bool is_confirmed(const struct nva_move *move, struct gw_directory_pending pending) {
+        return !pending.waiting && (!pending.away || !gw_move_is_patient(&move->core));
+}
+
 /* The target's edge knows all it must, and everybody else knows the target's edge. */
 static bool members_know(struct nva_move *move, const struct gw_vm *vm) {
         const struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
@@ -534,7 +541,14 @@ static bool members_know(struct nva_move *move, const struct gw_vm *vm) {
                 return false;
         }
         return gw_list_empty(&to->dirty) && gw_list_empty(&to->updates) &&
-               !gw_directory_pending_members(&move->nva->directory, vm).waiting;
+               is_confirmed(move, gw_directory_pending_members(&move->nva->directory, vm));
+}
+
+/* Nobody is left who may hold a location of the VM that is older than its binding. */
+static bool all_know(const struct nva_move *move, const struct gw_vm *vm) {
+        struct gw_directory_pending pending = gw_directory_pending(&move->nva->directory, vm);
+
+        return !pending.waiting && !pending.away;
 }
 
 /* What the directory knows may be what the phase that has just begun waits for. */
@@ -544,10 +558,12 @@ static void look(struct nva_move *move) {
 
         if (!vm)
                 return;
-        if (m->phase == GW_MOVE_PREPARE && !m->members_acked && members_know(move, vm))
+        if (gw_move_is_patient(m) && !m->settled && all_know(move, vm))
+                mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_SETTLED});
+        else if (m->phase == GW_MOVE_PREPARE && !m->members_acked && members_know(move, vm))
                 mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_MEMBERS_ACKED});
         else if ((m->phase == GW_MOVE_ACTIVATE || m->phase == GW_MOVE_CONVERGE) && m->registered && !m->converged &&
-                 !gw_directory_pending(&move->nva->directory, vm).waiting)
+                 all_know(move, vm))
                 mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_CONVERGED});
 }
 

@@ -13,7 +13,8 @@ struct nva_move {
         struct nva *nva;
         json_t *before[GW_MOVE_SIDES], *counters[GW_MOVE_SIDES]; /* of the edges: then, and by how much they grew */
         struct gw_wall known_at[GW_MOVE_SIDES];                  /* of each agent's last inventory, by its own clock */
-        bool redirect_ended;
+        bool redirect_ended, redirected_known;
+        uint64_t redirected;         /* of the VM alone, as the source's edge told last */
         bool edge_asked, edge_ready; /* the target's edge has subscribed to the VM's VNs */
 };
 
@@ -55,4 +56,4 @@ void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall
 bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *event);
 void mover_registered(struct nva *nva, const char *vm, uint64_t epoch);
 void mover_acked(struct nva *nva); /* somebody acknowledged, or went: looks whether a move waited for that */
-void mover_redirect_ended(struct nva *nva, const char *vm);
+void mover_redirect_ended(struct nva *nva, const char *nve, const struct gw_report *report);

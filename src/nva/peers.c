@@ -270,7 +270,7 @@ static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
                 malformed(peer, "REPORT");
         else if (!gw_directory_report(&peer->nva->directory, peer->nve, report, nva_now()) &&
                  report->kind == GW_REPORT_REDIRECT_ENDED)
-                mover_redirect_ended(peer->nva, report->vm.s);
+                mover_redirect_ended(peer->nva, peer->nve->id.s, report);
         free(report);
 }
 

@@ -148,11 +148,17 @@ void mover_registered(struct nva *nva, const char *vm, uint64_t epoch) {
                 mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_REGISTERED, .epoch = epoch});
 }
 
-void mover_redirect_ended(struct nva *nva, const char *vm) {
-        for (struct gw_list *link = nva->moves.prev; link != &nva->moves; link = link->prev)
-                if (!strcmp(mover_entry(link)->core.vm.s, vm)) {
-                        mover_entry(link)->redirect_ended = true;
-                        evidence_after(mover_entry(link));
-                        return;
-                }
+/* Of the last move that left from there before: a later one may be on its way back. */
+void mover_redirect_ended(struct nva *nva, const char *nve, const struct gw_report *report) {
+        for (struct gw_list *link = nva->moves.prev; link != &nva->moves; link = link->prev) {
+                struct nva_move *move = mover_entry(link);
+
+                if (strcmp(move->core.vm.s, report->vm.s) || strcmp(move->core.from.s, nve) || !move->core.committed ||
+                    move->core.epoch_to > report->epoch)
+                        continue;
+                move->redirect_ended = move->redirected_known = true;
+                move->redirected = report->redirected;
+                evidence_after(move);
+                return;
+        }
 }

@@ -50,11 +50,10 @@ static uint64_t read_epoch(struct gw_json_reader *r) {
 
 /* What the underlay carries less the encapsulation; a larger port would only make frames that cannot leave. */
 static uint32_t mtu_limit(const struct nve *nve) {
-        struct gw_link link;
+        uint32_t underlay = nve_underlay_mtu(nve),
+                 overhead = gw_ip_is_v4(nve->config.locator) ? OVERHEAD_V4 : OVERHEAD_V6;
 
-        if (!nve->config.underlay_device[0] || gw_link_get(nve->config.underlay_device, &link))
-                return MTU_MAX;
-        return link.mtu - (gw_ip_is_v4(nve->config.locator) ? OVERHEAD_V4 : OVERHEAD_V6);
+        return underlay > overhead ? underlay - overhead : MTU_MAX;
 }
 
 static int read_device(struct gw_json_reader *r, struct gw_link *device, struct gw_error *error) {

@@ -14,7 +14,7 @@ static const struct gw_conf_row rows[] = {
                     "this host's underlay address; its family is the underlay's", .required = true,
                     .check = gw_conf_check_unicast),
         GW_CONF_ROW(struct nve_config, underlay_device, "underlay-device", GW_CONF_STRING, NULL,
-                    "the device with the locator; when set, its MTU bounds that of ports"),
+                    "the device whose MTU bounds that of ports; the one with the locator when not set"),
         GW_CONF_ROW(struct nve_config, vxlan_device, "vxlan-device", GW_CONF_STRING, "gwvx0",
                     "the VXLAN device, made when absent"),
         GW_CONF_ROW(struct nve_config, punt_device, "punt-device", GW_CONF_STRING, "gwpunt0",

@@ -133,6 +133,7 @@ static void session_opened(struct gw_session *session, void *user) {
         struct nve *nve = user;
 
         gw_log(GW_INFO, "connected to the authority %s", gw_session_peer(session));
+        gw_edge_set_underlay_mtu(nve->edge, nve_underlay_mtu(nve));
         gw_edge_nva_up(nve->edge, nve_now());
 }
 

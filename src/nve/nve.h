@@ -68,6 +68,9 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
 void nve_deinit(struct nve *nve);
 struct gw_edge_now nve_now(void);
 
+/* underlay.c */
+uint32_t nve_underlay_mtu(const struct nve *nve); /* octets of IP; 0: no device has the locator */
+
 /* effects.c */
 extern const struct gw_edge_effects nve_effects;
 void nve_read_punts(struct nve *nve); /* what waits, up to a bound */

@@ -103,7 +103,8 @@ static int remember(struct lmdb *l, enum gw_store_table t, const void *key, size
         if (!s)
                 return -ENOMEM;
         *s = (struct staged){.table = (uint8_t)t, .delete = !val, .key_size = nkey, .value_size = nval};
-        memcpy(s->octets, key, nkey);
+        if (nkey)
+                memcpy(s->octets, key, nkey);
         if (nval)
                 memcpy(s->octets + nkey, val, nval);
         *l->last = s;

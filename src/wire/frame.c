@@ -95,15 +95,15 @@ size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *
         ok = gw_frame_put_name(w, &hello->id);
         gw_tlv_put_bytes(w, GW_TLV_LOCATOR, hello->locator.b, sizeof hello->locator.b);
         gw_tlv_put_u64(w, GW_TLV_RESTARTS, hello->restart_count);
+        if (hello->underlay_mtu)
+                gw_tlv_put_u32(w, GW_TLV_MTU, hello->underlay_mtu);
         return gw_frame_end(w, &build, ok);
 }
 
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         struct gw_tlv t[] = {
-                {GW_TLV_ROLE, true, 1, 1},
-                {GW_TLV_NAME, true, 1, GW_NAME_MAX},
-                {GW_TLV_LOCATOR, true, 16, 16},
-                {GW_TLV_RESTARTS, true, 8, 8},
+                {GW_TLV_ROLE, true, 1, 1},     {GW_TLV_NAME, true, 1, GW_NAME_MAX}, {GW_TLV_LOCATOR, true, 16, 16},
+                {GW_TLV_RESTARTS, true, 8, 8}, {GW_TLV_MTU, false, 4, 4},
         };
         struct gw_hello hello = {0};
 
@@ -112,6 +112,7 @@ int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         hello.role = gw_get_u8(&t[0].value);
         gw_get_bytes(&t[2].value, hello.locator.b, sizeof hello.locator.b);
         hello.restart_count = gw_get_u64(&t[3].value);
+        hello.underlay_mtu = t[4].found ? gw_get_u32(&t[4].value) : 0;
         if (hello.role != GW_ROLE_NVE && hello.role != GW_ROLE_HV)
                 return GW_E_MALFORMED;
         *out = hello;
@@ -220,6 +221,8 @@ size_t gw_report_encode(struct gw_writer *w, uint32_t id, const struct gw_report
         gw_tlv_put_u8(w, GW_TLV_KIND, report->kind);
         ok = gw_frame_put_name(w, &report->vm) && report->kind && n == report->n_locators;
         gw_tlv_put_u64(w, GW_TLV_EPOCH, report->epoch);
+        if (report->redirected)
+                gw_tlv_put_u64(w, GW_TLV_COUNT, report->redirected);
         gw_tlv_put(w, GW_TLV_LOCATORS, n * 16);
         for (size_t i = 0; i < n; i++)
                 gw_put_bytes(w, report->locators[i].b, 16);
@@ -228,10 +231,9 @@ size_t gw_report_encode(struct gw_writer *w, uint32_t id, const struct gw_report
 
 int gw_report_decode(const uint8_t *body, size_t size, struct gw_report *out) {
         struct gw_tlv t[] = {
-                {GW_TLV_KIND, true, 1, 1},
-                {GW_TLV_NAME, true, 1, GW_NAME_MAX},
-                {GW_TLV_EPOCH, true, 8, 8},
-                {GW_TLV_LOCATORS, false, 0, GW_REPORT_LOCATORS_MAX * 16},
+                {GW_TLV_KIND, true, 1, 1},   {GW_TLV_NAME, true, 1, GW_NAME_MAX},
+                {GW_TLV_EPOCH, true, 8, 8},  {GW_TLV_LOCATORS, false, 0, GW_REPORT_LOCATORS_MAX * 16},
+                {GW_TLV_COUNT, false, 8, 8},
         };
         struct gw_name vm;
         uint8_t kind;
@@ -244,6 +246,7 @@ int gw_report_decode(const uint8_t *body, size_t size, struct gw_report *out) {
         out->kind = kind;
         out->vm = vm;
         out->epoch = gw_get_u64(&t[2].value);
+        out->redirected = t[4].found ? gw_get_u64(&t[4].value) : 0;
         out->n_locators = (uint16_t)(t[3].value.size / 16);
         for (size_t i = 0; i < out->n_locators; i++)
                 gw_get_bytes(&t[3].value, out->locators[i].b, 16);

@@ -92,6 +92,7 @@ struct gw_hello {
         struct gw_name id; /* must equal the certificate's name */
         struct gw_ip locator;
         uint64_t restart_count; /* grows by one each start of this daemon */
+        uint32_t underlay_mtu;  /* an NVE's: octets of IP that its underlay carries; 0: not told */
 };
 /* A checksum inside .message is over the pseudo-header {.locator, ::} in a REGISTER and {::, .locator} in a REGISTERED:
  * the session, not the address of the NVA, is what pairs the two. */
@@ -122,6 +123,7 @@ struct gw_report {
         uint8_t kind;
         struct gw_name vm;
         uint64_t epoch;
+        uint64_t redirected; /* REDIRECT_ENDED: packets in flight that were redirected */
         uint16_t n_locators;
         struct gw_ip locators[GW_REPORT_LOCATORS_MAX];
 };

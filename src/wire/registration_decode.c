@@ -90,7 +90,7 @@ static void clear_host_bits(struct gw_prefix *p) {
 }
 
 static int read_prefix(struct gw_reader *r, struct gw_registration *out) {
-        struct gw_prefix p;
+        struct gw_prefix p = {0};
 
         gw_get_u8(r);
         p.bits = gw_get_u8(r);

@@ -30,6 +30,8 @@ enum gw_tlv_type {
         GW_TLV_LOCATORS, /* n * 16 */
         GW_TLV_VNIS,     /* n * 4 */
         GW_TLV_REASON,   /* text */
+        GW_TLV_MTU,      /* u32 */
+        GW_TLV_COUNT,    /* u64 */
 };
 
 enum { GW_TLV_HEADER_SIZE = 6 };

@@ -137,7 +137,7 @@ def test_mtu_follows_the_underlay(lab, run):
     assert lab.get("/v1/nves/h1")["underlay_mtu"] == 1500
     assert lab.get("/v1/vns/blue")["mtu"] == 1450
     run("tenant create acme")
-    assert "red@acme created" in run("vn create red@acme --subnet 10.1.0.0/24 --mtu 1400")
+    assert json.loads(run("vn create red@acme --subnet 10.1.0.0/24 --mtu 1400 --json"))["mtu"] == 1400
     assert "1400" in run("vn list")
     run("vn delete red@acme")
     run("tenant delete acme")
