@@ -5,17 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-int gw_fail(struct gw_error *error, int code, const char *field, const char *format, ...) {
+void gw_error_fill(struct gw_error *error, int code, const char *field, const char *format, ...) {
         va_list args;
 
         if (!error)
-                return code;
+                return;
         error->code = code;
         snprintf(error->field, sizeof error->field, "%s", field ? field : "");
         va_start(args, format);
         vsnprintf(error->text, sizeof error->text, format, args);
         va_end(args);
-        return code;
 }
 
 const char *gw_error_word(int code) {

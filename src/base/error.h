@@ -34,9 +34,16 @@ struct gw_error {
         char text[256];
 };
 
-/* Fills *error (ignored when NULL) and returns code, so that callers can write
- * `return gw_fail(error, GW_E_INVALID, "mtu", "mtu is %d; ...", mtu);`. */
-int gw_fail(struct gw_error *error, int code, const char *field, const char *format, ...)
+/* Fills *error (ignored when NULL) and has the value of code, so that callers can write
+ * `return gw_fail(error, GW_E_INVALID, "mtu", "mtu is %d; ...", mtu);`. A macro, so that
+ * compilers and analysers see which value it is. */
+#define gw_fail(error, code, ...)                                                                                      \
+        ({                                                                                                             \
+                const int gw_code_ = (code);                                                                           \
+                gw_error_fill((error), gw_code_, __VA_ARGS__);                                                         \
+                gw_code_;                                                                                              \
+        })
+void gw_error_fill(struct gw_error *error, int code, const char *field, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 
 /* The word for a code, for logs and JSON: "not-found", "invalid", ... ; strerror for errno. */

@@ -4,9 +4,10 @@
 #include "nva/mover.h"
 
 static json_int_t connected_nves(const struct nva *nva) {
+        struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL);
         json_int_t n = 0;
 
-        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));)
+        for (; nve; nve = gw_directory_nve_after(&nva->directory, nve->id.s))
                 n += nve->nve_connected;
         return n;
 }
