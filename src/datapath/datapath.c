@@ -93,15 +93,13 @@ static int load(struct gw_datapath *dp, const struct gw_datapath_config *config,
         return 0;
 }
 
-static int write_config(struct gw_datapath *dp, const struct gw_datapath_config *config, int vxlan_ifindex) {
-        struct gw_abi_config c = {.abi = GW_ABI_VERSION,
-                                  .vxlan_ifindex = (uint32_t)vxlan_ifindex,
-                                  .punt_ifindex = (uint32_t)dp->punt_ifindex,
-                                  .vxlan_port = config->vxlan_port ? config->vxlan_port : 4789};
-        uint32_t zero = 0;
-
-        memcpy(c.locator, config->locator.b, sizeof c.locator);
-        return bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &c, BPF_ANY);
+/* It is written with the first lease; a map that is adopted keeps what it says until then. */
+static void set_config(struct gw_datapath *dp, const struct gw_datapath_config *config, int vxlan_ifindex) {
+        dp->config = (struct gw_abi_config){.abi = GW_ABI_VERSION,
+                                            .vxlan_ifindex = (uint32_t)vxlan_ifindex,
+                                            .punt_ifindex = (uint32_t)dp->punt_ifindex,
+                                            .vxlan_port = config->vxlan_port ? config->vxlan_port : 4789};
+        memcpy(dp->config.locator, config->locator.b, sizeof dp->config.locator);
 }
 
 static int reattach(const struct gw_datapath_port *port, void *user) {
@@ -137,7 +135,8 @@ static int open_all(struct gw_datapath *dp, const struct gw_datapath_config *con
                 r = gw_vxlan_ensure(vxlan_name(config), config, &vxlan_ifindex, error);
         if (r)
                 return r;
-        r = write_config(dp, config, vxlan_ifindex);
+        set_config(dp, config, vxlan_ifindex);
+        r = gw_upkeep_open(dp);
         if (!r)
                 r = attach(dp, vxlan_ifindex);
         return r ? gw_fail(error, r, "", "cannot attach the eBPF programs: %s", strerror(-r)) : 0;
@@ -149,7 +148,7 @@ int gw_datapath_open(struct gw_datapath **out, const struct gw_datapath_config *
 
         if (!dp)
                 return -ENOMEM;
-        dp->punt_fd = dp->inject_fd = -1;
+        dp->punt_fd = dp->inject_fd = dp->wait_fd = dp->tick_fd = -1;
         dp->cpus = libbpf_num_possible_cpus();
         libbpf_set_print(log_libbpf);
         dp->per_cpu = dp->cpus > 0 ? calloc((size_t)dp->cpus, sizeof *dp->per_cpu) : NULL;
@@ -165,6 +164,7 @@ int gw_datapath_open(struct gw_datapath **out, const struct gw_datapath_config *
 void gw_datapath_close(struct gw_datapath *dp) {
         if (!dp)
                 return;
+        gw_upkeep_close(dp);
         if (dp->inject_fd >= 0)
                 close(dp->inject_fd);
         if (dp->punt_fd >= 0)

@@ -46,7 +46,8 @@ struct gw_datapath_port {
         struct gw_ip moved_to; /* with GW_PORT_MOVED */
 };
 /* Adds or changes: attaches the program, writes the port, joins the VN's flood list. GW_E_FULL: 64 ports of the VN.
- * GW_PORT_PEER is found out and set here for veth devices that neither hold nor arrive. */
+ * GW_PORT_PEER is found out and set here for veth devices that neither hold nor arrive; for those that did, some
+ * seconds after they no longer do. */
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *port);
 int gw_datapath_port_get(struct gw_datapath *dp, uint32_t ifindex, struct gw_datapath_port *out); /* GW_E_NOT_FOUND */
 /* Also when the device is already gone. Takes its allow entries with it; forwarding entries are the caller's. */
@@ -119,7 +120,8 @@ struct gw_punt {
         const uint8_t *frame;
         size_t size;
 };
-int gw_datapath_punt_fd(const struct gw_datapath *dp);                  /* readable: frames wait */
+/* Readable: frames wait, or routes changed, or some seconds passed: read until there are none, which sees to the rest. */
+int gw_datapath_punt_fd(const struct gw_datapath *dp);
 int gw_datapath_punt_read(struct gw_datapath *dp, struct gw_punt *out); /* GW_E_AGAIN: none left */
 
 /* The way down, in order of the calls. vnet may be NULL (no offload). -ENOBUFS: try again later. */

@@ -14,6 +14,8 @@
 #include "datapath/godwit.skel.h"
 #include "io/netlink.h"
 
+enum { HOLDS = GW_PORT_HOLD | GW_PORT_ARRIVING };
+
 static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struct gw_abi_port *in) {
         *out = (struct gw_datapath_port){.ifindex = ifindex,
                                          .vni = in->vni,
@@ -45,11 +47,12 @@ int gw_datapath_port_get(struct gw_datapath *dp, uint32_t ifindex, struct gw_dat
 /* A veth that leads into another namespace is delivered to at its far end, past a queue and a softirq. Not when it
  * holds: what is released goes the long way, and what follows must not overtake it. */
 static uint32_t with_peer(const struct gw_datapath_port *port) {
+        uint32_t flags = port->flags & ~(uint32_t)(GW_PORT_PEER | GW_PORT_FAR | GW_PORT_SETTLING);
         struct gw_link link;
 
-        if (port->flags & (GW_PORT_HOLD | GW_PORT_ARRIVING) || gw_link_get_index((int)port->ifindex, &link))
-                return port->flags;
-        return strcmp(link.kind, "veth") == 0 && link.peer_elsewhere ? port->flags | GW_PORT_PEER : port->flags;
+        if (gw_link_get_index((int)port->ifindex, &link) || strcmp(link.kind, "veth") != 0 || !link.peer_elsewhere)
+                return flags;
+        return flags | GW_PORT_FAR | (flags & HOLDS ? 0 : GW_PORT_PEER);
 }
 
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
@@ -139,7 +142,25 @@ int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t se
         if (r)
                 return r;
         port.flags = (port.flags & ~clear) | set;
+        if (port.flags & HOLDS)
+                port.flags &= ~(uint32_t)(GW_PORT_PEER | GW_PORT_SETTLING);
         return write_port(dp, &port);
+}
+
+static int settle(const struct gw_datapath_port *port, void *user) {
+        struct gw_datapath_port settled = *port;
+
+        if (!(port->flags & GW_PORT_FAR) || port->flags & (HOLDS | GW_PORT_PEER))
+                return 0;
+        settled.flags &= ~(uint32_t)GW_PORT_SETTLING;
+        settled.flags |= port->flags & GW_PORT_SETTLING ? GW_PORT_PEER : GW_PORT_SETTLING;
+        (void)write_port(user, &settled);
+        return 0;
+}
+
+/* A whole tick after the hold ended: by then what was released has left every queue on the long way. */
+void gw_ports_settle(struct gw_datapath *dp) {
+        (void)gw_datapath_port_each(dp, settle, dp);
 }
 
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
@@ -165,6 +186,7 @@ int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, u
         r = gw_datapath_fdb_set(dp, port.vni, port.mac, &moved);
         if (r)
                 return r;
+        gw_next_hop_want(dp, to);
         port.flags |= GW_PORT_MOVED;
         port.moved_to = to;
         return write_port(dp, &port);

@@ -9,6 +9,7 @@
 #include "datapath/datapath.h"
 
 struct godwit_bpf;
+struct gw_route_watch;
 
 enum gw_map {
         MAP_CONFIG,
@@ -22,6 +23,7 @@ enum gw_map {
         MAP_FLIGHTS,
         MAP_TALKERS,
         MAP_STALE,
+        MAP_NEXT_HOP,
         MAP_MAX
 };
 extern const char *const gw_map_names[MAP_MAX];
@@ -36,6 +38,11 @@ struct gw_datapath {
         int punt_fd;       /* the punt device's tap */
         int inject_fd;     /* packet socket bound to it */
         int punt_ifindex;
+        int wait_fd; /* epoll: punt_fd, tick_fd, routes */
+        int tick_fd;
+        struct gw_route_watch *routes;
+        uint64_t refreshed_ns;                 /* when next hops were last looked at (CLOCK_MONOTONIC) */
+        struct gw_abi_config config;           /* as in its map */
         uint8_t buffer[GW_PUNT_BUFFER_OCTETS]; /* of punt_read and tap_drain */
 };
 
@@ -65,6 +72,15 @@ int gw_map_del(int fd, const void *key); /* 0 also when absent */
 /* Visits every element; `each` may delete the one it is given. Non-zero stops and is returned. */
 int gw_map_each(int fd, void *key, void *next, size_t key_size, void *value,
                 int (*each)(const void *key, const void *value, void *user), void *user);
+
+/* nexthop.c */
+int gw_upkeep_open(struct gw_datapath *dp);
+void gw_upkeep_close(struct gw_datapath *dp);
+void gw_upkeep(struct gw_datapath *dp);                              /* what is due; never blocks */
+void gw_next_hop_want(struct gw_datapath *dp, struct gw_ip locator); /* frames may be sent there */
+
+/* port.c */
+void gw_ports_settle(struct gw_datapath *dp); /* on each tick: the short way again for those that held */
 
 /* device.c */
 int gw_bpffs_ensure(const char *dir, struct gw_error *error);

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -21,11 +23,18 @@
 
 #include "base/error.h"
 
-enum { VNET_OCTETS = sizeof(struct virtio_net_hdr), VNET_MAX_OCTETS = 64, ETHERNET_OCTETS = 14 };
+enum {
+        VNET_OCTETS = sizeof(struct virtio_net_hdr),
+        VNET_MAX_OCTETS = 64,
+        ETHERNET_OCTETS = 14,
+        DRAIN_BURST = 64, /* frames */
+        DRAIN_TRIES = 50,
+        DRAIN_WAIT_MS = 2,
+};
 _Static_assert(VNET_OCTETS == 10, "the offload header of taps and packet sockets");
 
 int gw_datapath_punt_fd(const struct gw_datapath *dp) {
-        return dp->punt_fd;
+        return dp->wait_fd;
 }
 
 static void vnet_shift(struct virtio_net_hdr *vnet, uint16_t octets) {
@@ -60,8 +69,12 @@ int gw_datapath_punt_read(struct gw_datapath *dp, struct gw_punt *out) {
 
                 if (size < 0 && errno == EINTR)
                         continue;
-                if (size < 0)
-                        return errno == EAGAIN ? GW_E_AGAIN : -errno;
+                if (size < 0 && errno != EAGAIN)
+                        return -errno;
+                if (size < 0) {
+                        gw_upkeep(dp);
+                        return GW_E_AGAIN;
+                }
                 if (punt_decode(dp->buffer, (size_t)size, out)) /* else: not from our programs */
                         return 0;
         }
@@ -112,6 +125,20 @@ static int tap_header(int fd) {
         return size >= VNET_OCTETS && size <= VNET_MAX_OCTETS ? size : -EINVAL;
 }
 
+/* A frame that was read must not be lost because the way down is full for a moment. */
+static int drain_one(struct gw_datapath *dp, uint32_t ifindex, const struct virtio_net_hdr *vnet, const void *frame,
+                     size_t size) {
+        struct pollfd room = {.fd = dp->inject_fd, .events = POLLOUT};
+        int r = -ENOBUFS;
+
+        for (int tries = 0; r == -ENOBUFS && tries < DRAIN_TRIES; tries++) {
+                if (tries)
+                        poll(&room, 1, DRAIN_WAIT_MS);
+                r = gw_datapath_inject(dp, GW_INJECT_DRAIN, ifindex, true, vnet, frame, size);
+        }
+        return r;
+}
+
 int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd) {
         int header = tap_header(tap_fd), n = 0, r;
 
@@ -128,10 +155,11 @@ int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd) 
                 if (size < header + ETHERNET_OCTETS)
                         continue;
                 memcpy(&vnet, dp->buffer, header ? VNET_OCTETS : 0);
-                r = gw_datapath_inject(dp, GW_INJECT_DRAIN, ifindex, true, &vnet, dp->buffer + header,
-                                       (size_t)(size - header));
+                r = drain_one(dp, ifindex, &vnet, dp->buffer + header, (size_t)(size - header));
                 if (r)
                         return r;
-                n++;
+                /* The receiving side of a virtual link runs on this CPU too, with a queue of 1000 (netdev_max_backlog). */
+                if (++n % DRAIN_BURST == 0)
+                        sched_yield();
         }
 }

@@ -54,6 +54,8 @@ int gw_datapath_fdb_set(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac,
         int r = 0;
 
         memcpy(value.locator, entry->locator.b, sizeof value.locator);
+        if (entry->kind != GW_FORWARD_LOCAL)
+                gw_next_hop_want(dp, entry->locator);
         if (entry->kind == GW_FORWARD_MOVED) {
                 r = bpf_map_update_elem(dp->maps[MAP_FLIGHTS], &key, &none, BPF_NOEXIST);
                 if (r && r != -EEXIST)

@@ -84,3 +84,17 @@ int gw_link_watch_fd(const struct gw_link_watch *watch); /* for the loop; EPOLLI
  * -ENOBUFS: events were lost; list the links again and go on. */
 int gw_link_watch_read(struct gw_link_watch *watch, void (*event)(const struct gw_link *link, bool gone, void *user),
                        void *user);
+
+/* route_watch.c: which way the kernel sends to an address. Acts in the namespace in which it was opened. */
+struct gw_next_hop {
+        uint32_t ifindex;
+        struct gw_ip ip; /* the gateway, of either family, or the address itself when it is on the link */
+};
+struct gw_route_watch;
+int gw_route_watch_new(struct gw_route_watch **out);
+void gw_route_watch_free(struct gw_route_watch *watch);
+int gw_route_watch_fd(const struct gw_route_watch *watch); /* for the loop; EPOLLIN */
+bool gw_route_watch_changed(struct gw_route_watch *watch); /* reads what waits: any answer may be another one now */
+/* From the source address `from`. -EHOSTUNREACH: no route, or not a plain one (several paths, a tunnel, local). */
+int gw_route_watch_next_hop(struct gw_route_watch *watch, struct gw_ip to, struct gw_ip from, struct gw_next_hop *out);
+bool gw_route_watch_ipsec(struct gw_route_watch *watch); /* IPsec has a say in what this host sends */

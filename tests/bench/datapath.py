@@ -3,7 +3,8 @@
 """bench datapath: what crosses two hosts on this machine, beside the peers in the same run.
 
   godwit   two hosts of a laboratory, a namespace guest on each, IPv4 underlay
-  bridge   the same with a Linux bridge and a VXLAN device on each host
+  bridge   the same with a Linux bridge and a VXLAN device on each host; "+nf" with br_netfilter, as hosts with Docker
+           or libvirt have it
   veth     the two guests joined directly: no network between them, what the machine itself can do
 
 The three take turns, the first of a round changing, so that what else the machine does falls on all; figures are the
@@ -58,11 +59,11 @@ def ahead():
         file.write("-20")
 
 
-def without_netfilter(namespace):
-    """Where br_netfilter is loaded, bridges would show IP frames to netfilter: nobody asked for that here."""
+def bridges_ask_netfilter(namespace, yes):
+    """Where br_netfilter is loaded (Docker and libvirt do that), bridges show IP frames to netfilter by default."""
     for family in ("ip", "ip6", "arp"):
         peers.run("nsenter", f"--net=/run/netns/{namespace}", "sysctl", "-qw",
-                  f"net.bridge.bridge-nf-call-{family}tables=0", check=False)
+                  f"net.bridge.bridge-nf-call-{family}tables={int(yes)}", check=False)
 
 
 class Pair:
@@ -104,6 +105,15 @@ class Pair:
                          preexec_fn=ahead)
         return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
 
+    def measure_with_netfilter(self, hosts):
+        for host in hosts:
+            bridges_ask_netfilter(host, True)
+        try:
+            return {"pps": self.packets_per_s()}
+        finally:
+            for host in hosts:
+                bridges_ask_netfilter(host, False)
+
     def measure(self):
         return {"pps": self.packets_per_s(), "tcp1_gbps": self.tcp_gbps(1), "tcp8_gbps": self.tcp_gbps(8)}
 
@@ -112,7 +122,7 @@ def mtu_of(namespace):
     return json.loads(peers.run("ip", "-n", namespace, "-j", "link", "show", "eth0").stdout)[0]["mtu"]
 
 
-def take_turns(pairs, rounds):
+def take_turns(pairs, rounds, bridge_hosts):
     """[{name: {figure: value}}], one for each round."""
     results = []
     for i in range(rounds):
@@ -121,6 +131,8 @@ def take_turns(pairs, rounds):
         for pair in turn:
             progress(f"round {i + 1} of {rounds}: {pair.name}")
             results[-1][pair.name] = pair.measure()
+            if pair.name == "bridge":
+                results[-1]["bridge+nf"] = pair.measure_with_netfilter(bridge_hosts)
     progress("")
     return results
 
@@ -130,7 +142,8 @@ def summarize(results):
     for name in results[0]:
         for figure in results[0][name]:
             figures[f"{name}.{figure}"] = statistics.median(result[name][figure] for result in results)
-    for ratio, figure, peer in (("pps_vs_bridge", "pps", "bridge"), ("tcp1_vs_bridge", "tcp1_gbps", "bridge"),
+    for ratio, figure, peer in (("pps_vs_bridge", "pps", "bridge"), ("pps_vs_bridge+nf", "pps", "bridge+nf"),
+                                ("tcp1_vs_bridge", "tcp1_gbps", "bridge"),
                                 ("tcp8_vs_bridge", "tcp8_gbps", "bridge"), ("pps_vs_veth", "pps", "veth"),
                                 ("tcp1_vs_veth", "tcp1_gbps", "veth")):
         values = [result["godwit"][figure] / result[peer][figure] for result in results]
@@ -229,7 +242,8 @@ def print_table(figures):
     for name in ("godwit", "bridge", "veth"):
         print(f"{name:10}{figures[f'{name}.pps']:>14,.0f}{figures[f'{name}.tcp1_gbps']:>13.2f} Gb/s"
               f"{figures[f'{name}.tcp8_gbps']:>13.2f} Gb/s")
-    for ratio in ("pps_vs_bridge", "tcp1_vs_bridge", "tcp8_vs_bridge", "pps_vs_veth", "tcp1_vs_veth"):
+    print(f"{'bridge+nf':10}{figures['bridge+nf.pps']:>14,.0f}")
+    for ratio in ("pps_vs_bridge", "pps_vs_bridge+nf", "tcp1_vs_bridge", "tcp8_vs_bridge", "pps_vs_veth", "tcp1_vs_veth"):
         print(f"{ratio:20}{figures[f'ratio.{ratio}']:6.2f}  "
               f"({figures[f'ratio.{ratio}.min']:.2f} to {figures[f'ratio.{ratio}.max']:.2f})")
     for figure in ("ns_per_packet.from_guest", "ns_per_packet.from_wire", "nve.map_octets_fixed",
@@ -259,10 +273,10 @@ def run_all(rounds):
                    bridge.add_guest(2, "b", "52:54:00:00:02:02", [f"{TO}/24"])]
         joined = stack.enter_context(Veth())
         for namespace in (*bridge.namespaces, f"gw-{lab.name}-net", f"gw-{lab.name}-h1", f"gw-{lab.name}-h2"):
-            without_netfilter(namespace)
+            bridges_ask_netfilter(namespace, False)
         pairs = [stack.enter_context(Pair(name, *namespaces, mtu)) for name, namespaces in
                  (("godwit", ends), ("bridge", bridged), ("veth", joined.ends))]
-        results = take_turns(pairs, rounds)
+        results = take_turns(pairs, rounds, [bridge.host(1), bridge.host(2)])
         figures = {**summarize(results), **ns_per_packet(lab, pairs[0]), **memory(lab)}
         return figures, results, mtu
 

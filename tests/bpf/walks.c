@@ -114,21 +114,19 @@ static void put(struct bpf_map *map, const void *key, const void *value) {
         assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
 }
 static void forward_put(int vm, uint8_t kind, uint32_t ifindex, const char *locator, uint8_t flags) {
-        struct gw_mac mac = mac_of(vm);
         struct gw_ip ip = ip_of(locator);
         struct gw_abi_mac_key key = {.vni = VNI};
         struct gw_abi_forward value = {.kind = kind, .ifindex = ifindex, .flags = flags, .epoch = 1};
 
-        memcpy(key.mac, mac.b, 6);
+        memcpy(key.mac, mac_of(vm).b, 6);
         memcpy(value.locator, ip.b, 16);
         put(bpf->maps.gw_fdb, &key, &value);
 }
 static void port_put(uint32_t ifindex, int vm, uint32_t vni, uint32_t flags) {
-        struct gw_mac mac = mac_of(vm);
         struct gw_ip to = ip_of(MOVED_TO);
         struct gw_abi_port value = {.vni = vni, .mtu = MTU, .flags = flags};
 
-        memcpy(value.mac, mac.b, 6);
+        memcpy(value.mac, mac_of(vm).b, 6);
         memcpy(value.moved_to, to.b, 16);
         put(bpf->maps.gw_ports, &ifindex, &value);
 }
@@ -140,10 +138,9 @@ static void ip_put(struct bpf_map *map, uint32_t id, const char *text, const voi
         put(map, &key, value);
 }
 static void neigh_put(const char *text, int vm, uint8_t flags) {
-        struct gw_mac mac = mac_of(vm);
         struct gw_abi_neigh value = {.flags = flags};
 
-        memcpy(value.mac, mac.b, 6);
+        memcpy(value.mac, mac_of(vm).b, 6);
         ip_put(bpf->maps.gw_neigh, VNI, text, &value);
 }
 

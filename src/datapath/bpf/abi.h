@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 1
+#define GW_ABI_VERSION 2
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -27,17 +27,21 @@ enum {
         GW_NEIGH_MAX = 262144,  /* address -> MAC entries */
         GW_MEMBERS_MAX = 65536, /* (VN, locator) */
         GW_VNS_MAX = 4096,      /* VNs with ports here */
+        GW_NOTED_MAX = 4,       /* a power of two */
         GW_TALKERS_MAX = 16384,
         GW_STALE_MAX = 8192,
         GW_FLIGHTS_MAX = 16384, /* moved-to entries at a time */
+        GW_NEXT_HOP_MAX = 4096, /* locators; to any more, frames go by way of the VXLAN device */
 };
 
 enum gw_port_flag {
-        GW_PORT_ARRIVING = 1, /* the VM is not here yet: gets no group frames but redirected ones */
-        GW_PORT_HOLD = 2,     /* frames for it go up with reason HOLD (the device has no queue to hold them) */
-        GW_PORT_PEER = 4,     /* a veth whose other end is in another namespace: deliver past its queue */
-        GW_PORT_MOVED = 8,    /* was cut: group frames go on to moved_to, nothing it sends is let through */
-        GW_PORT_TRUSTED = 16, /* no source guard */
+        GW_PORT_ARRIVING = 1,  /* the VM is not here yet: gets no group frames but redirected ones */
+        GW_PORT_HOLD = 2,      /* frames for it go up with reason HOLD (the device has no queue to hold them) */
+        GW_PORT_PEER = 4,      /* a veth whose other end is in another namespace: deliver past its queue */
+        GW_PORT_MOVED = 8,     /* was cut: group frames go on to moved_to, nothing it sends is let through */
+        GW_PORT_TRUSTED = 16,  /* no source guard */
+        GW_PORT_FAR = 32,      /* user space only: it can have GW_PORT_PEER */
+        GW_PORT_SETTLING = 64, /* user space only: it held, and gets GW_PORT_PEER with the next tick */
 };
 
 enum gw_forward_kind {
@@ -151,6 +155,24 @@ struct gw_abi_config {
         __u16 vxlan_port;
         __u16 pad;
         __u8 locator[16];
+        __u64 direct_until_ns; /* CLOCK_MONOTONIC: as long as next hops are to be believed */
+};
+
+struct gw_abi_locator {
+        __u8 ip[16];
+};
+
+struct gw_abi_next_hop { /* of a locator; from `family` on it is a struct bpf_redir_neigh */
+        __u32 ifindex;   /* 0: no plain route to it */
+        __u32 family;
+        __u8 ip[16]; /* IPv4 in the first four octets */
+};
+
+/* Whom a port was last noted to talk with, by the last bits of the locator: what is noted already (GW_MAP talkers) is
+ * not looked up for every packet. Written by several CPUs at once without order; the worst is a note a second late. */
+struct gw_abi_noted {
+        __u64 last_ns;
+        __u8 locator[16];
 };
 
 struct gw_abi_port {
@@ -161,6 +183,7 @@ struct gw_abi_port {
         __u8 mac[6];
         __u8 pad[2];
         __u8 moved_to[16]; /* with GW_PORT_MOVED */
+        struct gw_abi_noted noted[GW_NOTED_MAX];
 };
 
 struct gw_abi_mac_key {

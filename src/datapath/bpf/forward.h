@@ -21,18 +21,23 @@
 enum { SEEN_INTERVAL_NS = 1000000000 };
 
 /* A frame was exchanged between the VM (vni, mac) and a locator; written at most once a second. */
-static __always_inline void talkers_touch(__u32 vni, const __u8 *mac, const __u8 *locator) {
+static __always_inline void talkers_touch(struct gw_abi_port *port, __u32 vni, const __u8 *mac, const __u8 *locator) {
+        struct gw_abi_noted *noted = &port->noted[locator[15] & (GW_NOTED_MAX - 1)];
         struct gw_abi_peer_key key = {.vni = vni};
         struct gw_abi_seen *seen, first = {};
         __u64 now = bpf_ktime_get_coarse_ns();
 
+        if (now - noted->last_ns < SEEN_INTERVAL_NS && ip_eq(noted->locator, locator))
+                return;
+        noted->last_ns = now;
+        ip_copy(noted->locator, locator);
         mac_copy(key.mac, mac);
         ip_copy(key.locator, locator);
         seen = bpf_map_lookup_elem(&gw_talkers, &key);
         if (!seen) {
                 first.last_ns = now;
                 bpf_map_update_elem(&gw_talkers, &key, &first, BPF_ANY);
-        } else if (now - seen->last_ns > SEEN_INTERVAL_NS) {
+        } else {
                 seen->last_ns = now;
         }
 }
@@ -63,13 +68,16 @@ static __always_inline void flight_note(const struct gw_abi_mac_key *key, const 
         bpf_map_update_elem(&gw_stale, &peer, &first, BPF_ANY);
 }
 
-/* `at_ingress`: the program runs on an ingress hook, where a frame can be put right into a veth's other end. */
+/* `talks_as`: the MAC of the VM that the sender now talks with; NULL: not noted (in flight, injected, local).
+ * `at_ingress`: the program runs on an ingress hook, where a frame can be put right into a veth's other end. */
 static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex, __u32 vni, const struct arrival *from,
-                                   bool injected, bool at_ingress, enum gw_counter counter) {
+                                   const __u8 *talks_as, bool injected, bool at_ingress, enum gw_counter counter) {
         struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
 
         if (!port || port->vni != vni)
                 return drop(GW_COUNT_DROP_NO_PORT);
+        if (talks_as)
+                talkers_touch(port, vni, talks_as, from->sender);
         if (gw_test)
                 gw_trace.ifindex = ifindex;
         if (port->flags & GW_PORT_HOLD && !injected)
@@ -183,9 +191,9 @@ static __always_inline int forward_from_port(struct __sk_buff *skb, const struct
         if (to.kind == GW_FORWARD_LOCAL) {
                 if (to.ifindex == w->ifindex)
                         return drop(GW_COUNT_DROP_SELF);
-                return deliver(skb, to.ifindex, w->vni, NULL, false, at_ingress, GW_COUNT_LOCAL);
+                return deliver(skb, to.ifindex, w->vni, NULL, NULL, false, at_ingress, GW_COUNT_LOCAL);
         }
-        talkers_touch(w->vni, source, to.locator);
+        talkers_touch(w->port, w->vni, source, to.locator);
         return tunnel_send(skb, w->vni, to.locator, 0, GW_COUNT_REMOTE);
 }
 
@@ -214,9 +222,8 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
                 return injected ? drop(GW_COUNT_DROP_UNKNOWN) : punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);
         to = *entry;
         if (to.kind == GW_FORWARD_LOCAL || to.kind == GW_FORWARD_ARRIVING) {
-                if (!from->gbp && !injected)
-                        talkers_touch(from->vni, key.mac, from->sender);
-                return deliver(skb, to.ifindex, from->vni, from, false, at_ingress, GW_COUNT_DELIVERED);
+                const __u8 *talks_as = !from->gbp && !injected ? key.mac : NULL;
+                return deliver(skb, to.ifindex, from->vni, from, talks_as, false, at_ingress, GW_COUNT_DELIVERED);
         }
         if (from->gbp)
                 return drop(GW_COUNT_DROP_LOOP);

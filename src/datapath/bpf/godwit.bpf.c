@@ -73,7 +73,7 @@ static __always_inline int ipv6_walk(struct __sk_buff *skb, const struct walk *w
 
 static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *port, __u32 ifindex, bool injected,
                                      bool at_ingress) {
-        struct walk w = {.ifindex = ifindex, .vni = port->vni, .injected = injected};
+        struct walk w = {.port = port, .ifindex = ifindex, .vni = port->vni, .injected = injected};
         struct ethhdr *p = headers(skb, ETH_HLEN), eth;
         int action = WALK_ON;
         __u32 bad;
@@ -153,7 +153,7 @@ static __noinline int inject_port(struct __sk_buff *skb, __u32 kind, __u32 ifind
         if (kind == GW_INJECT_FROM_PORT)
                 return port_walk(skb, port, ifindex, true, false);
         if (kind == GW_INJECT_DELIVER)
-                return deliver(skb, ifindex, port->vni, NULL, true, false, GW_COUNT_DELIVERED);
+                return deliver(skb, ifindex, port->vni, NULL, NULL, true, false, GW_COUNT_DELIVERED);
         if (kind == GW_INJECT_DRAIN)
                 return drain(skb, port);
         return drop(GW_COUNT_DROP_INJECT);

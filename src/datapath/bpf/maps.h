@@ -23,6 +23,8 @@ GW_MAP(gw_members, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_MEMBERS_MA
 GW_MAP(gw_allow, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_NEIGH_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flood, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_flood, GW_VNS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flights, BPF_MAP_TYPE_HASH, struct gw_abi_mac_key, struct gw_abi_seen, GW_FLIGHTS_MAX, BPF_F_NO_PREALLOC);
+GW_MAP(gw_next_hop, BPF_MAP_TYPE_HASH, struct gw_abi_locator, struct gw_abi_next_hop, GW_NEXT_HOP_MAX,
+       BPF_F_NO_PREALLOC);
 GW_MAP(gw_talkers, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_peer_key, struct gw_abi_seen, GW_TALKERS_MAX, 0);
 GW_MAP(gw_stale, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_peer_key, struct gw_abi_seen, GW_STALE_MAX, 0);
 

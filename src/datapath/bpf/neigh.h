@@ -17,6 +17,7 @@
 enum { WALK_ON = -2 };
 
 struct walk {
+        struct gw_abi_port *port;
         __u32 ifindex, vni; /* of the port that sent it */
         bool injected;      /* never up again */
 };
