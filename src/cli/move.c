@@ -229,8 +229,8 @@ const struct gw_flag gw_vm_move_flags[] = {
         {"no-wait", GW_FLAG_SWITCH, .help = "only start it"},
         {"bandwidth", GW_FLAG_INT, "MIB", "at most so many MiB of memory a second; no limit when not given", 1, 1048576,
          "MiB/s"},
-        {"downtime", GW_FLAG_INT, "MS", "stop the VM for the last copy when that is expected to take less", 1, 60000,
-         "ms"},
+        {"downtime", GW_FLAG_INT, "MS",
+         "stop the VM for the last copy when that is expected to take less; 50 when not given", 1, 60000, "ms"},
         {0},
 };
 static const struct gw_flag list_flags[] = {

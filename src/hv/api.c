@@ -15,7 +15,7 @@
 #include "io/http.h"
 #include "io/session.h"
 
-enum { DOWNTIME_MS = 300, DOWNTIME_MAX_MS = 2000000, CUT_DEADLINE_MS = 500, CUT_DEADLINE_MAX_MS = 60000 };
+enum { DOWNTIME_MS = 50, DOWNTIME_MAX_MS = 2000000, CUT_DEADLINE_MS = 500, CUT_DEADLINE_MAX_MS = 60000 };
 
 static void fail(struct gw_request *request, int code, const char *field, const char *format, ...)
         __attribute__((format(printf, 4, 5)));

@@ -4,7 +4,8 @@
  * and checks the whole request, then changes something or nothing, then answers;
  * answers leave after the turn's commit.
  *
- * Over TLS an NVE's certificate is no key to the API: its session is all it gets.
+ * Over TLS only the certificates that the configuration names are keys to the API. All hosts have one of the same
+ * authority, known here or not (a new host, or one that was taken out): a session is all they get.
  */
 #include "nva/api.h"
 
@@ -13,14 +14,31 @@
 
 #include "base/error.h"
 
+static bool is_client(const struct nva *nva, const char *name) {
+        const char *list = nva->config.api_clients;
+        size_t n;
+
+        for (list += strspn(list, " "); *list; list += n, list += strspn(list, " ")) {
+                n = strcspn(list, " ");
+                if (n == strlen(name) && !memcmp(list, name, n))
+                        return true;
+        }
+        return false;
+}
+
 bool api_admit(struct gw_request *request, void *user) {
         const struct nva *nva = user;
         const char *peer = gw_request_peer(request);
         struct gw_error error;
 
-        if (!strcmp(peer, "local") || !strcmp(peer, "unix") || !gw_directory_nve(&nva->directory, peer))
+        if (!gw_request_over_tls(request))
                 return true;
-        gw_fail(&error, GW_E_REFUSED, "", "%s is an NVE; its certificate does not open the API", peer);
+        if (gw_directory_nve(&nva->directory, peer))
+                gw_fail(&error, GW_E_REFUSED, "", "%s is an NVE; its certificate does not open the API", peer);
+        else if (!is_client(nva, peer))
+                gw_fail(&error, GW_E_REFUSED, "", "api-clients does not name %s", peer);
+        else
+                return true;
         gw_request_fail(request, &error);
         return false;
 }

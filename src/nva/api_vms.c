@@ -9,7 +9,7 @@
 #include "nva/mover.h"
 
 enum {
-        DOWNTIME_DEFAULT_MS = 300,
+        DOWNTIME_DEFAULT_MS = 50,
         DOWNTIME_MAX_MS = 60000,
         BANDWIDTH_MAX_MIB_S = 1 << 20,
 };

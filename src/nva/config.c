@@ -6,12 +6,18 @@
  */
 #include "nva/config.h"
 
+#include <string.h>
+
+#include "base/error.h"
+
 static const struct gw_conf_row rows[] = {
         GW_CONF_COMMON_ROWS(struct nva_config, common, "nva"),
         GW_CONF_ROW(struct nva_config, listen, "listen", GW_CONF_ENDPOINT, "[::]:7460",
                     "where NVEs and hypervisor agents connect"),
         GW_CONF_ROW(struct nva_config, api_listen, "api-listen", GW_CONF_ENDPOINT, NULL,
                     "where the HTTP API is served over TLS; nowhere when not set"),
+        GW_CONF_ROW(struct nva_config, api_clients, "api-clients", GW_CONF_STRING, NULL,
+                    "names of the certificates that open api-listen, separated by spaces"),
         GW_CONF_ROW(struct nva_config, lease_s, "lease-s", GW_CONF_INT, "3600",
                     "longest lifetime of a registration that is granted", .min = 60, .max = 262140, .unit = "s"),
         GW_CONF_ROW(struct nva_config, deadline_prepare_ms, "deadline-prepare-ms", GW_CONF_INT, "30000",
@@ -26,5 +32,14 @@ static const struct gw_conf_row rows[] = {
         {0},
 };
 
+static int check(const void *user, struct gw_error *error) {
+        const struct nva_config *config = user;
+
+        if (config->api_listen.port && !config->api_clients[strspn(config->api_clients, " ")])
+                return gw_fail(error, GW_E_INVALID, "api-clients",
+                               "api-listen is set, but api-clients names nobody who may use it");
+        return 0;
+}
+
 const struct gw_conf_schema nva_schema = {"godwit-nva", "the authority: directory, mover and HTTP API of Godwit",
-                                          "/etc/godwit/nva.conf", rows, NULL};
+                                          "/etc/godwit/nva.conf", rows, check};

@@ -4,9 +4,12 @@
 
 #include "conf/schema.h"
 
+enum { NVA_CLIENTS_SIZE = 1024 };
+
 struct nva_config {
         struct gw_conf_common common;
         struct gw_endpoint listen, api_listen; /* api_listen: port 0 when not wanted */
+        char api_clients[NVA_CLIENTS_SIZE];    /* names, separated by spaces */
         uint32_t lease_s;
         uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
 };

@@ -23,6 +23,8 @@
 /* A group frame that reached a host where nobody is to have it: its other copies reached theirs. */
 #define NO_LOSS "drop-no-flood"
 
+enum { COUNTERS_MAX = 128, COUNTER_NAME_SIZE = 64 };
+
 static const char *const side_words[GW_MOVE_SIDES] = {"source", "target"};
 
 struct ask {
@@ -32,6 +34,11 @@ struct ask {
         bool after;
 };
 
+/* What an edge says is kept for good, so it is bounded. */
+static bool is_count(const char *key, const json_t *value) {
+        return json_is_integer(value) && json_integer_value(value) >= 0 && strlen(key) < COUNTER_NAME_SIZE;
+}
+
 /* All numbers of an answer, by name; nested objects are walked into. */
 static void flatten(json_t *into, const json_t *from) {
         const char *key;
@@ -40,7 +47,7 @@ static void flatten(json_t *into, const json_t *from) {
         json_object_foreach ((json_t *)from, key, value) {
                 if (json_is_object(value))
                         flatten(into, value);
-                else if (json_is_integer(value))
+                else if (is_count(key, value) && json_object_size(into) < COUNTERS_MAX)
                         json_object_set(into, key, value);
         }
 }
@@ -140,6 +147,12 @@ void evidence_after(struct nva_move *move) {
         ask_both(move, true);
 }
 
+static json_int_t plus(json_int_t a, json_int_t b) {
+        json_int_t total;
+
+        return __builtin_add_overflow(a, b, &total) ? INT64_MAX : total;
+}
+
 static json_int_t sum(const json_t *counters, const char *prefix) {
         json_int_t total = 0;
         json_t *value;
@@ -147,7 +160,7 @@ static json_int_t sum(const json_t *counters, const char *prefix) {
 
         json_object_foreach ((json_t *)counters, key, value)
                 if (!strncmp(key, prefix, strlen(prefix)) && strcmp(key, NO_LOSS) != 0)
-                        total += json_integer_value(value);
+                        total = plus(total, json_integer_value(value));
         return total;
 }
 
@@ -168,7 +181,7 @@ void evidence_add(const struct nva_move *move, json_t *evidence) {
                 json_object_set_new(evidence, "redirected", json_integer((json_int_t)move->redirected));
         add_sum(evidence, "held", target, "held");
         if (source && target)
-                json_object_set_new(evidence, "dropped", json_integer(sum(source, "drop") + sum(target, "drop")));
+                json_object_set_new(evidence, "dropped", json_integer(plus(sum(source, "drop"), sum(target, "drop"))));
         if (json_object_size(all))
                 json_object_set_new(evidence, "counters", all);
         else

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "io/http.h"
 #include "nva/json.h"
@@ -114,8 +115,10 @@ const char *life_reason(const struct nva *nva, const char *vm) {
 static void say_why(struct nva *nva, const char *vm, const char *reason) {
         struct life *life = life_of(nva, vm);
 
-        if (life)
-                snprintf(life->reason, sizeof life->reason, "%s", reason ? reason : "");
+        if (!life)
+                return;
+        snprintf(life->reason, sizeof life->reason, "%s", reason ? reason : "");
+        gw_text_mend(life->reason);
 }
 
 /* --- calls --- */
@@ -149,7 +152,7 @@ void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char 
         (void)nva;
         if (!nve->hv_session)
                 return;
-        gw_log(GW_NOTICE, "clearing: vm=%s nve=%s move=%s", vm, nve->id.s, move);
+        gw_log_limited(GW_NOTICE, 100, "clearing: vm=%s nve=%s move=%s", vm, nve->id.s, move);
         if (*move)
                 gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm, "/finish"),
                         json_pack("{s:s}", "move", move), gw_s(LIFE_CALL_S), ignore_answer, NULL);
@@ -414,8 +417,8 @@ void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *rea
         if (life && (life->starting || life->start_at.ns))
                 return;
         say_why(nva, vm->id.s, reason);
-        gw_log(crashed ? GW_WARNING : GW_INFO, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"", vm->id.s,
-               vm->binding.nve ? vm->binding.nve->id.s : "-", crashed, reason ? reason : "");
+        gw_log_limited(crashed ? GW_WARNING : GW_INFO, 100, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"", vm->id.s,
+                       vm->binding.nve ? vm->binding.nve->id.s : "-", crashed, reason ? reason : "");
         if (vm->desired == GW_VM_RUN && crashed && vm->on_crash == GW_ON_CRASH_RESTART) {
                 gw_directory_vm_set_state(&nva->directory, vm, GW_VM_CRASHED);
                 schedule_restart(nva, vm);

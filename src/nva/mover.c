@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "nva/evidence.h"
 #include "nva/json.h"
@@ -81,8 +82,10 @@ static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_
         if (!vm || !to)
                 return GW_E_NOT_FOUND;
         r = gw_directory_reserve(&move->nva->directory, vm, to, nva_now(), epoch_to, epoch_back, &error);
-        if (r)
+        if (r) {
                 snprintf(core->reason, sizeof core->reason, "%.*s", (int)sizeof core->reason - 1, error.text);
+                gw_text_mend(core->reason);
+        }
         return r;
 }
 

@@ -46,8 +46,12 @@ void nva_put(struct nva *nva, enum gw_store_table table, const char *key, const 
 void nva_put_json(struct nva *nva, enum gw_store_table table, const char *key, json_t *value) {
         char *text = json_dumps(value, JSON_COMPACT);
 
-        if (text)
+        if (text) {
                 nva_put(nva, table, key, text, strlen(text));
+        } else {
+                gw_log(GW_ERR, "record %s cannot be encoded; ending, to lose nothing", key);
+                gw_loop_quit(&nva->loop, 1);
+        }
         free(text);
 }
 
@@ -123,7 +127,7 @@ static void on_note(enum gw_note kind, const char *text, void *user) {
                 nva->n_refused++;
                 gw_log_limited(GW_WARNING, 20, "refused: %s", text);
         } else {
-                gw_log(kind == GW_NOTE_INFO ? GW_INFO : GW_WARNING, "%s", text);
+                gw_log_limited(kind == GW_NOTE_INFO ? GW_INFO : GW_WARNING, 200, "%s", text);
         }
 }
 

@@ -29,6 +29,7 @@
 enum {
         SUBSCRIBE_MAX = 16384,     /* VNs of one NVE */
         HELLO_DEADLINE_MS = 10000, /* for a session to say who it is */
+        LOG_BURST = 200,           /* lines of one kind in 10 s: what a peer says over and over fills no disk */
 };
 
 struct nva_peer {
@@ -50,7 +51,7 @@ static void send_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const s
 }
 
 static void malformed(struct nva_peer *peer, const char *what) {
-        gw_log(GW_WARNING, "malformed frame: peer=%s frame=%s", gw_session_peer(peer->session), what);
+        gw_log_limited(GW_WARNING, LOG_BURST, "malformed frame: peer=%s frame=%s", gw_session_peer(peer->session), what);
         gw_session_close(peer->session, what);
 }
 
@@ -69,7 +70,8 @@ static void part(struct nva_peer *peer) {
                 return;
         peer->nve = NULL;
         *session_slot(nve, peer->role) = NULL;
-        gw_log(GW_NOTICE, "lost: nve=%s role=%s", nve->id.s, peer->role == GW_ROLE_NVE ? "nve" : "hv");
+        gw_log_limited(GW_NOTICE, LOG_BURST, "lost: nve=%s role=%s", nve->id.s,
+                       peer->role == GW_ROLE_NVE ? "nve" : "hv");
         if (peer->role == GW_ROLE_NVE) {
                 gw_directory_bye(&nva->directory, nve, nva_now());
                 mover_acked(nva);
@@ -83,7 +85,7 @@ static void refuse(struct nva_peer *peer, const char *reason) {
         uint8_t bytes[512];
         struct gw_writer w = gw_writer(bytes, sizeof bytes);
 
-        gw_log(GW_WARNING, "refused: peer=%s reason=\"%s\"", gw_session_peer(peer->session), reason);
+        gw_log_limited(GW_WARNING, LOG_BURST, "refused: peer=%s reason=\"%s\"", gw_session_peer(peer->session), reason);
         if (gw_bye_encode(&w, reason))
                 send_frame(peer, GW_FRAME_BYE, 0, &w);
         gw_session_close(peer->session, reason);
@@ -115,7 +117,7 @@ static void on_closed(struct gw_session *session, const char *reason, void *user
 
         if (!peer)
                 return;
-        gw_log(GW_INFO, "session ended: peer=%s reason=\"%s\"", gw_session_peer(session), reason);
+        gw_log_limited(GW_INFO, LOG_BURST, "session ended: peer=%s reason=\"%s\"", gw_session_peer(session), reason);
         part(peer);
         gw_list_remove(&peer->link);
         gw_timer_free(peer->patience);
@@ -156,8 +158,8 @@ static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello 
                 return refuse(peer, error.text);
         peer->nve = nve;
         nve->nve_session = peer->session;
-        gw_log(GW_NOTICE, "here: nve=%s role=nve locator=%s start=%llu", nve->id.s, gw_ip_text(nve->locator, text),
-               (unsigned long long)hello->restart_count);
+        gw_log_limited(GW_NOTICE, LOG_BURST, "here: nve=%s role=nve locator=%s start=%llu", nve->id.s,
+                       gw_ip_text(nve->locator, text), (unsigned long long)hello->restart_count);
         welcome(peer, id);
         life_edge_back(nva, nve);
 }
@@ -173,7 +175,8 @@ static void greet_hv(struct nva_peer *peer, uint32_t id, const struct gw_hello *
         replace_older(peer, nve, GW_ROLE_HV);
         peer->nve = nve;
         nve->hv_session = peer->session;
-        gw_log(GW_NOTICE, "here: nve=%s role=hv start=%llu", nve->id.s, (unsigned long long)hello->restart_count);
+        gw_log_limited(GW_NOTICE, LOG_BURST, "here: nve=%s role=hv start=%llu", nve->id.s,
+                       (unsigned long long)hello->restart_count);
         welcome(peer, id);
 }
 
@@ -221,8 +224,8 @@ static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body,
         if (gw_register_decode(body, size, &frame))
                 return malformed(peer, "REGISTER");
         if (gw_registration_decode(frame.message, frame.message_size, frame.locator, (struct gw_ip){{0}}, &request)) {
-                gw_log(GW_WARNING, "malformed registration: nve=%s fault=%s", peer->nve->id.s,
-                       gw_registration_fault_word(request.fault));
+                gw_log_limited(GW_WARNING, LOG_BURST, "malformed registration: nve=%s fault=%s", peer->nve->id.s,
+                               gw_registration_fault_word(request.fault));
                 return gw_session_close(peer->session, "malformed registration");
         }
         nva->n_registrations++;
@@ -248,6 +251,43 @@ static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, si
                 send_frame(peer, GW_FRAME_RESPONSE, id, &w);
 }
 
+static int compare_vnis(const void *a, const void *b) {
+        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+        return (x > y) - (x < y);
+}
+
+/* Those VNs in which the NVE has business: it is a member, or a VM was there (what it redirects may outlast its
+ * membership). To be a member is to get a VN's broadcasts and to be told where its VMs are: no NVE makes itself one. */
+static size_t allowed_vnis(struct nva_peer *peer, uint32_t *vnis, size_t n) {
+        const struct gw_directory *d = &peer->nva->directory;
+        bool *had = n ? calloc(n, sizeof *had) : NULL;
+        size_t kept = 0;
+
+        qsort(vnis, n, sizeof *vnis, compare_vnis);
+        for (struct gw_vm *vm = NULL; had && (vm = gw_directory_vm_after(d, vm ? vm->id.s : NULL));) {
+                if (!gw_directory_vm_was_at(vm, peer->nve))
+                        continue;
+                for (const struct gw_port *port = vm->ports; port; port = port->next) {
+                        uint32_t *at = bsearch(&port->vn->vni, vnis, n, sizeof *vnis, compare_vnis);
+
+                        if (at)
+                                had[at - vnis] = true;
+                }
+        }
+        for (size_t i = 0; i < n; i++) {
+                const struct gw_vn *vn = gw_directory_vn_by_vni(d, vnis[i]);
+
+                if (vn && ((had && had[i]) || gw_directory_is_member(d, vn, peer->nve)))
+                        vnis[kept++] = vnis[i];
+                else
+                        gw_log_limited(GW_WARNING, 20, "refused: nve=%s subscribes to VNI %u, where it has no VM",
+                                       peer->nve->id.s, vnis[i]);
+        }
+        free(had);
+        return kept;
+}
+
 static void on_subscribe(struct nva_peer *peer, const uint8_t *body, size_t size) {
         uint32_t *vnis = malloc(SUBSCRIBE_MAX * sizeof *vnis);
         size_t n = 0;
@@ -257,7 +297,7 @@ static void on_subscribe(struct nva_peer *peer, const uint8_t *body, size_t size
         if (gw_subscribe_decode(body, size, vnis, SUBSCRIBE_MAX, &n))
                 malformed(peer, "SUBSCRIBE");
         else
-                gw_directory_subscribe(&peer->nva->directory, peer->nve, vnis, n, nva_now());
+                gw_directory_subscribe(&peer->nva->directory, peer->nve, vnis, allowed_vnis(peer, vnis, n), nva_now());
         free(vnis);
 }
 

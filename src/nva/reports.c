@@ -76,28 +76,38 @@ void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall
         }
 }
 
+/* May come with a fraction; what no counter can be is 0. */
+static uint64_t read_rate(const json_t *event, const char *key) {
+        double rate = json_number_value(json_object_get(event, key));
+
+        return rate > 0 && rate < (double)INT64_MAX ? (uint64_t)rate : 0;
+}
+
 static void read_progress(json_t *event, struct gw_move_progress *out) {
         *out = (struct gw_move_progress){
                 .transferred_octets = (uint64_t)json_integer_value(json_object_get(event, "transferred")),
                 .remaining_octets = (uint64_t)json_integer_value(json_object_get(event, "remaining")),
                 .total_octets = (uint64_t)json_integer_value(json_object_get(event, "total")),
-                .rate_octets_s = (uint64_t)json_number_value(json_object_get(event, "rate_bytes_s")),
-                .dirty_pages_s = (uint64_t)json_number_value(json_object_get(event, "dirty_pages_s")),
+                .rate_octets_s = read_rate(event, "rate_bytes_s"),
+                .dirty_pages_s = read_rate(event, "dirty_pages_s"),
                 .iteration = (uint32_t)json_integer_value(json_object_get(event, "iteration")),
         };
 }
 
-/* false: not an event of moves. */
+/* false: not an event of moves, or not one that this side can know: neither may speak for the other. */
 static bool read_event(const char *name, json_t *event, struct gw_move_event *ev) {
+        enum { SOURCE = 1 << GW_MOVE_SOURCE, TARGET = 1 << GW_MOVE_TARGET };
         static const struct {
                 const char *name;
                 enum gw_move_event_kind kind;
-        } kinds[] = {{"move-progress", GW_MOVE_EV_PROGRESS}, {"move-stopped", GW_MOVE_EV_STOPPED},
-                     {"move-cut", GW_MOVE_EV_CUT},           {"move-running", GW_MOVE_EV_RUNNING},
-                     {"move-failed", GW_MOVE_EV_FAILED},     {"move-completed", GW_MOVE_EV_COMPLETED}};
+                unsigned sides;
+        } kinds[] = {{"move-progress", GW_MOVE_EV_PROGRESS, SOURCE}, {"move-stopped", GW_MOVE_EV_STOPPED, SOURCE},
+                     {"move-cut", GW_MOVE_EV_CUT, SOURCE},           {"move-running", GW_MOVE_EV_RUNNING, TARGET},
+                     {"move-failed", GW_MOVE_EV_FAILED, SOURCE | TARGET},
+                     {"move-completed", GW_MOVE_EV_COMPLETED, SOURCE}};
 
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-                if (!strcmp(kinds[i].name, name))
+                if (!strcmp(kinds[i].name, name) && kinds[i].sides & 1U << ev->side)
                         ev->kind = kinds[i].kind;
         ev->at.ns = (uint64_t)json_integer_value(json_object_get(event, "at_ns"));
         ev->running = json_is_true(json_object_get(event, "running"));
@@ -156,6 +166,8 @@ void mover_redirect_ended(struct nva *nva, const char *nve, const struct gw_repo
                 if (strcmp(move->core.vm.s, report->vm.s) || strcmp(move->core.from.s, nve) || !move->core.committed ||
                     move->core.epoch_to > report->epoch)
                         continue;
+                if (move->redirect_ended && move->redirected == report->redirected)
+                        return; /* said again: an NVE cannot keep us asking others for their counters */
                 move->redirect_ended = move->redirected_known = true;
                 move->redirected = report->redirected;
                 evidence_after(move);
