@@ -153,8 +153,12 @@ static int remove_all(struct gw_lab *lab, struct gw_error *error) {
                 return gw_fail(error, -EBUSY, "", "cannot remove %s whole: %s", lab->dir, strerror(errno));
         snprintf(path, sizeof path, GW_LAB_ROOT "/.%s.lock", lab->name);
         unlink(path);
-        rmdir(GW_LAB_ROOT);
-        rmdir("/run/godwit");
+        /* The last one puts out the light: what the agents found out about KVM is theirs, too. */
+        if (rmdir(GW_LAB_ROOT) == 0) {
+                unlink("/run/godwit/accelerator.json");
+                unlink("/run/godwit/accelerator.lock");
+                rmdir("/run/godwit");
+        }
         return 0;
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which accelerator VMs get. `auto` is decided once per boot of the host, by
- * booting a kernel under KVM, and the verdict is kept in state-dir: nested
- * virtualisation may come and go with a reboot, not without one.
+ * booting a kernel under KVM, and the verdict is kept in RUN_DIR: nested
+ * virtualisation may come and go with a reboot, not without one. Several agents
+ * on one host (a laboratory) share the verdict; a lock lets one of them try.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -15,17 +18,17 @@
 #include "hypervisor/kvm.h"
 #include "io/file.h"
 
-static void verdict_path(const struct hv *hv, char *out, size_t size) {
-        snprintf(out, size, "%s/accelerator.json", hv->config->common.state_dir);
-}
+#define RUN_DIR "/run/godwit"
+#define VERDICT_FILE RUN_DIR "/accelerator.json"
+#define LOCK_FILE RUN_DIR "/accelerator.lock"
+
+enum { WAIT_MS = 200 };
 
 static bool remembered(struct hv *hv) {
-        char path[512];
         json_t *object = NULL;
         const char *boot, *word;
 
-        verdict_path(hv, path, sizeof path);
-        if (gw_file_read_json(path, 4096, &object, NULL))
+        if (gw_file_read_json(VERDICT_FILE, 4096, &object, NULL))
                 return false;
         boot = json_string_value(json_object_get(object, "boot"));
         word = json_string_value(json_object_get(object, "accelerator"));
@@ -36,13 +39,11 @@ static bool remembered(struct hv *hv) {
 }
 
 static void remember(struct hv *hv, const char *reason) {
-        char path[512];
         json_t *object = json_pack("{s:s, s:s, s:s}", "boot", hv->boot, "accelerator",
                                    hv->accelerator == HV_ACCELERATOR_KVM ? "kvm" : "tcg", "reason", reason);
 
-        verdict_path(hv, path, sizeof path);
-        if (gw_file_write_json(path, object, 0600) < 0)
-                gw_log(GW_WARNING, "cannot write %s; KVM will be tried again at the next start", path);
+        if (gw_file_write_json(VERDICT_FILE, object, 0644) < 0)
+                gw_log(GW_WARNING, "cannot write " VERDICT_FILE "; KVM will be tried again at the next start");
         json_decref(object);
 }
 
@@ -52,6 +53,8 @@ static void on_verdict(bool works, const char *reason, void *user) {
         hv->accelerator = works ? HV_ACCELERATOR_KVM : HV_ACCELERATOR_TCG;
         gw_log(GW_NOTICE, "accelerator=%s: %s", works ? "kvm" : "tcg", reason);
         remember(hv, reason);
+        close(hv->probe_lock);
+        hv->probe_lock = -1;
         hv_start_waiting(hv);
 }
 
@@ -76,6 +79,27 @@ static void decide(struct hv *hv, const char *reason) {
         gw_log(GW_NOTICE, "accelerator=tcg: %s", reason);
 }
 
+static void on_wait_over(void *user) {
+        struct hv *hv = user;
+
+        hv_accelerator_start(hv);
+        if (hv->accelerator != HV_ACCELERATOR_UNKNOWN)
+                hv_start_waiting(hv);
+}
+
+/* True when this agent is the one to try; otherwise it will look again, or go on without a lock that cannot be had. */
+static bool my_turn(struct hv *hv) {
+        gw_dir_make(RUN_DIR, 0755);
+        hv->probe_lock = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (hv->probe_lock < 0 || flock(hv->probe_lock, LOCK_EX | LOCK_NB) == 0)
+                return true;
+        close(hv->probe_lock);
+        hv->probe_lock = -1;
+        gw_timer_free(hv->probe_wait);
+        hv->probe_wait = NULL;
+        return gw_timer_new(&hv->probe_wait, hv->loop, gw_ms(WAIT_MS), gw_ms(0), on_wait_over, hv) < 0;
+}
+
 void hv_accelerator_start(struct hv *hv) {
         const char *word = hv->config->accelerator;
         char kernel[512];
@@ -84,7 +108,7 @@ void hv_accelerator_start(struct hv *hv) {
                 hv->accelerator = strcmp(word, "kvm") == 0 ? HV_ACCELERATOR_KVM : HV_ACCELERATOR_TCG;
                 return;
         }
-        if (remembered(hv))
+        if (remembered(hv) || !my_turn(hv) || remembered(hv))
                 return;
         if (access("/dev/kvm", R_OK | W_OK) < 0)
                 decide(hv, "no /dev/kvm that may be used");

@@ -284,7 +284,8 @@ static int connect_all(struct hv *hv) {
 int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config) {
         int r;
 
-        *hv = (struct hv){.config = config, .loop = loop, .outbox = json_array(), .api = {hv_routes, hv}};
+        *hv = (struct hv){
+                .config = config, .loop = loop, .probe_lock = -1, .outbox = json_array(), .api = {hv_routes, hv}};
         gw_list_init(&hv->vms);
         gw_list_init(&hv->cells);
         hv->memory_mib = config->memory_mib ? config->memory_mib : host_memory_mib();
@@ -317,6 +318,7 @@ void hv_deinit(struct hv *hv) {
         }
         gw_timer_free(hv->settle);
         gw_kvm_probe_free(hv->probe);
+        gw_timer_free(hv->probe_wait);
         gw_session_free(hv->nva);
         gw_session_free(hv->nve);
         hv_edge_deinit(hv);

@@ -63,6 +63,8 @@ struct hv {
         uint32_t memory_mib, vcpus;
         enum hv_accelerator accelerator;
         struct gw_kvm_probe *probe;
+        struct gw_timer *probe_wait; /* while another agent of this host tries KVM */
+        int probe_lock;
         char boot[40];
         char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
         uint16_t next_port;                   /* offset into the migration ports */
