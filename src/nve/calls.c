@@ -56,16 +56,17 @@ static uint32_t mtu_limit(const struct nve *nve) {
         return underlay > overhead ? underlay - overhead : MTU_MAX;
 }
 
-static int read_device(struct gw_json_reader *r, struct gw_link *device, struct gw_error *error) {
+static int read_device(const struct nve *nve, struct gw_json_reader *r, struct gw_link *device,
+                       struct gw_error *error) {
         const char *name = gw_json_string(r, "device", NULL);
 
         if (gw_json_failed(r))
                 return error->code;
-        if (gw_link_get(name, device)) {
-                gw_json_fault(r, "device", "there is no device \"%s\" on this host", name);
-                return error->code;
-        }
-        return 0;
+        if (gw_link_get(name, device))
+                gw_json_fault(r, "device", "there is no device \"%.64s\" on this host", name);
+        else if (nve_is_own_device(nve, device))
+                gw_json_fault(r, "device", "%.64s is this host's own; a port is a tap or veth of a VM or task", name);
+        return error->code;
 }
 
 static int read_role(struct gw_json_reader *r, struct gw_edge_attach *out) {
@@ -106,7 +107,7 @@ static int read_port(const struct nve *nve, struct gw_request *request, struct g
                        limit);
                 out->mtu = limit;
         }
-        if (!read_device(&r, device, error)) {
+        if (!read_device(nve, &r, device, error)) {
                 out->ifindex = (uint32_t)device->index;
                 out->queues = strcmp(device->kind, "tun") == 0;
         }

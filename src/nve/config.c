@@ -28,7 +28,7 @@ static const struct gw_conf_row rows[] = {
                     "and until none came for this long", .min = 100, .max = 3600000, .unit = "ms"),
         GW_CONF_ROW(struct nve_config, pin_dir, "pin-dir", GW_CONF_PATH, "/run/godwit/bpf",
                     "where maps and programs are pinned; they carry on while this daemon is away"),
-        GW_CONF_ROW(struct nve_config, agent_socket, "agent-socket", GW_CONF_PATH, "/run/godwit/nve-agent.sock",
+        GW_CONF_ROW(struct nve_config, agent_socket, "agent-socket", GW_CONF_PATH, "/run/godwit/agent.sock",
                     "unix socket on which the hypervisor agent calls"),
         {0},
 };

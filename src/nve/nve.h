@@ -70,6 +70,7 @@ struct gw_edge_now nve_now(void);
 
 /* underlay.c */
 uint32_t nve_underlay_mtu(const struct nve *nve); /* octets of IP; 0: no device has the locator */
+bool nve_is_own_device(const struct nve *nve, const struct gw_link *device);
 
 /* effects.c */
 extern const struct gw_edge_effects nve_effects;

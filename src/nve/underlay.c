@@ -40,12 +40,28 @@ static void device_of(struct gw_ip ip, char name[NVE_DEVICE_SIZE]) {
         freeifaddrs(all);
 }
 
+static void underlay_name(const struct nve *nve, char name[NVE_DEVICE_SIZE]) {
+        snprintf(name, NVE_DEVICE_SIZE, "%s", nve->config.underlay_device);
+        if (!name[0])
+                device_of(nve->config.locator, name);
+}
+
+/* Attaching one of these as a port would cut the host off. */
+bool nve_is_own_device(const struct nve *nve, const struct gw_link *device) {
+        char name[NVE_DEVICE_SIZE];
+
+        underlay_name(nve, name);
+        if (!strcmp(device->name, name) || !strcmp(device->name, nve->config.vxlan_device) ||
+            !strcmp(device->name, nve->config.punt_device))
+                return true;
+        device_of(nve->config.locator, name); /* the locator may be on another than the one configured */
+        return !strcmp(device->name, name) || !strcmp(device->name, "lo");
+}
+
 uint32_t nve_underlay_mtu(const struct nve *nve) {
         char name[NVE_DEVICE_SIZE];
         struct gw_link link;
 
-        snprintf(name, sizeof name, "%s", nve->config.underlay_device);
-        if (!name[0])
-                device_of(nve->config.locator, name);
+        underlay_name(nve, name);
         return name[0] && !gw_link_get(name, &link) ? link.mtu : 0;
 }
