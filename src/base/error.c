@@ -15,6 +15,23 @@ void gw_error_fill(struct gw_error *error, int code, const char *field, const ch
         va_start(args, format);
         vsnprintf(error->text, sizeof error->text, format, args);
         va_end(args);
+        gw_text_mend(error->text);
+        gw_text_mend(error->field);
+}
+
+void gw_text_mend(char *text) {
+        size_t n = strlen(text), tail = 0;
+        unsigned char lead;
+        size_t needs;
+
+        while (tail < n && tail < 3 && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80)
+                tail++;
+        if (tail == n)
+                return;
+        lead = (unsigned char)text[n - 1 - tail];
+        needs = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+        if (tail < needs)
+                text[n - 1 - tail] = 0;
 }
 
 const char *gw_error_word(int code) {

@@ -46,5 +46,9 @@ struct gw_error {
 void gw_error_fill(struct gw_error *error, int code, const char *field, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
 
+/* For text of others that snprintf may have cut in the middle of a character: what is left of that one goes too.
+ * Otherwise it is no UTF-8 any more, and no JSON can be made of it. */
+void gw_text_mend(char *text);
+
 /* The word for a code, for logs and JSON: "not-found", "invalid", ... ; strerror for errno. */
 const char *gw_error_word(int code);

@@ -58,8 +58,9 @@ void gw_log(enum gw_level level, const char *format, ...) {
         n += m < 0 ? 0 : m;
         if ((size_t)n > sizeof line - 2)
                 n = (int)sizeof line - 2;
+        /* Words of strangers neither begin lines nor steer terminals. */
         for (char *c = line; c < line + n; c++)
-                if (*c == '\n')
+                if ((unsigned char)*c < ' ' || *c == 0x7f)
                         *c = ' ';
         line[n++] = '\n';
         if (write(STDERR_FILENO, line, (size_t)n) < 0)

@@ -136,6 +136,10 @@ static int open_all(struct gw_datapath *dp, const struct gw_datapath_config *con
         if (r)
                 return r;
         set_config(dp, config, vxlan_ifindex);
+        dp->netns_fd = gw_netns_open(NULL);
+        if (dp->netns_fd < 0)
+                return gw_fail(error, dp->netns_fd, "", "cannot open this network namespace: %s",
+                               strerror(-dp->netns_fd));
         r = gw_upkeep_open(dp);
         if (!r)
                 r = attach(dp, vxlan_ifindex);
@@ -148,7 +152,7 @@ int gw_datapath_open(struct gw_datapath **out, const struct gw_datapath_config *
 
         if (!dp)
                 return -ENOMEM;
-        dp->punt_fd = dp->inject_fd = dp->wait_fd = dp->tick_fd = -1;
+        dp->punt_fd = dp->inject_fd = dp->wait_fd = dp->tick_fd = dp->netns_fd = -1;
         dp->cpus = libbpf_num_possible_cpus();
         libbpf_set_print(log_libbpf);
         dp->per_cpu = dp->cpus > 0 ? calloc((size_t)dp->cpus, sizeof *dp->per_cpu) : NULL;
@@ -165,6 +169,8 @@ void gw_datapath_close(struct gw_datapath *dp) {
         if (!dp)
                 return;
         gw_upkeep_close(dp);
+        if (dp->netns_fd >= 0)
+                close(dp->netns_fd);
         if (dp->inject_fd >= 0)
                 close(dp->inject_fd);
         if (dp->punt_fd >= 0)
@@ -197,6 +203,7 @@ int gw_datapath_remove(const struct gw_datapath_config *config) {
         int fd;
 
         libbpf_set_print(log_libbpf);
+        gw_underlay_detach();
         fd = pinned(config, MAP_PORTS);
         if (fd >= 0) {
                 (void)gw_map_each(fd, &key, &next, sizeof key, &value, detach_port, NULL);

@@ -10,7 +10,7 @@
  * died or hangs, it runs out and all frames take the VXLAN device, which knows
  * routes by itself. So do frames to a locator without a plain route (its entry has
  * no device), and all of them when there are IPsec policies, which redirected
- * frames would pass by.
+ * frames would pass by; what arrives is decapsulated by that device then, too.
  *
  * All of it hangs on one epoll descriptor, beside the punt device: the owner of
  * the loop sees one descriptor, and reading punts until there are none does the rest.
@@ -73,6 +73,7 @@ static void refresh(struct gw_datapath *dp) {
         uint32_t zero = 0;
 
         dp->refreshed_ns = now;
+        gw_underlay_follow(dp);
         dp->config.direct_until_ns = gw_route_watch_ipsec(dp->routes) ? 0 : now + LEASE_MS * GW_NS_PER_MS;
         (void)gw_map_each(dp->maps[MAP_NEXT_HOP], key, next, sizeof key, &value, refresh_one, dp);
         (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);

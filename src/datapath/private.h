@@ -40,6 +40,8 @@ struct gw_datapath {
         int punt_ifindex;
         int wait_fd; /* epoll: punt_fd, tick_fd, routes */
         int tick_fd;
+        int netns_fd;         /* where it was opened */
+        int underlay_ifindex; /* the device with from_underlay; 0 none */
         struct gw_route_watch *routes;
         uint64_t refreshed_ns;                 /* when next hops were last looked at (CLOCK_MONOTONIC) */
         struct gw_abi_config config;           /* as in its map */
@@ -81,6 +83,10 @@ void gw_next_hop_want(struct gw_datapath *dp, struct gw_ip locator); /* frames m
 
 /* port.c */
 void gw_ports_settle(struct gw_datapath *dp); /* on each tick: the short way again for those that held */
+
+/* underlay.c */
+void gw_underlay_follow(struct gw_datapath *dp); /* the program onto the device that holds the locator now */
+void gw_underlay_detach(void);                   /* from every device of the namespace */
 
 /* device.c */
 int gw_bpffs_ensure(const char *dir, struct gw_error *error);

@@ -281,6 +281,9 @@ struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id);
 struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac);
 struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip);
 /* Members of a VN, one after the other (NULL starts): NVEs that have, or are about to have, a port in it. */
+bool gw_directory_is_member(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
+/* The VM is there, moves there or from there, or was there and nobody has taken over that locator. */
+bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve);
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
 struct gw_name gw_port_id(const struct gw_port *port);

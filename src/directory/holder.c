@@ -132,7 +132,7 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
                 h->known = true;
 }
 
-static bool was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
+bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
         const struct gw_binding *b = &vm->binding;
 
         if (nve == b->nve || nve == b->move_to || nve == b->move_from)
@@ -169,7 +169,7 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
         struct gw_nve *talker;
 
         d->now = now;
-        if (!vm || !was_at(vm, nve)) {
+        if (!vm || !gw_directory_vm_was_at(vm, nve)) {
                 gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s reports on vm=%s, which is not and was not there", nve->id.s,
                             report->vm.s);
                 return GW_E_REFUSED;

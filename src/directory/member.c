@@ -34,6 +34,10 @@ bool gw_dir_member_is(const struct gw_directory *d, const struct gw_vn *vn, cons
         return m && !m->gone;
 }
 
+bool gw_directory_is_member(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve) {
+        return gw_dir_member_is(d, vn, nve);
+}
+
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve) {
         struct gw_nve *best = NULL;
 

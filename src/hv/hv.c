@@ -304,6 +304,8 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         if (r == 0 && hv->unsettled)
                 r = gw_timer_new(&hv->settle, loop, gw_ms(HV_SETTLE_MS), gw_ms(0), on_settle_deadline, hv);
         if (r == 0)
+                r = hv_consoles_watch(hv);
+        if (r == 0)
                 hv_accelerator_start(hv);
         return r;
 }
@@ -319,6 +321,7 @@ void hv_deinit(struct hv *hv) {
         gw_timer_free(hv->settle);
         gw_kvm_probe_free(hv->probe);
         gw_timer_free(hv->probe_wait);
+        gw_timer_free(hv->consoles);
         gw_session_free(hv->nva);
         gw_session_free(hv->nve);
         hv_edge_deinit(hv);

@@ -65,6 +65,7 @@ struct hv {
         struct gw_kvm_probe *probe;
         struct gw_timer *probe_wait; /* while another agent of this host tries KVM */
         int probe_lock;
+        struct gw_timer *consoles;
         char boot[40];
         char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
         uint16_t next_port;                   /* offset into the migration ports */
@@ -119,6 +120,7 @@ void hv_settled(struct hv_vm *vm); /* its emulator has spoken, or is gone */
 void hv_used(struct hv *hv, uint32_t *memory_mib, uint32_t *vcpus);
 
 /* accelerator.c */
+int hv_consoles_watch(struct hv *hv); /* bounds the files of serial consoles */
 void hv_find_tap_gate(struct hv *hv);
 void hv_accelerator_start(struct hv *hv); /* calls hv_start_waiting when it knows */
 

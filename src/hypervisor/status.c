@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
+
 enum gw_vm_run gw_qemu_run(const char *word) {
         static const struct {
                 const char *word;
@@ -66,4 +68,5 @@ void gw_qemu_read_copy(struct gw_vm_status *status, json_t *value) {
                 .iteration = number(ram, "dirty-sync-count"),
         };
         snprintf(status->reason, sizeof status->reason, "%s", reason ? reason : "");
+        gw_text_mend(status->reason);
 }

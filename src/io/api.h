@@ -52,6 +52,7 @@ int gw_request_take_fd(struct gw_request *request, size_t i); /* caller owns; -1
 /* The session a call came over; NULL for HTTP. Who is asking: the certificate's name, "unix", or "local". */
 struct gw_session *gw_request_session(const struct gw_request *request);
 const char *gw_request_peer(const struct gw_request *request);
+bool gw_request_over_tls(const struct gw_request *request); /* over HTTP: gw_request_peer is a certificate's name */
 
 /* Takes over body (may be NULL). Frees the request. Safe when the peer is gone meanwhile. */
 void gw_request_answer(struct gw_request *request, int status, json_t *body);

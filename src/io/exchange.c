@@ -291,6 +291,7 @@ static void dispatch(struct gw_exchange *exchange, const char *method) {
                 set_fault(exchange, 500, -ENOMEM, "out of memory");
                 return;
         }
+        request->over_tls = exchange->http->tls;
         suspend(exchange);
         exchange->refs++;
         gw_api_dispatch(exchange->http->api, request);

@@ -87,6 +87,10 @@ const char *gw_request_peer(const struct gw_request *request) {
         return request->peer;
 }
 
+bool gw_request_over_tls(const struct gw_request *request) {
+        return request->over_tls;
+}
+
 void gw_request_answer(struct gw_request *request, int status, json_t *body) {
         request->ops->answer(request->transport, status, body);
         request_free(request);

@@ -36,6 +36,7 @@ struct gw_request {
         void *transport;
         struct gw_session *session; /* borrowed: the transport keeps it */
         char peer[64];
+        bool over_tls; /* peer is the name in a certificate, not a word of ours */
         char method[16];
         char target[GW_REQUEST_TARGET_MAX]; /* cut into pieces in place */
         struct gw_pair params[GW_REQUEST_PAIRS_MAX], query[GW_REQUEST_PAIRS_MAX];

@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
+
 void gw_move_blame(struct gw_move *move, const char *format, ...) {
         va_list args;
 
@@ -28,6 +30,7 @@ void gw_move_blame(struct gw_move *move, const char *format, ...) {
         va_start(args, format);
         vsnprintf(move->reason, sizeof move->reason, format, args);
         va_end(args);
+        gw_text_mend(move->reason);
 }
 
 static const char *side_name(const struct gw_move *move, enum gw_move_side side) {

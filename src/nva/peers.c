@@ -51,7 +51,8 @@ static void send_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const s
 }
 
 static void malformed(struct nva_peer *peer, const char *what) {
-        gw_log_limited(GW_WARNING, LOG_BURST, "malformed frame: peer=%s frame=%s", gw_session_peer(peer->session), what);
+        gw_log_limited(GW_WARNING, LOG_BURST, "malformed frame: peer=%s frame=%s", gw_session_peer(peer->session),
+                       what);
         gw_session_close(peer->session, what);
 }
 

@@ -101,8 +101,10 @@ static bool read_event(const char *name, json_t *event, struct gw_move_event *ev
                 const char *name;
                 enum gw_move_event_kind kind;
                 unsigned sides;
-        } kinds[] = {{"move-progress", GW_MOVE_EV_PROGRESS, SOURCE}, {"move-stopped", GW_MOVE_EV_STOPPED, SOURCE},
-                     {"move-cut", GW_MOVE_EV_CUT, SOURCE},           {"move-running", GW_MOVE_EV_RUNNING, TARGET},
+        } kinds[] = {{"move-progress", GW_MOVE_EV_PROGRESS, SOURCE},
+                     {"move-stopped", GW_MOVE_EV_STOPPED, SOURCE},
+                     {"move-cut", GW_MOVE_EV_CUT, SOURCE},
+                     {"move-running", GW_MOVE_EV_RUNNING, TARGET},
                      {"move-failed", GW_MOVE_EV_FAILED, SOURCE | TARGET},
                      {"move-completed", GW_MOVE_EV_COMPLETED, SOURCE}};
 

@@ -129,15 +129,18 @@ static void call_attach(struct gw_request *request, void *user) {
         struct gw_error error = {0};
         struct gw_edge_attach port;
         struct gw_link device = {0};
+        char before[NVE_DEVICE_SIZE] = "";
         int r = read_port(nve, request, &port, &device, &error);
 
+        if (!r)
+                snprintf(before, sizeof before, "%s", nve_state_device(nve, &port.id));
         if (!r && (r = nve_state_save_port(nve, &port, device.name)))
                 gw_fail(&error, r, "", "port %s cannot be written to state-dir", port.id.s);
         if (!r) {
                 device_prepare(&device);
                 r = gw_edge_attach(nve->edge, nve_now(), &port, &error);
                 if (r)
-                        nve_state_changed(nve, &port.vm);
+                        nve_state_refused(nve, &port.id, before);
         }
         if (r)
                 fail(request, &error, r);

@@ -82,6 +82,8 @@ int nve_state_open(struct nve *nve, struct gw_error *error); /* folders, restart
 int nve_state_restore(struct nve *nve, struct gw_error *error);
 /* Before a port is attached. */
 int nve_state_save_port(struct nve *nve, const struct gw_edge_attach *port, const char *device);
+/* It was not attached after all: the file says again what is attached under that id, at its former device. */
+void nve_state_refused(struct nve *nve, const struct gw_name *port, const char *device);
 void nve_state_changed(struct nve *nve, const struct gw_name *vm); /* written soon */
 void nve_state_flush(struct nve *nve);                             /* written now */
 void nve_state_close(struct nve *nve);

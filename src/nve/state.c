@@ -178,6 +178,7 @@ static void saved_update(struct nve *nve, struct nve_saved *saved) {
 
         gw_edge_each_port(nve->edge, look, &lookup);
         if (lookup.found) {
+                saved->vm = lookup.port.vm;
                 port_write(nve, &lookup.port, saved->device);
                 return;
         }
@@ -187,6 +188,15 @@ static void saved_update(struct nve *nve, struct nve_saved *saved) {
                 gw_log(GW_ERR, "%s: cannot be removed: %s", path, gw_error_word(r));
         gw_list_remove(&saved->link);
         free(saved);
+}
+
+void nve_state_refused(struct nve *nve, const struct gw_name *port, const char *device) {
+        struct nve_saved *saved = saved_find(nve, port);
+
+        if (!saved)
+                return;
+        memmove(saved->device, device, strlen(device) + 1);
+        saved_update(nve, saved);
 }
 
 static void save_vm(struct nve *nve, const struct gw_name *vm) {

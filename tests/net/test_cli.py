@@ -265,10 +265,10 @@ def https(tmp_path_factory):
     url = f"https://127.0.0.1:{free_port()}"
     godwit("pki", "init", "--dir", folder)
     godwit("pki", "issue", "nva", "--dir", folder, "--server", "--host", "127.0.0.1", "--host", "localhost")
-    for name in ("alice", "h1"):
+    for name in ("alice", "h1", "h9", "local", "ali"):
         godwit("pki", "issue", name, "--dir", folder)
     keys = {"id": "nva", "state-dir": f"{folder}/state", "api-socket": f"{folder}/api.sock",
-            "listen": f"127.0.0.1:{free_port()}", "api-listen": url[8:], "tls-ca": f"{folder}/ca.pem",
+            "listen": f"127.0.0.1:{free_port()}", "api-listen": url[8:], "api-clients": "bob alice h1", "tls-ca": f"{folder}/ca.pem",
             "tls-cert": f"{folder}/nva.pem", "tls-key": f"{folder}/nva.key"}
     settings = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
     with open(f"{folder}/log", "w", encoding="utf-8") as log:
@@ -298,6 +298,9 @@ def test_https_refusals(https):
     assert "is not trusted" in godwit("--api", url, "nve", "list", status=1)
     assert "client certificate" in godwit("--api", url, *ca, "nve", "list", status=1)
     assert "h1 is an NVE" in godwit("--api", url, *by(folder, "h1"), "nve", "list", status=1)
+    # Hosts that are not known (yet, or any more) have certificates as well, and a name may be one of our words.
+    for name in ("h9", "local", "ali"):
+        assert f"does not name {name}" in godwit("--api", url, *by(folder, name), "nve", "list", status=1)
     crossed = [*ca, "--tls-cert", f"{folder}/alice.pem", "--tls-key", f"{folder}/nva.key"]
     assert "of no use" in godwit("--api", url, *crossed, "nve", "list", status=1)
 

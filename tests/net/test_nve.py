@@ -281,7 +281,8 @@ BAD = [
     ("id", "no such id!", 400), ("vm", "", 400), ("vni", 0, 400), ("vni", 1 << 24, 400), ("vni", "100", 400),
     ("mac", "52:54:00", 400), ("mac", "53:54:00:00:00:77", 400), ("addresses", ["300.1.1.1"], 400),
     ("addresses", "10.1.0.77", 400), ("addresses", ["224.0.0.1"], 400), ("addresses", ["10.1.0.%d" % i for i in range(20)], 400),
-    ("mtu", 100, 400), ("device", "nosuch0", 400), ("mode", "fly", 400), ("mode", "arrive", 400), ("epoch", 0, 400),
+    ("mtu", 100, 400), ("device", "nosuch0", 400), ("device", "eth0", 400), ("device", "gwvx0", 400),
+    ("device", "gwpunt0", 400), ("device", "lo", 400), ("mode", "fly", 400), ("mode", "arrive", 400), ("epoch", 0, 400),
     ("epoch", None, 400), ("mac", "52:54:00:00:00:0a", 409), ("addresses", ["10.1.0.10"], 409), ("surprise", 1, 400),
 ]
 
@@ -299,6 +300,12 @@ def test_bad_input_changes_nothing(world4):
         print(field, value, status, answer)
         assert status == expected, (field, value, answer)
         assert answer["error"]["text"], field
+    with open(f"{h1.folder}/state/ports/a-0@default.json") as f:
+        kept = f.read()
+    status, answer = h1.request("POST", "/v1/ports", dict(GOOD, id="a-0"))  # of another VM
+    assert status == 409, answer
+    with open(f"{h1.folder}/state/ports/a-0@default.json") as f:
+        assert f.read() == kept, "a refused port took the place of the one that is there"
     for method, path, body, expected in [
             ("POST", "/v1/vms/nobody/cut", {"to": "10.98.0.3", "epoch": 2}, 404),
             ("POST", "/v1/vms/a/cut", {"to": "10.98.0.3", "epoch": 1}, 409),

@@ -19,6 +19,37 @@
 
 #define count_of(array) (sizeof(array) / sizeof *(array))
 
+static void text_cut_in_a_character(void **state) {
+        static const struct {
+                const char *cut, *left;
+        } rows[] = {{"", ""},
+                    {"plain", "plain"},
+                    {"a\xc3\xa9", "a\xc3\xa9"},
+                    {"a\xc3", "a"},
+                    {"\xe0\xae\xb5", "\xe0\xae\xb5"},
+                    {"x\xe0\xae", "x"},
+                    {"x\xe0", "x"},
+                    {"\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80"},
+                    {"y\xf0\x9f\x98", "y"},
+                    {"y\xf0\x9f", "y"},
+                    {"\xf0", ""}};
+        struct gw_error error = {0};
+        char text[400] = "";
+
+        (void)state;
+        for (size_t i = 0; i < count_of(rows); i++) {
+                strcpy(text, rows[i].cut);
+                gw_text_mend(text);
+                assert_string_equal(text, rows[i].left);
+        }
+        for (size_t i = 0; i < 130; i++)
+                memcpy(text + 3 * i, "\xe0\xae\xb5", 4);
+        gw_fail(&error, GW_E_INVALID, "", "%s", text);
+        assert_int_equal(strlen(error.text), (sizeof error.text - 1) / 3 * 3);
+        gw_fail(&error, GW_E_INVALID, "", "x%s", text);
+        assert_int_equal(strlen(error.text), (sizeof error.text - 2) / 3 * 3 + 1);
+}
+
 static void mac_text(void **state) {
         static const char *const bad[] = {"",
                                           "52:54:00:12:34",
@@ -410,11 +441,22 @@ static void times(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(mac_text),      cmocka_unit_test(ip_text),     cmocka_unit_test(ip_kinds),
-                cmocka_unit_test(prefix_text),   cmocka_unit_test(prefix_sets), cmocka_unit_test(endpoint_text),
-                cmocka_unit_test(names),         cmocka_unit_test(ids),         cmocka_unit_test(reader),
-                cmocka_unit_test(writer),        cmocka_unit_test(list_order),  cmocka_unit_test(table_basics),
-                cmocka_unit_test(table_siphash), cmocka_unit_test(errors),      cmocka_unit_test(times),
+                cmocka_unit_test(text_cut_in_a_character),
+                cmocka_unit_test(mac_text),
+                cmocka_unit_test(ip_text),
+                cmocka_unit_test(ip_kinds),
+                cmocka_unit_test(prefix_text),
+                cmocka_unit_test(prefix_sets),
+                cmocka_unit_test(endpoint_text),
+                cmocka_unit_test(names),
+                cmocka_unit_test(ids),
+                cmocka_unit_test(reader),
+                cmocka_unit_test(writer),
+                cmocka_unit_test(list_order),
+                cmocka_unit_test(table_basics),
+                cmocka_unit_test(table_siphash),
+                cmocka_unit_test(errors),
+                cmocka_unit_test(times),
         };
 
         return cmocka_run_group_tests_name("base", tests, NULL, NULL);

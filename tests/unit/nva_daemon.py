@@ -6,13 +6,15 @@ Usage: nva_daemon.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import os
 import re
+import struct
 import sys
 import time
 import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nva_harness import HELLO, REGISTER, ROLE_HV, ROLE_NVE, Nva, Session, tlv, wait  # noqa: E402
+from nva_harness import (HELLO, QUERY, REGISTER, REPORT, RESPONSE, ROLE_HV, ROLE_NVE, SUBSCRIBE, Nva,  # noqa: E402
+                         Session, ip16, tlv, tlvs, wait)
 
 KERNEL = {"kernel": "/boot/vmlinuz", "memory_mib": 128}
 
@@ -214,6 +216,78 @@ def who_may_connect(nva):
     wait(lambda: agent.ended.is_set(), "an inventory without VMs is suffered")
     same_locator = Session(nva, "h2", ROLE_NVE, "10.99.0.1")
     wait(lambda: same_locator.ended.is_set(), "two NVEs share a locator")
+
+
+def words_cut_in_a_character(nva):
+    """A host's reasons may be in any language and of any length: what they are cut to must still be text."""
+    h1, h2 = two_hosts(nva)
+    running(nva, on_crash="stop")
+    for shift in range(3):
+        h1.refuse["POST migrate"] = h2.refuse["POST incoming"] = (
+            409, {"error": {"code": "conflict", "field": "", "text": "x" * shift + "\u0bb5" * 200}})
+        entry = ended(nva, move(nva, "h2"))
+        assert entry["result"] == "failed" and "\u0bb5" in entry["reason"], entry
+    assert len(nva.get("/v1/moves")["moves"]) == 3
+    h1.state(h1.vms["web@default"], "crashed", "xx" + "\u0bb5" * 200)
+    wait(lambda: vm(nva)["state"] == "crashed", "the crash is not seen")
+    assert "\u0bb5" in vm(nva)["reason"]
+    assert [v["id"] for v in nva.get("/v1/vms")["vms"]] == ["web@default"]
+    nva.restart()
+    assert [m["phase"] for m in nva.get("/v1/moves")["moves"]] == ["done"] * 3, "not journalled"
+
+
+def hosts_speak_for_themselves(nva):
+    """What one host's certificate cannot do to VMs and networks of others."""
+    h1, h2 = two_hosts(nva)
+    h3 = nva.host("h3", "10.99.0.3")
+    running(nva)
+    vni, mac = nva.get("/v1/vns/blue")["vni"], nva.get("/v1/ports")["ports"][0]["mac"]
+    members = nva.get("/v1/vns/blue")["members"]
+    h3.nve.send(SUBSCRIBE, tlv(15, struct.pack("!II", vni, vni)))
+    h3.nve.send(REPORT, tlv(16, b""))  # ends the session, after what came before it
+    h3.connect_nve()
+    h3.nve.send(SUBSCRIBE, tlv(15, struct.pack("!I", vni)))
+    h3.hv.event("vm-state", vm="web@default", state="crashed", reason="so says h3")
+    h3.hv.event("move-failed", vm="web@default", side="source", running=True)
+    h3.hv.event("inventory", vms=[{"id": "web@default", "state": "running", "role": "serve", "epoch": 99, "move": ""}])
+    stolen = dict(h1.vms["web@default"])
+    for epoch in (0, 1, 2, 3):
+        h3.register(dict(stolen, epoch=vm(nva)["epoch"] + epoch), 3)
+    wait(lambda: nva.read_log().count("h3 registration of vm=web@default refused") == 4, "registrations are not refused")
+    assert nva.get("/v1/vns/blue")["members"] == members, "h3 made itself a member"
+    assert vm(nva)["nve"] == "h1" and vm(nva)["state"] == "running"
+    # in a move, the target cannot tell of the source
+    h1.hold_at = "copy"
+    ident = move(nva, "h2")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "copy" and
+         nva.get("/v1/moves/" + ident)["progress"]["total"], "no copy")
+    for event in ("move-stopped", "move-cut", "move-completed"):
+        h2.hv.event(event, vm="web@default", move=ident, drained=0, talkers=[])
+    h1.hv.event("move-running", vm="web@default", move=ident)
+    h1.hv.event("move-progress", vm="web@default", move=ident, transferred=7, rate_bytes_s=1e300, dirty_pages_s=-5.5)
+    wait(lambda: nva.get("/v1/moves/" + ident)["progress"]["transferred"] == 7, "progress is not heard")
+    time.sleep(0.2)
+    entry = nva.get("/v1/moves/" + ident)
+    assert entry["phase"] == "copy" and "cut_ns" not in entry["evidence"], entry
+    assert vm(nva)["nve"] == "h1"
+
+
+def no_flood(nva):
+    """What a host says over and over neither fills the log nor makes work for others."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    ident = move(nva, "h2")
+    ended(nva, ident)
+    at_one_place(nva, "h2")
+    wait(lambda: "counters" in nva.get("/v1/moves/" + ident)["evidence"], "no counters")
+    before = len(nva.read_log())
+    for _ in range(2000):
+        h1.hv.event("vm-state", vm="web@default", state="running", reason="\x1b[2J")
+    h1.hv.event("vm-state", vm="web@default", state="paused", reason="")
+    wait(lambda: sum(c[:2] == ("DELETE", "/v1/vms/web@default") for c in h1.calls) >= 2000, "not cleared", 20)
+    told = [line for line in nva.read_log()[before:].splitlines() if " debug " not in line]
+    assert len(told) < 300, len(told)
+    assert "\x1b" not in nva.read_log()
 
 
 def start_and_stop(nva):
@@ -462,7 +536,8 @@ def openapi_is_complete(nva):
     assert described == routes, described ^ routes
 
 
-TESTS = [objects, bad_input, survives_kill, who_may_connect, start_and_stop, crash_policy, inventory_corrects, tasks,
+TESTS = [objects, bad_input, survives_kill, who_may_connect,
+         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, start_and_stop, crash_policy, inventory_corrects, tasks,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
          stuck_copy_runs_into_its_deadline, openapi_is_complete]

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The data plane: three TC programs (clsact), one way through each.
+ * The data plane: four TC programs (clsact), one way through each.
  *
- *      from_guest  ingress of each port's device (tap or veth): guard, ARP/ND, size, forward
- *      from_wire   ingress of the VXLAN device: VN and sender, forward
- *      from_host   egress of the punt device: what goes up passes; what user space injects is
- *                  taken as if a port or the wire had sent it
+ *      from_guest     ingress of each port's device (tap or veth): guard, ARP/ND, size, forward
+ *      from_underlay  ingress of the device that holds the locator: plain VXLAN loses its outer headers, forward;
+ *                     all else passes
+ *      from_wire      ingress of the VXLAN device: VN and sender, forward
+ *      from_host      egress of the punt device: what goes up passes; what user space injects is
+ *                     taken as if a port or the wire had sent it
  *
- * Every frame is consumed: nothing reaches the host's own stack from a port, and
+ * But for the underlay's, every frame is consumed: nothing reaches the host's own stack from a port, and
  * nothing of the host's goes out through one. Headers are never written in place
  * (bpf_skb_store_bytes instead), because direct writes would make the kernel copy
  * the head of every cloned frame, TCP's first of all.
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
- * (VXLAN), punt.h (the way up), guard.h, neigh.h (ARP/ND), forward.h.
+ * (VXLAN), punt.h (the way up), guard.h, neigh.h (ARP/ND), forward.h, underlay.h
+ * (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -35,6 +38,7 @@
 #include "guard.h"
 #include "neigh.h"
 #include "forward.h"
+#include "underlay.h"
 
 static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port,
                               const struct ethhdr *eth) {
@@ -128,6 +132,31 @@ int from_wire(struct __sk_buff *skb) {
         if (skb->vlan_present || skb->protocol == bpf_htons(ETH_P_8021Q) || skb->protocol == bpf_htons(ETH_P_8021AD))
                 return drop(GW_COUNT_DROP_VLAN);
         return forward_from_wire(skb, &from, false, true);
+}
+
+SEC("tc")
+int from_underlay(struct __sk_buff *skb) {
+        const struct gw_abi_config *c = config();
+        struct gw_abi_ip_key member = {};
+        struct opened o = {};
+        bool ce;
+
+        if (!c || skb->pkt_type != PACKET_FOR_HOST || skb->gso_size || skb->vlan_present)
+                return TC_ACT_UNSPEC;
+        if (skb->protocol == bpf_htons(ETH_P_IP) ? !open_v4(skb, c, &o)
+                                                 : skb->protocol != bpf_htons(ETH_P_IPV6) || !open_v6(skb, c, &o))
+                return TC_ACT_UNSPEC;
+        ce = (o.tos & ECN_MASK) == ECN_CE;
+        member.id = o.from.vni;
+        ip_copy(member.ip, o.from.sender);
+        if ((ce && !o.ect) || bpf_ktime_get_coarse_ns() >= c->direct_until_ns ||
+            !bpf_map_lookup_elem(&gw_members, &member) || !strip(skb, &o))
+                return TC_ACT_UNSPEC;
+        if (bpf_skb_store_bytes(skb, 0, o.ethernet, ETH_HLEN, 0))
+                return drop(GW_COUNT_DROP_SHORT);
+        if (ce)
+                bpf_skb_ecn_set_ce(skb);
+        return forward_from_wire(skb, &o.from, false, true);
 }
 
 static __always_inline int drain(struct __sk_buff *skb, const struct gw_abi_port *port) {

@@ -7,7 +7,8 @@
  * in one write, no route look-up, no walk through the host's IP stack (and so not
  * through its netfilter output hooks). All others -- ARP, group frames, no next
  * hop, what the kernel refuses to encapsulate -- take the external VXLAN device,
- * which gets locator and VNI as tunnel metadata. What arrives always comes by it.
+ * which gets locator and VNI as tunnel metadata. What arrives comes by it, too, unless
+ * underlay.h opened it before.
  *
  * Both ways alike: GSO frames stay whole; DF; TTL 64; no UDP checksum (RFC 6935,
  * RFC 7348); the inner DSCP and ECN go outside (RFC 2983 uniform model, RFC 6040
