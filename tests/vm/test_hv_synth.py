@@ -51,6 +51,20 @@ def test_start_serves_and_stops(bed4):
     assert host.vm() is None and not os.listdir(f"{host.dir}/state/vms")
 
 
+def test_console_is_bounded(bed4):
+    """A guest may write to its serial console as much as it likes."""
+    host = bed4.hosts[0]
+    definition = bed4.synth()
+    start(host, definition)
+    path = f"{host.dir}/state/vm/{VM}/console.log"
+    with open(path, "ab") as console:
+        console.write(b"x" * (5 << 20))
+        console.flush()
+        wait_for("thrown away", lambda: os.path.getsize(path) == 0, 15)
+        console.write(b"more")
+    assert os.path.getsize(path) == 4
+
+
 def test_found_again_after_kill(bed4):
     host = bed4.hosts[0]
     pid = start(host, bed4.synth())["pid"]
