@@ -105,7 +105,7 @@ static int remember(struct lmdb *l, enum gw_store_table t, const void *key, size
         *s = (struct staged){.table = (uint8_t)t, .delete = !val, .key_size = nkey, .value_size = nval};
         if (nkey)
                 memcpy(s->octets, key, nkey);
-        if (nval)
+        if (val && nval)
                 memcpy(s->octets + nkey, val, nval);
         *l->last = s;
         l->last = &s->next;
