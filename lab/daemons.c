@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,7 +24,7 @@
 #include "lab/lab.h"
 #include "lab/topology.h"
 
-enum { NVA_PORT = 7460, CONFIG_MAX = 4096, PKI_DAYS = 30, POLL_MS = 50, TAIL_OCTETS = 600 };
+enum { NVA_PORT = 7460, CONFIG_MAX = 4096, PKI_DAYS = 30, POLL_MS = 50, TAIL_OCTETS = 600, KILL_MS = 5000 };
 
 static const char *folder(const struct gw_lab *lab, const char *host, char *out) {
         if (!strcmp(host, "nva"))
@@ -224,6 +225,10 @@ int gw_lab_kill(struct gw_lab *lab, const char *host, const char *daemon, int si
         if (!item || !gw_lab_process_alive(item))
                 return gw_fail(error, GW_E_CONFLICT, "", "%s does not run at %s", daemon, host);
         r = gw_lab_process_signal(item, signal);
+        /* Killed is gone: the kernel takes its time with what an edge holds. */
+        for (unsigned waited_ms = 0; r == 0 && signal == SIGKILL && waited_ms < KILL_MS && gw_lab_process_alive(item);
+             waited_ms++)
+                usleep(1000);
         return r < 0 ? gw_fail(error, r, "", "cannot signal %s at %s: %s", daemon, host, strerror(-r)) : 0;
 }
 

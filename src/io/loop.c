@@ -95,11 +95,9 @@ static int on_flush_prepare(sd_event_source *source, void *user) {
 }
 
 /* What is posted while posts run, waits for the next turn. */
-static int on_post(sd_event_source *source, void *user) {
-        struct gw_loop *loop = user;
+static void run_posts(struct gw_loop *loop) {
         struct gw_list now;
 
-        sd_event_source_set_enabled(source, SD_EVENT_OFF);
         gw_list_init(&now);
         while (!gw_list_empty(&loop->posts)) {
                 struct gw_list *link = loop->posts.next;
@@ -113,6 +111,11 @@ static int on_post(sd_event_source *source, void *user) {
                 gw_list_remove(&post->link);
                 post->run(post);
         }
+}
+
+static int on_post(sd_event_source *source, void *user) {
+        sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        run_posts(user);
         return 0;
 }
 
@@ -201,6 +204,8 @@ int gw_loop_run(struct gw_loop *loop) {
                 gw_log(GW_ERR, "the event loop failed: %s", gw_error_word(r));
                 r = EXIT_FAILURE;
         }
+        run_posts(
+                loop); /* answers to calls whose sessions went with the last turn: their callers free what they hold */
         if (commit(loop))
                 flush_dirty(loop);
         return loop->failed ? EXIT_FAILURE : r;
