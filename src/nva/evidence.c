@@ -88,7 +88,7 @@ static void on_counters(int status, json_t *body, void *user) {
 
         if (move && status / 100 == 2 && json_is_object(body) && (!ask->after || move->before[ask->side]))
                 keep(move, ask, body);
-        free(ask);
+        nva_call_free(ask);
 }
 
 /* {ports: [...]} of the source's edge: what it has redirected for the VM by now. */
@@ -111,12 +111,13 @@ static void on_ports(int status, json_t *body, void *user) {
                 move->redirected_known = true;
                 move->redirected = redirected;
         }
-        free(ask);
+        nva_call_free(ask);
 }
 
 static void ask_redirected(struct nva_move *move) {
         struct gw_nve *nve = gw_directory_nve(&move->nva->directory, move->core.from.s);
-        struct ask *ask = nve && nve->nve_session && !move->redirect_ended ? calloc(1, sizeof *ask) : NULL;
+        struct ask *ask =
+                nve && nve->nve_session && !move->redirect_ended ? nva_call_new(move->nva, sizeof *ask) : NULL;
 
         if (!ask)
                 return;
@@ -128,7 +129,7 @@ static void ask_both(struct nva_move *move, bool after) {
         for (int side = 0; side < GW_MOVE_SIDES; side++) {
                 const char *id = side == GW_MOVE_SOURCE ? move->core.from.s : move->core.to.s;
                 struct gw_nve *nve = gw_directory_nve(&move->nva->directory, id);
-                struct ask *ask = nve && nve->nve_session ? calloc(1, sizeof *ask) : NULL;
+                struct ask *ask = nve && nve->nve_session ? nva_call_new(move->nva, sizeof *ask) : NULL;
 
                 if (!ask)
                         continue;

@@ -125,7 +125,7 @@ static void say_why(struct nva *nva, const char *vm, const char *reason) {
 
 static struct call *call_new(struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve,
                              struct gw_request *request) {
-        struct call *call = calloc(1, sizeof *call);
+        struct call *call = nva_call_new(nva, sizeof *call);
 
         if (!call)
                 abort();
@@ -212,7 +212,7 @@ static void on_gone(int status, json_t *body, void *user) {
         (void)status, (void)body;
         if (vm && vm->binding.nve && vm->binding.epoch == call->epoch)
                 let_go(call->nva, vm, call->then);
-        free(call);
+        nva_call_free(call);
 }
 
 /* Nobody wants it to run any more. Its place is free when the agent has taken the rest away; one that is lost does
@@ -280,7 +280,7 @@ static void on_started(int status, json_t *body, void *user) {
                         life->up_since = gw_mono_now();
                 answer_vm(call, 200);
         }
-        free(call);
+        nva_call_free(call);
 }
 
 /* The VM is placed: asks the agent. */
@@ -356,7 +356,7 @@ static void on_cleared(int status, json_t *body, void *user) {
                 } else
                         call_start(nva, vm, NULL);
         }
-        free(call);
+        nva_call_free(call);
 }
 
 static void restart(struct nva *nva, struct gw_vm *vm) {
@@ -380,7 +380,7 @@ static void on_stopped(int status, json_t *body, void *user) {
         else if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error) && status != 404)
                 gw_log(GW_WARNING, "stop refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error.text);
         answer_vm(call, 202);
-        free(call);
+        nva_call_free(call);
 }
 
 int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request, struct gw_error *error) {
@@ -517,11 +517,11 @@ static void on_inventory(int status, json_t *body, void *user) {
 
         if (nve && status / 100 == 2 && json_is_array(vms))
                 life_inventory(call->nva, nve, vms);
-        free(call);
+        nva_call_free(call);
 }
 
 void life_resync(struct nva *nva, struct gw_nve *nve) {
-        struct call *call = nve->hv_session ? calloc(1, sizeof *call) : NULL;
+        struct call *call = nve->hv_session ? nva_call_new(nva, sizeof *call) : NULL;
 
         if (!call)
                 return;

@@ -209,12 +209,13 @@ static void on_edge_ready(int status, json_t *body, void *user) {
                 move->edge_ready = !nva_json_no_answer(status, body);
                 mover_acked(order->nva);
         }
-        free(order);
+        nva_call_free(order);
 }
 
 static void ask_edge(struct nva_move *move) {
         struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
-        struct order *order = to && to->nve_session && !move->edge_asked ? calloc(1, sizeof *order) : NULL;
+        struct order *order =
+                to && to->nve_session && !move->edge_asked ? nva_call_new(move->nva, sizeof *order) : NULL;
 
         if (!order)
                 return;
@@ -239,7 +240,7 @@ static void on_answer(int status, json_t *body, void *user) {
                 read_address(move, body, &ev);
                 mover_feed(move, &ev);
         }
-        free(order);
+        nva_call_free(order);
 }
 
 static json_t *incoming_body(const struct nva_move *move) {
@@ -293,7 +294,7 @@ static void on_order(const struct gw_move *core, enum gw_move_order order, uint3
         /* Without a session the order stays open until the agent is lost or back: it is given again then. */
         if (!nve || !nve->hv_session)
                 return;
-        call = calloc(1, sizeof *call);
+        call = nva_call_new(move->nva, sizeof *call);
         if (!call)
                 abort();
         *call = (struct order){.nva = user, .move = core->id, .order = order, .serial = serial};

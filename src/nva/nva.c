@@ -14,6 +14,7 @@
 #include "nva/nva.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -304,6 +305,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         nva->started = gw_wall_now();
         gw_list_init(&nva->peers);
         gw_list_init(&nva->moves);
+        gw_list_init(&nva->calls);
         r = gw_loop_init(&nva->loop);
         if (r < 0)
                 return gw_fail(error, r, "", "no event loop: %s", strerror(-r));
@@ -313,6 +315,29 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         nva->loop.commit_user = nva;
         mover_restore(nva, nva_now());
         return listen_all(nva, error);
+}
+
+/* The payload follows the link, aligned for anything. */
+struct carried {
+        struct gw_list link;
+        max_align_t payload[];
+};
+
+void *nva_call_new(struct nva *nva, size_t size) {
+        struct carried *carried = calloc(1, sizeof *carried + size);
+
+        if (!carried)
+                return NULL;
+        gw_list_append(&nva->calls, &carried->link);
+        return carried->payload;
+}
+
+void nva_call_free(void *payload) {
+        struct carried *carried = payload ? gw_container_of(payload, struct carried, payload) : NULL;
+
+        if (carried)
+                gw_list_remove(&carried->link);
+        free(carried);
 }
 
 void nva_deinit(struct nva *nva) {
@@ -328,4 +353,8 @@ void nva_deinit(struct nva *nva) {
                 gw_store_commit(nva->store);
         gw_store_free(nva->store);
         gw_loop_deinit(&nva->loop);
+        gw_list_for_each (link, &nva->calls) {
+                gw_list_remove(link);
+                free(gw_list_entry(link, struct carried, link));
+        }
 }

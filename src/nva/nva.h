@@ -33,6 +33,7 @@ struct nva {
         sd_event_source *wake; /* set anew before each wait: the nearest of all deadlines */
         struct gw_list peers;  /* struct nva_peer */
         struct gw_list moves;  /* struct nva_move, oldest first */
+        struct gw_list calls;  /* what calls under way carry: nva_call_new */
         struct gw_move_rules move_rules;
         uint64_t next_move;
         size_t n_moves_done;
@@ -48,6 +49,11 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
 void nva_deinit(struct nva *nva);
 
 struct gw_now nva_now(void);
+
+/* What a gw_call carries to its answer, zeroed; the answer's callback frees it. Answers that do not come any more because
+ * the daemon ends leave it to nva_deinit. NULL: no memory. */
+void *nva_call_new(struct nva *nva, size_t size);
+void nva_call_free(void *payload);
 
 /* One record, written with this turn's commit. A json record is encoded compactly; borrowed. */
 void nva_put(struct nva *nva, enum gw_store_table table, const char *key, const void *bytes, size_t size);

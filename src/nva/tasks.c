@@ -40,7 +40,7 @@ static void attached_all(struct attach *a) {
         } else if (a->request) {
                 gw_request_answer(a->request, 201, current ? nva_json_port(vm->ports) : NULL);
         }
-        free(a);
+        nva_call_free(a);
 }
 
 static void on_attached(int status, json_t *body, void *user) {
@@ -66,7 +66,7 @@ static json_t *attach_body(const struct gw_port *port) {
 }
 
 void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {
-        struct attach *a = calloc(1, sizeof *a);
+        struct attach *a = nva_call_new(nva, sizeof *a);
 
         if (!a)
                 abort();
@@ -126,11 +126,11 @@ static void on_ports(int status, json_t *body, void *user) {
                                 take_off(nve, id);
                 }
         }
-        free(look);
+        nva_call_free(look);
 }
 
 void life_edge_back(struct nva *nva, struct gw_nve *nve) {
-        struct look *look = calloc(1, sizeof *look);
+        struct look *look = nva_call_new(nva, sizeof *look);
 
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL));)
                 if (vm->kind == GW_VM_TASK && vm->binding.nve == nve)
