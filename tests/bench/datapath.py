@@ -82,7 +82,7 @@ class Pair:
         for command in (["iperf3", "-s"], [BLAST, "--sink", TO]):
             self.servers.append(subprocess.Popen(self.within(self.receiver, *command), stdout=subprocess.DEVNULL,
                                                  stderr=subprocess.DEVNULL, preexec_fn=ahead))
-        peers.wait_until(f"{self.name} answers", lambda: subprocess.run(
+        labs.wait_until(f"{self.name} answers", lambda: subprocess.run(
             self.within(self.sender, "ping", "-c", "1", "-W", "1", TO), capture_output=True, check=False).returncode == 0)
         return self
 

@@ -92,7 +92,7 @@ def run_godwit(name, synthetic, moves, accelerator):
         flags = ["--synthetic", "--pause-ms", "20", "--copy-ms", "20"] if synthetic else []
         lab.lab("vm", "add", "web", "--vn", "blue", "--ip", V4, "--ip", V6, "--on", "h1", *flags)
         lab.lab("guest", "add", "client", "--host", "h3", "--vn", "blue", "--ip", PROBE_V4, "--ip", PROBE_V6)
-        peers.wait_until("the VM answers", lambda: lab.answers("client", V4) and lab.answers("client", V6), 90)
+        labs.wait_until("the VM answers", lambda: lab.answers("client", V4) and lab.answers("client", V6), 90)
         witness, pauses, began = Witness(f"gw-{lab.name}-g-client", SYNTHETIC_RATE if synthetic else UDP_RATE), [], time.monotonic()
         for i in range(moves):
             rate = (i + 1) / (time.monotonic() - began + 1e-9)
@@ -122,7 +122,7 @@ def run_peer(kind, moves, guest):
         vm.boot(1)
         peer.ready()
         ping = lambda a: peer.within(namespace, "ping", "-c1", "-W1", a, check=False).returncode == 0  # noqa: E731
-        peers.wait_until("the VM answers", lambda: ping(V4) and ping(V6), 90)
+        labs.wait_until("the VM answers", lambda: ping(V4) and ping(V6), 90)
         time.sleep(2)                          # its echo service starts after its addresses
         witness, pauses = Witness(namespace, UDP_RATE), []
         for i in range(moves):
@@ -152,7 +152,7 @@ def accelerator_of(lab_accelerator):
     if lab_accelerator != "auto":
         return lab_accelerator
     with labs.Lab(f"a{os.getpid() % 10000}", hosts=1) as lab:
-        return peers.wait_until("the agent knows", lambda: {"kvm": "kvm", "tcg": "tcg"}.get(
+        return labs.wait_until("the agent knows", lambda: {"kvm": "kvm", "tcg": "tcg"}.get(
             lab.agent("h1", "/v1/status")["accelerator"]), 60)
 
 

@@ -17,8 +17,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from labs import wait_until  # noqa: E402
 
 UNDERLAY = "10.98.0."
 VNI = 100
@@ -26,15 +30,6 @@ VNI = 100
 
 def run(*command, check=True, **options):
     return subprocess.run(command, check=check, capture_output=True, text=True, **options)
-
-
-def wait_until(what, condition, timeout_s=30.0):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"gave up after {timeout_s} s waiting until {what}")
 
 
 class Peer:
