@@ -18,7 +18,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { HEADER_OCTETS = 12, FRAME_OCTETS = 65536 + 64, FRAMES_PER_TURN = 64 };
+enum { HEADER_OCTETS = 12, FRAME_OCTETS = 65536 + 64, FRAMES_PER_TURN = 4 };
 
 struct pump {
         int host, guest;

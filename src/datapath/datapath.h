@@ -74,8 +74,9 @@ int gw_datapath_fdb_each(struct gw_datapath *dp,
                          void *user);
 
 /* The cut of one port: its entry becomes moved-to `to` (the one atomic write), then the port is marked MOVED, so that
- * group frames follow too and nothing more is taken from it. Undo: fdb_set LOCAL, then port_flags(0, GW_PORT_MOVED). */
-int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch);
+ * group frames follow too and nothing more is taken from it. punt: its device has frames that go first; the entry
+ * has GW_FORWARD_PUNT until fdb_set takes it away. Undo: fdb_set LOCAL, then port_flags(0, GW_PORT_MOVED). */
+int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch, bool punt);
 /* Frames in flight that a moved-to entry has redirected, and when the last one was (CLOCK_MONOTONIC; 0 never). Counts
  * since fdb_set made it MOVED. GW_E_NOT_FOUND. */
 int gw_datapath_flight(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, uint64_t *frames, uint64_t *last_ns);

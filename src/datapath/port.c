@@ -176,8 +176,9 @@ int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip
         return gw_map_del(dp->maps[MAP_ALLOW], &key);
 }
 
-int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch) {
-        struct gw_forward moved = {.kind = GW_FORWARD_MOVED, .locator = to, .epoch = epoch};
+int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch, bool punt) {
+        struct gw_forward moved = {
+                .kind = GW_FORWARD_MOVED, .flags = punt ? GW_FORWARD_PUNT : 0, .locator = to, .epoch = epoch};
         struct gw_datapath_port port;
         int r = gw_datapath_port_get(dp, ifindex, &port);
 

@@ -52,8 +52,9 @@ struct edge_port {
         struct edge_vn *vn;
         struct gw_edge_attach a; /* .role, .epoch, .peer: only as attached; the VM's count */
         bool attached;
-        bool hold;                  /* frames for it come up */
-        bool releasing;             /* hold ends with the next drain */
+        bool hold;      /* frames for it come up */
+        bool releasing; /* hold ends with the next drain */
+        bool draining;  /* cut; what its device has queued goes first, the entry says punt until the next drain */
         uint64_t too_big_tokens_ns; /* rate limit: the time up to which tokens were spent */
         uint64_t redirected;
         struct held_queue held;
@@ -183,6 +184,8 @@ void gw_edge_port_pass(struct gw_edge *edge, const struct edge_port *port, const
 void gw_edge_vm_release(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_vm_drained(struct gw_edge *edge);
 void gw_edge_vm_hold_timer(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_port_drain(struct gw_edge *edge, struct edge_port *port);   /* cut: its device's queue goes first */
+void gw_edge_port_settled(struct gw_edge *edge, struct edge_port *port); /* nothing is released or drained any more */
 
 /* port.c */
 struct edge_port *gw_edge_port_find(const struct gw_edge *edge, const struct gw_name *id);

@@ -96,8 +96,9 @@ struct gw_edge_effects {
         /* Attaches programs to the device, in the role given; hold: frames for it come up (HOLD). Repeatable. */
         int (*port_open)(void *user, const struct gw_edge_attach *port, bool hold, struct gw_error *error);
         void (*port_close)(void *user, const struct gw_edge_attach *port);
-        /* The forwarding entry becomes moved-to in one write; then the port lets nothing more in. */
-        int (*port_cut)(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch);
+        /* The forwarding entry becomes moved-to in one write; then the port lets nothing more in. punt: as in
+         * gw_edge_fdb, for its device has queued frames that must leave first. */
+        int (*port_cut)(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt);
         void (*port_role)(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold);
         void (*inject)(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame);
         /* A frame made here (no offload) for the VM behind a port. */

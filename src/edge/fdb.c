@@ -35,7 +35,7 @@ bool gw_edge_fdb_wanted(const struct gw_edge *edge, uint32_t vni, struct gw_mac 
 
         if (port) {
                 fdb_of_port(port, out);
-                out->punt = gw_edge_query_releasing(edge, vni, mac);
+                out->punt = port->draining || gw_edge_query_releasing(edge, vni, mac);
                 return true;
         }
         m = gw_edge_mapping_find(edge, vni, mac);

@@ -13,6 +13,10 @@
  * Order: on release the held ones go first, then what came up meanwhile, and the
  * hold ends when the shell has read all that came up. Frames go to the VM's
  * device, or after the VM when it was cut.
+ *
+ * A cut keeps order in the same way: what the device has queued (a tap) is older
+ * than what comes now, so that comes up until the shell has drained the one and
+ * read the other.
  */
 #include <stdlib.h>
 
@@ -46,20 +50,39 @@ void gw_edge_vm_release(struct gw_edge *edge, struct gw_edge_now now, struct edg
                         continue;
                 edge->counters[GW_EDGE_C_HELD_DROPPED_AGE] += gw_edge_held_expire(&port->held, before);
                 port_release(edge, port);
+                if (!port->draining)
+                        edge->n_releasing_ports++;
                 port->releasing = true;
-                edge->n_releasing_ports++;
         }
+}
+
+void gw_edge_port_drain(struct gw_edge *edge, struct edge_port *port) {
+        if (!port->attached || !port->a.queues || port->draining)
+                return;
+        if (!port->releasing)
+                edge->n_releasing_ports++;
+        port->draining = true;
+}
+
+void gw_edge_port_settled(struct gw_edge *edge, struct edge_port *port) {
+        if (port->releasing || port->draining)
+                edge->n_releasing_ports--;
+        port->releasing = port->draining = false;
 }
 
 static void release_ends(struct gw_table_node *node, void *user) {
         struct gw_edge *edge = user;
         struct edge_port *port = gw_container_of(node, struct edge_port, by_id);
 
-        if (!port->releasing)
+        bool released = port->releasing, drained = port->draining;
+
+        gw_edge_port_settled(edge, port);
+        if (drained)
+                gw_edge_fdb_program(edge, port->a.vni, port->a.mac);
+        if (!released)
                 return;
         port_release(edge, port);
-        port->releasing = port->hold = false;
-        edge->n_releasing_ports--;
+        port->hold = false;
         if (port->attached)
                 edge->fx->port_role(edge->user, &port->a, port->vm->role, false);
 }
@@ -73,10 +96,7 @@ static void vm_hold(struct gw_edge *edge, struct edge_vm *vm) {
         gw_list_for_each (link, &vm->ports) {
                 struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
 
-                if (port->releasing) {
-                        port->releasing = false;
-                        edge->n_releasing_ports--;
-                }
+                gw_edge_port_settled(edge, port);
                 if (!port->attached || port->hold)
                         continue;
                 port->hold = true;

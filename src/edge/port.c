@@ -153,9 +153,8 @@ void gw_edge_port_close(struct gw_edge *edge, struct edge_port *port) {
                 return;
         gw_table_remove(&edge->ports_by_ifindex, &port->by_ifindex);
         port->attached = false;
-        if (port->releasing)
-                edge->n_releasing_ports--;
-        port->releasing = port->hold = false;
+        gw_edge_port_settled(edge, port);
+        port->hold = false;
         edge->counters[GW_EDGE_C_HELD_DROPPED_AGE] += gw_edge_held_clear(&port->held);
         edge->fx->port_close(edge->user, &port->a);
 }
@@ -223,8 +222,7 @@ static void port_replace(struct gw_edge *edge, struct edge_port *old, const stru
 
         if (old->attached && (old->a.ifindex != a->ifindex || !attach_keeps_ips(old, a)))
                 gw_edge_port_close(edge, old);
-        if (old->releasing)
-                edge->n_releasing_ports--;
+        gw_edge_port_settled(edge, old);
         port_unindex(edge, old);
         gw_list_remove(&old->of_vm);
         gw_edge_held_clear(&old->held);

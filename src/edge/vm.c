@@ -115,7 +115,8 @@ void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_
         vm->peer = to;
         gw_list_for_each (link, &vm->ports) {
                 port = gw_list_entry(link, struct edge_port, of_vm);
-                if (!port->attached || edge->fx->port_cut(edge->user, &port->a, to, epoch))
+                gw_edge_port_drain(edge, port);
+                if (!port->attached || edge->fx->port_cut(edge->user, &port->a, to, epoch, port->draining))
                         gw_edge_fdb_program(edge, port->a.vni, port->a.mac);
         }
         gw_list_for_each (link, &vm->ports) {

@@ -112,8 +112,8 @@ static void fx_port_close(void *user, const struct gw_edge_attach *port) {
         gw_datapath_port_del(((struct nve *)user)->dp, port->ifindex);
 }
 
-static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch) {
-        return gw_datapath_cut(((struct nve *)user)->dp, port->ifindex, to, epoch);
+static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt) {
+        return gw_datapath_cut(((struct nve *)user)->dp, port->ifindex, to, epoch, punt);
 }
 
 static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold) {

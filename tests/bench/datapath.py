@@ -51,14 +51,6 @@ class Veth(peers.Peer):
             self.ip(end, "link", "set", "eth0", "up")
 
 
-def ahead():
-    """Runs in a child: a session of its own that the scheduler puts before what else the machine does."""
-    os.setsid()
-    os.nice(-20)
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
-        file.write("-20")
-
-
 def bridges_ask_netfilter(namespace, yes):
     """Where br_netfilter is loaded (Docker and libvirt do that), bridges show IP frames to netfilter by default."""
     for family in ("ip", "ip6", "arp"):
@@ -81,7 +73,7 @@ class Pair:
     def __enter__(self):
         for command in (["iperf3", "-s"], [BLAST, "--sink", TO]):
             self.servers.append(subprocess.Popen(self.within(self.receiver, *command), stdout=subprocess.DEVNULL,
-                                                 stderr=subprocess.DEVNULL, preexec_fn=ahead))
+                                                 stderr=subprocess.DEVNULL, preexec_fn=peers.ahead))
         labs.wait_until(f"{self.name} answers", lambda: subprocess.run(
             self.within(self.sender, "ping", "-c", "1", "-W", "1", TO), capture_output=True, check=False).returncode == 0)
         return self
@@ -97,12 +89,12 @@ class Pair:
 
     def packets_per_s(self, seconds=BLAST_S):
         before, began = self.received(), time.monotonic()
-        peers.run(*self.within(self.sender, BLAST, TO, str(seconds), str(FLOWS), str(PAYLOAD_OCTETS)), preexec_fn=ahead)
+        peers.run(*self.within(self.sender, BLAST, TO, str(seconds), str(FLOWS), str(PAYLOAD_OCTETS)), preexec_fn=peers.ahead)
         return (self.received() - before) / (time.monotonic() - began)
 
     def tcp_gbps(self, streams):
         done = peers.run(*self.within(self.sender, "iperf3", "-c", TO, "-t", str(TCP_S), "-P", str(streams), "-J"),
-                         preexec_fn=ahead)
+                         preexec_fn=peers.ahead)
         return json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] / 1e9
 
     def measure_with_netfilter(self, hosts):

@@ -165,7 +165,7 @@ static void streams_pass_whole(void **state) {
                         ok(gw_datapath_port_flags(A->dp, vm->ifindex, 0, GW_PORT_MOVED));
                         stream_run(talker, vm, v6, STREAM_OCTETS, NULL, NULL);
                         stream_run(vm, talker, v6, STREAM_OCTETS, NULL, NULL);
-                        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2));
+                        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2, false));
                         stream_run(talker, there, v6, STREAM_OCTETS, NULL, NULL);
                 }
         }

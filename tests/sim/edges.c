@@ -427,8 +427,8 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
 static void fx_port_close(void *user, const struct gw_edge_attach *port) {
         (void)user, (void)port;
 }
-static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch) {
-        struct gw_edge_fdb entry = {.place = GW_EDGE_TO_MOVED, .locator = to, .epoch = epoch};
+static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt) {
+        struct gw_edge_fdb entry = {.place = GW_EDGE_TO_MOVED, .punt = punt, .locator = to, .epoch = epoch};
 
         return fx_fdb_set(user, port->vni, port->mac, &entry);
 }

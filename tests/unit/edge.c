@@ -319,6 +319,41 @@ static void test_hold_before_the_stop(void **state) {
         assert_int_equal(gw_edge_hold(w->edge, w->now, &vm, 0, NULL), GW_E_CONFLICT);
 }
 
+/* What lies in the old tap is older than what comes after the cut: that waits until the tap has been drained. */
+static void test_cut_lets_the_queue_go_first(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        world_serve(w);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of("10.99.0.2"), 6, NULL), 0);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_MOVED);
+        assert_true(world_fdb_find(w, 1)->entry.punt);
+        assert_true(gw_edge_wants_drain(w->edge));
+        world_punt(w, GW_EDGE_WIRE_UNKNOWN, 0, 1, 9, 1);
+        assert_int_equal(w->n_down, 1);
+        assert_int_equal(w->down[0].how, GW_EDGE_FROM_WIRE);
+        assert_true(w->down[0].entry_punts); /* nothing can overtake it */
+        gw_edge_punts_drained(w->edge, w->now);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_MOVED);
+        assert_false(world_fdb_find(w, 1)->entry.punt);
+        assert_false(gw_edge_wants_drain(w->edge));
+}
+
+/* Taken back before the drain: frames go to the VM again, behind those that came up. */
+static void test_uncut_before_the_drain(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        world_serve(w);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of("10.99.0.2"), 6, NULL), 0);
+        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, 7, NULL), 0);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
+        assert_true(world_fdb_find(w, 1)->entry.punt);
+        gw_edge_punts_drained(w->edge, w->now);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
+        assert_false(world_fdb_find(w, 1)->entry.punt);
+}
+
 static void test_hold_ends_by_itself(void **state) {
         struct world *w = *state;
         struct gw_name vm = name_of("web");
@@ -379,6 +414,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_abandon_restores_the_mapping, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_hold_is_released_in_order, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_hold_before_the_stop, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_cut_lets_the_queue_go_first, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_uncut_before_the_drain, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_hold_ends_by_itself, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_coming_back_while_redirecting, world_setup, world_teardown),
         };

@@ -95,9 +95,10 @@ static void step(struct world *w, char what) {
                 w->order[n] = what;
 }
 
-static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch) {
+static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt) {
         struct world *w = user;
-        struct gw_edge_fdb entry = {.place = GW_EDGE_TO_MOVED, .ifindex = port->ifindex, .locator = to, .epoch = epoch};
+        struct gw_edge_fdb entry = {
+                .place = GW_EDGE_TO_MOVED, .punt = punt, .ifindex = port->ifindex, .locator = to, .epoch = epoch};
 
         step(w, 'c');
         w->open[port->ifindex] = GW_EDGE_MOVED;

@@ -52,7 +52,7 @@ enum gw_forward_kind {
 };
 
 enum gw_forward_flag {
-        GW_FORWARD_PUNT = 1, /* frames of local ports for it go up (reason PUNT) while user space releases older ones */
+        GW_FORWARD_PUNT = 1, /* frames for it go up (PUNT, WIRE_UNKNOWN) while user space sends on older ones */
 };
 
 enum gw_neigh_flag {
@@ -105,13 +105,14 @@ enum gw_counter {
 
 /* Why a frame went up to user space. */
 #define GW_PUNTS(X)                                                                                                    \
-        X(UNKNOWN, "unknown")           /* from a port; destination MAC not known */                                   \
-        X(PUNT, "punt")                 /* from a port; the entry has GW_FORWARD_PUNT */                               \
-        X(NEIGH, "neighbour")           /* from a port; ARP request or NS whose target is not known */                 \
-        X(ANNOUNCE, "announcement")     /* from a port; gratuitous ARP, unsolicited NA, RARP */                        \
-        X(TOO_BIG, "too-big")           /* from a port; larger than the VN's MTU */                                    \
-        X(HOLD, "hold")                 /* for the port .ifindex, which has GW_PORT_HOLD */                            \
-        X(WIRE_UNKNOWN, "wire-unknown") /* from the wire, sender .sender; destination MAC not known here */
+        X(UNKNOWN, "unknown")       /* from a port; destination MAC not known */                                       \
+        X(PUNT, "punt")             /* from a port; the entry has GW_FORWARD_PUNT */                                   \
+        X(NEIGH, "neighbour")       /* from a port; ARP request or NS whose target is not known */                     \
+        X(ANNOUNCE, "announcement") /* from a port; gratuitous ARP, unsolicited NA, RARP */                            \
+        X(TOO_BIG, "too-big")       /* from a port; larger than the VN's MTU */                                        \
+        X(HOLD, "hold")             /* for the port .ifindex, which has GW_PORT_HOLD */                                \
+        X(WIRE_UNKNOWN,                                                                                                \
+          "wire-unknown") /* from the wire, sender .sender; destination MAC not known, or GW_FORWARD_PUNT */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,

@@ -221,6 +221,8 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
         if (!entry)
                 return injected ? drop(GW_COUNT_DROP_UNKNOWN) : punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);
         to = *entry;
+        if (to.flags & GW_FORWARD_PUNT && !injected)
+                return punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);
         if (to.kind == GW_FORWARD_LOCAL || to.kind == GW_FORWARD_ARRIVING) {
                 const __u8 *talks_as = !from->gbp && !injected ? key.mac : NULL;
                 return deliver(skb, to.ifindex, from->vni, from, talks_as, false, at_ingress, GW_COUNT_DELIVERED);
