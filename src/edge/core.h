@@ -60,14 +60,26 @@ struct edge_port {
         struct held_queue held;
 };
 
-struct edge_registration {
-        struct edge_timer timer;
-        uint8_t state; /* enum gw_edge_registration_state */
+/* One entry of the binding update list (binding.c). */
+struct edge_binding {
+        struct gw_table_node node;
+        struct edge_timer timer; /* what is due next: sending again, a refresh, the end of a deregistration */
+        struct gw_name name;
+        struct edge_vm *vm; /* NULL: gone; only the answer to its deregistration is awaited */
+        uint8_t role;       /* enum gw_edge_binding_role */
+        uint8_t state;      /* enum gw_edge_registration_state */
         uint8_t handoff, status;
-        bool outstanding;
-        uint16_t sequence;
-        uint32_t timeout_ms;
+        bool outstanding;       /* an answer to .sequence is due */
+        uint16_t sequence;      /* of the last one sent */
+        uint32_t tries;         /* since the last answer */
+        uint32_t timeout_ms;    /* of the one that is outstanding */
+        uint32_t granted_ms;    /* with the last acceptance */
+        uint64_t epoch;         /* that was last registered here */
+        uint64_t stamp;         /* of the last one sent; never lower in the next */
+        uint64_t echo;          /* of what the answer must repeat */
         uint64_t not_before_ns; /* announcements may not make us register more often */
+        struct gw_mono sent_at; /* the last one */
+        struct gw_mono expires; /* what was granted, counted from the sending of the request */
 };
 
 struct edge_vm {
@@ -79,7 +91,7 @@ struct edge_vm {
         bool leaving; /* MOVED: deleted; ends with its redirect */
         uint64_t epoch;
         struct gw_ip peer;
-        struct edge_registration reg;
+        struct edge_binding *reg;   /* its entry in the binding update list */
         struct edge_timer redirect; /* MOVED: when to look at it; SERVING: when a hold ends */
         struct gw_mono cut_at;
         bool talkers_due; /* not yet reported */
@@ -135,12 +147,11 @@ struct gw_edge {
         void *user;
         struct edge_timers timers;
         struct edge_timer sweep;
-        struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries;
+        struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
         struct gw_list asking, releasing, ended;
         size_t n_negatives, n_releasing_ports, held_octets;
         bool up, welcome;
         uint32_t next_id;
-        uint16_t sequence;
         int64_t clock_offset_ns; /* the NVA's wall clock less ours, as far as it told us */
         uint64_t counters[GW_EDGE_COUNTERS];
         struct gw_report report;        /* room to build one */
@@ -238,12 +249,18 @@ void gw_edge_query_drained(struct gw_edge *edge);
 void gw_edge_queries_flush(struct gw_edge *edge, uint32_t vni, const struct gw_mac *mac, bool all);
 void gw_edge_queries_free_all(struct gw_edge *edge);
 
+/* binding.c: the list. An entry lives as long as its VM has ports here, and then until its deregistration has ended. */
+struct edge_binding *gw_edge_binding_find(const struct gw_edge *edge, const struct gw_name *vm);
+struct edge_binding *gw_edge_binding_get(struct gw_edge *edge, struct edge_vm *vm); /* NULL: no memory */
+void gw_edge_binding_let_go(struct gw_edge *edge, struct edge_vm *vm);              /* the VM goes */
+void gw_edge_binding_free(struct gw_edge *edge, struct edge_binding *b);
+void gw_edge_bindings_free_all(struct gw_edge *edge);
+
 /* registration.c */
 void gw_edge_register(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint8_t handoff);
 void gw_edge_deregister(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_unregistered(struct gw_edge *edge, struct edge_vm *vm); /* no longer ours to register */
-void gw_edge_register_all(struct gw_edge *edge, struct gw_edge_now now);
-void gw_edge_registration_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_registration_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_binding *b);
 int gw_edge_registered(struct gw_edge *edge, struct gw_edge_now now, const uint8_t *body, size_t size);
 
 /* redirect.c */

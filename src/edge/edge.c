@@ -44,6 +44,11 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_REGISTRATIONS_REFUSED] = "registrations-refused",
         [GW_EDGE_C_STALE_SENDERS] = "stale-senders",
         [GW_EDGE_C_UNPARSED] = "drop-unparsed",
+        [GW_EDGE_C_REPLIES_LATE] = "registration-replies-late",
+        [GW_EDGE_C_REPLIES_DIFFER] = "registration-replies-differ",
+        [GW_EDGE_C_DEREGISTRATIONS] = "deregistrations",
+        [GW_EDGE_C_DEREGISTRATIONS_UNANSWERED] = "deregistrations-unanswered",
+        [GW_EDGE_C_SUPERSEDED] = "registrations-superseded",
 };
 
 /* ---- keys ---- */
@@ -100,6 +105,10 @@ static bool match_query(const struct gw_table_node *node, const void *key) {
         return memcmp(&gw_container_of(node, struct edge_query, node)->key, key, sizeof(struct edge_key)) == 0;
 }
 
+static bool match_binding(const struct gw_table_node *node, const void *key) {
+        return strcmp(gw_container_of(node, struct edge_binding, node)->name.s, key) == 0;
+}
+
 /* ---- life ---- */
 
 static int tables_init(struct gw_edge *edge) {
@@ -115,6 +124,7 @@ static int tables_init(struct gw_edge *edge) {
                 {&edge->mappings, match_mapping},
                 {&edge->neighs, match_neigh},
                 {&edge->queries, match_query},
+                {&edge->bindings, match_binding},
         };
 
         for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
@@ -132,6 +142,7 @@ static void tables_deinit(struct gw_edge *edge) {
         gw_table_deinit(&edge->mappings);
         gw_table_deinit(&edge->neighs);
         gw_table_deinit(&edge->queries);
+        gw_table_deinit(&edge->bindings);
 }
 
 int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const struct gw_edge_effects *effects,
@@ -163,6 +174,7 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_mappings_free_all(edge);
         gw_edge_neigh_free_all(edge);
         gw_edge_vm_free_all(edge);
+        gw_edge_bindings_free_all(edge);
         gw_edge_vn_free_all(edge);
         gw_edge_reports_free_all(edge);
         gw_edge_timer_remove(&edge->timers, &edge->sweep);
@@ -200,7 +212,7 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                         gw_edge_query_timer(edge, now, gw_container_of(timer, struct edge_query, timer));
                         break;
                 case TIMER_REGISTRATION:
-                        gw_edge_registration_timer(edge, now, gw_container_of(timer, struct edge_vm, reg.timer));
+                        gw_edge_registration_timer(edge, now, gw_container_of(timer, struct edge_binding, timer));
                         break;
                 case TIMER_REDIRECT:
                         gw_edge_redirect_timer(edge, now, gw_container_of(timer, struct edge_vm, redirect));
@@ -263,7 +275,8 @@ static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_
         gw_edge_mappings_mark(edge);
         gw_edge_timer_set(&edge->timers, &edge->sweep, gw_mono_after(now.mono, gw_ms(SWEEP_MS)));
         gw_edge_subscribe(edge);
-        gw_edge_register_all(edge, now);
+        if (!edge->config.own_transport)
+                gw_edge_register_again(edge, now, NULL);
         gw_edge_reports_due(edge);
         gw_edge_query_again(edge);
         return 0;

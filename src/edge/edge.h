@@ -24,6 +24,7 @@
 
 struct gw_edge;
 struct gw_error;
+struct gw_registration;
 
 enum { GW_EDGE_OFFLOAD_MAX = 12 };
 
@@ -112,6 +113,8 @@ struct gw_edge_effects {
         bool (*in_use)(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip locator, struct gw_duration within);
         void (*vm_changed)(void *user, const struct gw_name *vm); /* save it; it may be gone */
         void (*log)(void *user, int level, const char *text);
+        /* A Request to the NVA, with config.own_transport only; the shell encodes and authenticates it. */
+        void (*request)(void *user, const struct gw_registration *request);
 };
 
 struct gw_edge_config {
@@ -123,6 +126,7 @@ struct gw_edge_config {
         uint32_t redirect_min_ms;  /* 0: 5000 */
         uint32_t redirect_idle_ms; /* 0: 2000 */
         uint32_t underlay_mtu;     /* octets of IP; 0: not known */
+        bool own_transport;        /* registrations go by effects.request, with or without a session */
 };
 
 enum {
@@ -185,6 +189,12 @@ void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now);
 int gw_edge_frame(struct gw_edge *edge, struct gw_edge_now now, uint8_t type, uint32_t id, const uint8_t *body,
                   size_t size);
 
+/* Registrations on a transport of their own: a Reply that the shell has decoded and found genuine. Through the session
+ * replies come as frames. */
+void gw_edge_reply(struct gw_edge *edge, struct gw_edge_now now, const struct gw_registration *reply);
+/* The NVA asks for it, or has started anew, or what had to be put right was: vm NULL is every VM that serves here. */
+void gw_edge_register_again(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm);
+
 /* Frames that come up, and why. */
 enum gw_edge_reason {
         GW_EDGE_UNKNOWN = 1,  /* from a port: no entry for its destination, or .punt */
@@ -228,12 +238,38 @@ struct gw_edge_port_view {
         uint8_t registration; /* enum gw_edge_registration_state */
         uint8_t status;       /* of the last answer */
 };
+enum gw_edge_binding_role {
+        GW_EDGE_BINDING_SERVING = 1, /* this is the place */
+        GW_EDGE_BINDING_SOURCE,      /* it was: .locator is; the entry ends with the redirect */
+        GW_EDGE_BINDING_ARRIVING,    /* it will be; nothing is registered yet */
+        GW_EDGE_BINDING_LEAVING,     /* deregistered; ends with the answer, or without one soon */
+};
+/* One entry of the binding update list. */
+struct gw_edge_binding_view {
+        const struct gw_name *vm;
+        uint8_t role;           /* enum gw_edge_binding_role */
+        uint8_t state;          /* enum gw_edge_registration_state */
+        uint8_t status;         /* of the last answer */
+        bool outstanding;       /* an answer is due */
+        uint16_t sequence;      /* of the last Request */
+        uint32_t tries;         /* Requests since the last answer */
+        uint32_t timeout_ms;    /* of the last of them */
+        uint32_t granted_ms;    /* 0: nothing was granted */
+        uint64_t epoch, stamp;  /* of the last Request; a stamp as in wire/registration.h */
+        struct gw_mono expires; /* what was granted */
+        struct gw_mono next;    /* when something is due: again, a refresh, the end; 0: nothing */
+        struct gw_ip locator;   /* SOURCE, ARRIVING: of the other place */
+};
 struct gw_edge_mapping_view {
         struct gw_mapping mapping;
         struct gw_mono expires; /* 0: when told otherwise */
 };
 void gw_edge_each_port(const struct gw_edge *edge, void (*each)(const struct gw_edge_port_view *view, void *user),
                        void *user);
+void gw_edge_each_binding(const struct gw_edge *edge, void (*each)(const struct gw_edge_binding_view *view, void *user),
+                          void *user);
+/* Addresses of the VM's ports here, for a binding's view; how many, at most max. */
+size_t gw_edge_vm_ips(const struct gw_edge *edge, const struct gw_name *vm, struct gw_ip *out, size_t max);
 void gw_edge_each_mapping(const struct gw_edge *edge, void (*each)(const struct gw_edge_mapping_view *view, void *user),
                           void *user);
 void gw_edge_each_neigh(const struct gw_edge *edge,
@@ -269,6 +305,11 @@ enum gw_edge_counter {
         GW_EDGE_C_REGISTRATIONS_REFUSED,
         GW_EDGE_C_STALE_SENDERS,
         GW_EDGE_C_UNPARSED,
+        GW_EDGE_C_REPLIES_LATE,   /* to a Request that is over, or for nobody here */
+        GW_EDGE_C_REPLIES_DIFFER, /* do not repeat what was asked */
+        GW_EDGE_C_DEREGISTRATIONS,
+        GW_EDGE_C_DEREGISTRATIONS_UNANSWERED,
+        GW_EDGE_C_SUPERSEDED, /* refused because the VM has a newer place */
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -132,9 +132,9 @@ static void punt_announce(struct gw_edge *edge, struct gw_edge_now now, const st
                 return;
         }
         edge->counters[GW_EDGE_C_ANNOUNCEMENTS]++;
-        if (now.mono.ns < vm->reg.not_before_ns || vm->reg.state != GW_EDGE_REG_ACCEPTED)
+        if (now.mono.ns < vm->reg->not_before_ns || vm->reg->state != GW_EDGE_REG_ACCEPTED)
                 return;
-        vm->reg.not_before_ns = gw_mono_after(now.mono, gw_ms(ANNOUNCE_MS)).ns;
+        vm->reg->not_before_ns = gw_mono_after(now.mono, gw_ms(ANNOUNCE_MS)).ns;
         gw_edge_register(edge, now, vm, GW_MH_HANDOFF_UNCHANGED);
 }
 

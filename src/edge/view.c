@@ -29,8 +29,8 @@ static void port_view(struct gw_table_node *node, void *user) {
                                          .held = port->hold,
                                          .held_frames = port->held.n,
                                          .redirected = port->redirected,
-                                         .registration = port->vm->reg.state,
-                                         .status = port->vm->reg.status};
+                                         .registration = port->vm->reg->state,
+                                         .status = port->vm->reg->status};
 
         a.role = port->vm->role;
         a.epoch = port->vm->epoch;

@@ -41,11 +41,10 @@ static struct edge_vm *vm_new(struct gw_edge *edge, const struct gw_edge_attach 
         vm->peer = a->peer;
         vm->task = a->task;
         gw_list_init(&vm->ports);
-        if (gw_edge_timer_add(&edge->timers, &vm->reg.timer, TIMER_REGISTRATION) ||
-            gw_edge_timer_add(&edge->timers, &vm->redirect, TIMER_REDIRECT) ||
+        if (gw_edge_timer_add(&edge->timers, &vm->redirect, TIMER_REDIRECT) || !gw_edge_binding_get(edge, vm) ||
             gw_table_insert(&edge->vms, &vm->node, gw_table_hash(&edge->vms, vm->name.s, strlen(vm->name.s)))) {
                 gw_edge_timer_remove(&edge->timers, &vm->redirect);
-                gw_edge_timer_remove(&edge->timers, &vm->reg.timer);
+                gw_edge_binding_let_go(edge, vm);
                 free(vm);
                 return NULL;
         }
@@ -53,7 +52,7 @@ static struct edge_vm *vm_new(struct gw_edge *edge, const struct gw_edge_attach 
 }
 
 static void vm_free(struct gw_edge *edge, struct edge_vm *vm) {
-        gw_edge_timer_remove(&edge->timers, &vm->reg.timer);
+        gw_edge_binding_let_go(edge, vm);
         gw_edge_timer_remove(&edge->timers, &vm->redirect);
         gw_table_remove(&edge->vms, &vm->node);
         free(vm->talkers);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core of the NVE: mappings, questions, registrations, frames. */
+/* The core of the NVE: mappings, questions, frames. */
 #include "edge_fixture.h"
 
 #include "edge/toobig.h"
@@ -285,61 +285,7 @@ static void test_solicitation(void **state) {
         assert_int_equal(world_sent_count(w, GW_FRAME_QUERY), 1);
 }
 
-/* ---- registrations ---- */
-
-static void test_registration_retransmits(void **state) {
-        struct world *w = *state;
-        struct gw_registration first, last;
-
-        world_serve(w);
-        first = world_registration(w);
-        world_pass(w, 1100);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 2);
-        last = world_registration(w);
-        assert_true(last.sequence > first.sequence);
-        assert_true(last.timestamp > first.timestamp);
-        world_pass(w, 1000);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 2);
-        world_pass(w, 1000);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 3);
-        world_pass(w, 28000); /* 3 s + 4 + 8 + 16 */
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 6);
-        assert_int_equal(world_reply(w, &first, 0, 25), 0); /* of a sequence number that is over */
-        world_pass(w, 32000);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 7);
-        last = world_registration(w);
-        assert_int_equal(last.handoff, GW_MH_HANDOFF_NEW);
-        assert_int_equal(world_reply(w, &last, 0, 25), 0); /* 100 s */
-        world_pass(w, 74000);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 7);
-        world_pass(w, 1100);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 8);
-        assert_int_equal(world_registration(w).handoff, GW_MH_HANDOFF_UNCHANGED);
-}
-
-static void test_registration_refusals(void **state) {
-        struct world *w = *state;
-        struct gw_registration reg, reply;
-
-        world_serve(w);
-        reg = reply = world_registration(w);
-        reply.sequence = 5000;
-        assert_int_equal(world_reply(w, &reply, GW_MH_SEQUENCE_OUT_OF_WINDOW, 0), 0);
-        world_pass(w, 200);
-        reg = reply = world_registration(w);
-        assert_int_equal(reg.sequence, 5001);
-        reply.timestamp = gw_registration_stamp((struct gw_wall){w->now.wall.ns + 5 * GW_NS_PER_S});
-        assert_int_equal(world_reply(w, &reply, GW_MH_TIMESTAMP_MISMATCH, 0), 0);
-        world_pass(w, 200);
-        reg = world_registration(w);
-        assert_true(gw_registration_stamp_wall(reg.timestamp).ns > w->now.wall.ns + 4 * GW_NS_PER_S);
-        assert_int_equal(world_reply(w, &reg, GW_MH_NOT_SERVED_HERE, 0), 0);
-        world_forget_sent(w);
-        world_pass(w, 100000);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 0); /* not asked again */
-        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
-        assert_int_equal(world_counter(w, GW_EDGE_C_REGISTRATIONS_REFUSED), 3);
-}
+/* ---- announcements ---- */
 
 static void test_announcements(void **state) {
         struct world *w = *state;
@@ -462,8 +408,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_held_is_bounded, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_arp, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_solicitation, world_setup, world_teardown),
-                cmocka_unit_test_setup_teardown(test_registration_retransmits, world_setup, world_teardown),
-                cmocka_unit_test_setup_teardown(test_registration_refusals, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_announcements, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_malformed_frames, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_too_big_v4, world_setup, world_teardown),

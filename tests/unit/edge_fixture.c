@@ -179,6 +179,13 @@ static void fx_log(void *user, int level, const char *text) {
         (void)user, (void)level, (void)text;
 }
 
+static void fx_request(void *user, const struct gw_registration *request) {
+        struct world *w = user;
+
+        w->request = *request;
+        w->n_requests++;
+}
+
 const struct gw_edge_effects world_effects = {
         .fdb_set = fx_fdb_set,
         .fdb_del = fx_fdb_del,
@@ -198,6 +205,7 @@ const struct gw_edge_effects world_effects = {
         .in_use = fx_in_use,
         .vm_changed = fx_vm_changed,
         .log = fx_log,
+        .request = fx_request,
 };
 
 /* ---- life and time ---- */
@@ -220,14 +228,23 @@ struct gw_name name_of(const char *text) {
         return name;
 }
 
-void world_init(struct world *w) {
-        struct gw_edge_config config = {.seed = {1, 2}, .restart_count = 7};
+static void world_begin(struct world *w, bool own_transport) {
+        struct gw_edge_config config = {.seed = {1, 2}, .restart_count = 7, .own_transport = own_transport};
 
         *w = (struct world){.now = {{GW_NS_PER_S * 1000}, {GW_NS_PER_S * 1700000000}}};
         w->self = ip_of("10.99.0.1");
         config.id = (struct gw_name){"h1"};
         config.locator = w->self;
         assert_int_equal(gw_edge_new(&w->edge, &config, &world_effects, w), 0);
+}
+
+void world_init(struct world *w) {
+        world_begin(w, false);
+}
+
+void world_own_transport(struct world *w) {
+        world_deinit(w);
+        world_begin(w, true);
 }
 
 void world_deinit(struct world *w) {

@@ -66,6 +66,8 @@ struct world {
         size_t n_talkers;
         bool in_use;
         int open_result;
+        struct gw_registration request; /* the last one on the transport of its own */
+        size_t n_requests;
         char order[64]; /* c: port cut, t: talkers asked, n: told the NVA */
 };
 
@@ -74,6 +76,7 @@ extern const struct gw_edge_effects world_effects;
 int world_setup(void **state); /* for cmocka */
 int world_teardown(void **state);
 void world_init(struct world *w);
+void world_own_transport(struct world *w); /* afresh, with config.own_transport */
 void world_deinit(struct world *w);
 void world_pass(struct world *w, uint64_t ms); /* time, with ticks at each deadline */
 void world_up(struct world *w);                /* session, HELLO, WELCOME */
