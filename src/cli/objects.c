@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/allow.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -201,13 +202,15 @@ static int vn_delete(struct gw_cli *cli, const struct gw_args *args) {
 static int port_attach(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *addresses = json_array(), *body;
         char what[GW_CELL_MAX];
-        const char *ip;
+        const char *ip, *allow;
         int r;
 
         for (size_t i = 0; (ip = gw_args_nth(args, "ip", i)); i++)
                 json_array_append_new(addresses, json_string(ip));
         body = json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", args->words[0], "vn", gw_args_text(args, "vn"), "nve",
                          gw_args_text(args, "nve"), "device", gw_args_text(args, "device"), "addresses", addresses);
+        for (size_t i = 0; (allow = gw_args_nth(args, "allow", i)); i++)
+                gw_cli_allow(body, allow);
         if (gw_args_has(args, "mac"))
                 json_object_set_new(body, "mac", json_string(gw_args_text(args, "mac")));
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/ports");
@@ -275,6 +278,8 @@ static const struct gw_flag port_attach_flags[] = {
         {"device", GW_FLAG_TEXT, "DEVICE", "a veth or tap that exists on that host", .required = true},
         {"mac", GW_FLAG_MAC, "MAC", "the MAC address behind it; chosen when not given"},
         {"ip", GW_FLAG_IP, "IP", "an address behind it; chosen when none is given", .repeat = true},
+        {"allow", GW_FLAG_CHOICE, "WHAT", "what others may not do: " GW_CLI_ALLOW_HELP, .choices = GW_CLI_ALLOW,
+         .repeat = true},
         {0},
 };
 

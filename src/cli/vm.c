@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/allow.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/move.h"
@@ -19,6 +20,7 @@ static const struct gw_flag port_parts[] = {
         {"vn", GW_FLAG_ID, "VN"},
         {"mac", GW_FLAG_MAC, "MAC"},
         {"ip", GW_FLAG_IP, "IP"},
+        {"allow", GW_FLAG_CHOICE, "WHAT", .choices = GW_CLI_ALLOW},
         {0},
 };
 
@@ -37,12 +39,18 @@ static int put_part(json_t *port, char *part, struct gw_error *error) {
                 *value++ = 0;
         flag = value ? port_part(part) : NULL;
         if (!flag)
-                return gw_fail(error, GW_E_INVALID, "port",
-                               "--port has \"%s\"; allowed are vn=VN, mac=MAC and ip=IP, with commas between", part);
+                return gw_fail(
+                        error, GW_E_INVALID, "port",
+                        "--port has \"%s\"; allowed are vn=VN, mac=MAC, ip=IP and allow=WHAT, with commas between",
+                        part);
         if (gw_flag_check(flag, value, error))
                 return GW_E_INVALID;
         if (!strcmp(part, "ip")) {
                 json_array_append_new(json_object_get(port, "addresses"), json_string(value));
+                return 0;
+        }
+        if (!strcmp(part, "allow")) {
+                gw_cli_allow(port, value);
                 return 0;
         }
         if (json_object_get(port, part))
@@ -79,9 +87,12 @@ static int build_ports(json_t *ports, const struct gw_args *args, struct gw_erro
                         json_object_set_new(port, "mac", json_string(gw_args_text(args, "mac")));
                 for (size_t i = 0; (text = gw_args_nth(args, "ip", i)); i++)
                         json_array_append_new(json_object_get(port, "addresses"), json_string(text));
+                for (size_t i = 0; (text = gw_args_nth(args, "allow", i)); i++)
+                        gw_cli_allow(port, text);
                 json_array_append_new(ports, port);
-        } else if (gw_args_has(args, "ip") || gw_args_has(args, "mac")) {
-                return gw_fail(error, GW_E_INVALID, "vn", "--ip and --mac are of the port that --vn makes; give --vn");
+        } else if (gw_args_has(args, "ip") || gw_args_has(args, "mac") || gw_args_has(args, "allow")) {
+                return gw_fail(error, GW_E_INVALID, "vn",
+                               "--ip, --mac and --allow are of the port that --vn makes; give --vn");
         }
         for (size_t i = 0; !r && (text = gw_args_nth(args, "port", i)); i++)
                 r = put_port(ports, text, error);
@@ -271,11 +282,13 @@ static void tell(const struct gw_cli *cli, const char *what, const char *text) {
 }
 
 static void tell_port(const struct gw_cli *cli, const json_t *port) {
-        char addresses[GW_CELL_MAX], text[3 * GW_CELL_MAX];
+        char addresses[GW_CELL_MAX], allow[GW_CELL_MAX], text[4 * GW_CELL_MAX];
 
-        snprintf(text, sizeof text, "%s in %s, %s %s%s%s", gw_member_text(port, "id"), gw_member_text(port, "vn"),
+        gw_member_list(port, "allow", allow, sizeof allow);
+        snprintf(text, sizeof text, "%s in %s, %s %s%s%s%s%s", gw_member_text(port, "id"), gw_member_text(port, "vn"),
                  gw_member_text(port, "mac"), gw_member_list(port, "addresses", addresses, sizeof addresses),
-                 *gw_member_text(port, "device") ? ", device " : "", gw_member_text(port, "device"));
+                 *gw_member_text(port, "device") ? ", device " : "", gw_member_text(port, "device"),
+                 *allow ? ", allowed " : "", allow);
         tell(cli, "port", text);
 }
 
@@ -323,7 +336,9 @@ static const struct gw_flag create_flags[] = {
         {"vn", GW_FLAG_ID, "VN", "the VN of its first port"},
         {"ip", GW_FLAG_IP, "IP", "an address of its first port; chosen when none is given", .repeat = true},
         {"mac", GW_FLAG_MAC, "MAC", "the MAC address of its first port; chosen when not given"},
-        {"port", GW_FLAG_TEXT, "vn=VN[,mac=MAC][,ip=IP]...", "a further port", .repeat = true},
+        {"allow", GW_FLAG_CHOICE, "WHAT", "what its first port may do and others may not: " GW_CLI_ALLOW_HELP,
+         .choices = GW_CLI_ALLOW, .repeat = true},
+        {"port", GW_FLAG_TEXT, "vn=VN[,mac=MAC][,ip=IP][,allow=WHAT]...", "a further port", .repeat = true},
         {"memory", GW_FLAG_INT, "MIB", "memory", 16, 16777216, "MiB", .fallback = "256"},
         {"vcpus", GW_FLAG_INT, "N", "processors", 1, 512, .fallback = "1"},
         {"cpu-model", GW_FLAG_TEXT, "MODEL", "what QEMU's -cpu takes; the host's choice when not given"},

@@ -43,8 +43,10 @@ struct gw_datapath_port {
         uint32_t ifindex, vni, port_id, mtu;
         uint32_t flags; /* enum gw_port_flag */
         struct gw_mac mac;
-        struct gw_ip moved_to; /* with GW_PORT_MOVED */
+        struct gw_ip moved_to;        /* with GW_PORT_MOVED */
+        uint32_t per_s[GW_LIMIT_MAX]; /* frames, of each enum gw_limit; 0: no limit. A burst is GW_BURST_S of them */
 };
+enum { GW_BURST_S = 2 };
 /* Adds or changes: attaches the program, writes the port, joins the VN's flood list. GW_E_FULL: 64 ports of the VN.
  * GW_PORT_PEER is found out and set here for veth devices that neither hold nor arrive; for those that did, some
  * seconds after they no longer do. */

@@ -24,13 +24,22 @@ static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struc
                                          .flags = in->flags,
                                          .mac = gw_abi_mac(in->mac),
                                          .moved_to = gw_abi_ip(in->moved_to)};
+        for (int i = 0; i < GW_LIMIT_MAX; i++)
+                out->per_s[i] = in->limits[i].per_s;
 }
 
+static uint32_t limit_burst(uint32_t per_s) {
+        return per_s <= UINT32_MAX / GW_BURST_S ? per_s * GW_BURST_S : UINT32_MAX;
+}
+
+/* What the programs note in a port (talkers, spent limits) begins anew. */
 static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *port) {
         struct gw_abi_port value = {.vni = port->vni, .port_id = port->port_id, .mtu = port->mtu, .flags = port->flags};
 
         memcpy(value.mac, port->mac.b, sizeof value.mac);
         memcpy(value.moved_to, port->moved_to.b, sizeof value.moved_to);
+        for (int i = 0; i < GW_LIMIT_MAX; i++)
+                value.limits[i] = (struct gw_abi_limit){.per_s = port->per_s[i], .burst = limit_burst(port->per_s[i])};
         return bpf_map_update_elem(dp->maps[MAP_PORTS], &port->ifindex, &value, BPF_ANY);
 }
 

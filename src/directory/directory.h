@@ -151,6 +151,7 @@ struct gw_port {
         struct gw_mac mac;
         uint8_t index;
         uint8_t n_ips;
+        uint16_t allow;                 /* enum gw_allow */
         char device[GW_DEVICE_MAX + 1]; /* of a task; else empty */
         struct gw_address addresses[];
 };
@@ -323,6 +324,7 @@ struct gw_port_spec {
         uint8_t n_ips;
         struct gw_ip ips[GW_PORT_IPS_MAX];
         const char *device; /* of a task; NULL */
+        uint16_t allow;     /* enum gw_allow */
 };
 struct gw_vm_spec {
         const char *id;

@@ -261,6 +261,7 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
         port->mac = spec->mac;
         port->index = (uint8_t)index;
         port->n_ips = spec->n_ips;
+        port->allow = spec->allow;
         if (spec->device)
                 strncpy(port->device, spec->device, GW_DEVICE_MAX);
         for (unsigned i = 0; i < spec->n_ips; i++)

@@ -126,6 +126,8 @@ void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port) {
         gw_put_u8(&w, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
                 gw_put_bytes(&w, port->addresses[i].ip.b, 16);
+        if (port->allow) /* those that are allowed nothing are as they always were */
+                gw_put_u16(&w, port->allow);
         stage(d, GW_RECORD_PORT, gw_port_id(port).s, &w);
 }
 
@@ -276,6 +278,8 @@ static int load_port(struct gw_directory *d, const char *key, struct gw_reader *
                 return GW_E_MALFORMED;
         for (unsigned i = 0; i < spec.n_ips; i++)
                 gw_get_bytes(r, spec.ips[i].b, 16);
+        if (r->ok && gw_reader_left(r))
+                spec.allow = gw_get_u16(r);
         spec.device = device.s;
         vm = gw_directory_vm(d, vm_id.s);
         vn = gw_directory_vn(d, vn_id.s);

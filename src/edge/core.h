@@ -56,6 +56,7 @@ struct edge_port {
         bool releasing; /* hold ends with the next drain */
         bool draining;  /* cut; what its device has queued goes first, the entry says punt until the next drain */
         uint64_t too_big_tokens_ns; /* rate limit: the time up to which tokens were spent */
+        uint64_t query_tokens_ns;   /* the same, of questions that it causes */
         uint64_t redirected;
         struct held_queue held;
 };
@@ -231,6 +232,7 @@ void gw_edge_mappings_free_all(struct gw_edge *edge);
 uint64_t gw_edge_mapping_elsewhere(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
 
 /* query.c */
+struct edge_query *gw_edge_query_find(const struct gw_edge *edge, const struct edge_key *key);
 /* Asks the NVA, unless that was done already; NULL when too many wait. .state says where it stands. */
 struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key);
 void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query,

@@ -49,6 +49,7 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_DEREGISTRATIONS] = "deregistrations",
         [GW_EDGE_C_DEREGISTRATIONS_UNANSWERED] = "deregistrations-unanswered",
         [GW_EDGE_C_SUPERSEDED] = "registrations-superseded",
+        [GW_EDGE_C_QUERIES_LIMITED] = "drop-limit-queries",
 };
 
 /* ---- keys ---- */

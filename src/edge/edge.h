@@ -28,6 +28,10 @@ struct gw_registration;
 
 enum { GW_EDGE_OFFLOAD_MAX = 12 };
 
+/* What a port makes others do is limited, in frames per second: ARP and ND, frames that come up, group frames. */
+enum gw_edge_limit { GW_EDGE_LIMIT_NEIGHBOURS, GW_EDGE_LIMIT_MISSES, GW_EDGE_LIMIT_GROUP, GW_EDGE_LIMITS };
+#define GW_EDGE_NO_LIMIT UINT32_MAX
+
 /* Both clocks, read once by the shell for one event. The wall clock only goes into registrations. */
 struct gw_edge_now {
         struct gw_mono mono;
@@ -68,6 +72,8 @@ struct gw_edge_attach {
         bool task;    /* not a VM of a hypervisor */
         uint64_t epoch;
         struct gw_ip peer;
+        uint16_t allow;                  /* enum gw_allow */
+        uint32_t limits[GW_EDGE_LIMITS]; /* frames per second; 0: the shell's default; GW_EDGE_NO_LIMIT */
 };
 
 /* A frame that the data plane handed up, and may get back as it was. */
@@ -127,6 +133,7 @@ struct gw_edge_config {
         uint32_t redirect_idle_ms; /* 0: 2000 */
         uint32_t underlay_mtu;     /* octets of IP; 0: not known */
         bool own_transport;        /* registrations go by effects.request, with or without a session */
+        uint32_t queries_per_s;    /* that one port may cause; 0: no limit */
 };
 
 enum {
@@ -310,6 +317,7 @@ enum gw_edge_counter {
         GW_EDGE_C_DEREGISTRATIONS,
         GW_EDGE_C_DEREGISTRATIONS_UNANSWERED,
         GW_EDGE_C_SUPERSEDED, /* refused because the VM has a newer place */
+        GW_EDGE_C_QUERIES_LIMITED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -117,7 +117,8 @@ int gw_edge_port_check(const struct gw_edge *edge, const struct gw_edge_attach *
 static bool port_is_same(const struct edge_port *port, const struct gw_edge_attach *a) {
         return port->attached && port->a.vni == a->vni && gw_mac_eq(port->a.mac, a->mac) &&
                port->a.ifindex == a->ifindex && port->a.n_ips == a->n_ips && port->a.mtu == a->mtu &&
-               memcmp(port->a.ips, a->ips, a->n_ips * sizeof a->ips[0]) == 0 && port->a.epoch == a->epoch;
+               memcmp(port->a.ips, a->ips, a->n_ips * sizeof a->ips[0]) == 0 && port->a.epoch == a->epoch &&
+               port->a.allow == a->allow && memcmp(port->a.limits, a->limits, sizeof a->limits) == 0;
 }
 
 static int port_index(struct gw_edge *edge, struct edge_port *port) {

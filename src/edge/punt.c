@@ -21,6 +21,7 @@ enum {
         ANNOUNCE_MS = 1000, /* between two registrations that an announcement causes */
         TOO_BIG_EVERY_MS = 50,
         TOO_BIG_BURST = 20,
+        QUERY_BURST_S = 2,
 };
 
 static struct gw_mac frame_mac(const struct gw_edge_frame *frame, size_t at) {
@@ -70,10 +71,37 @@ static bool solicit_target(const struct gw_edge_frame *frame, struct gw_ip *out)
 
 /* ---- asking ---- */
 
+/* A bucket kept as the time up to which it is spent. */
+static bool bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, struct gw_mono now) {
+        uint64_t depth_ns = every_ns * burst;
+
+        if (*spent_ns + depth_ns < now.ns)
+                *spent_ns = now.ns - depth_ns;
+        if (*spent_ns + every_ns > now.ns)
+                return false;
+        *spent_ns += every_ns;
+        return true;
+}
+
+/* One VM that asks for a great many others must not use up the questions of all. */
+static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_port *port = frame->ifindex ? gw_edge_port_by_ifindex(edge, frame->ifindex) : NULL;
+        uint32_t per_s = edge->config.queries_per_s;
+
+        return !port || !per_s ||
+               bucket_take(&port->query_tokens_ns, GW_NS_PER_S / per_s, (uint64_t)per_s * QUERY_BURST_S, now.mono);
+}
+
 static void ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
                          const struct gw_edge_frame *frame) {
-        struct edge_query *query = gw_edge_query_ask(edge, now, key);
+        struct edge_query *query = gw_edge_query_find(edge, key);
 
+        if (!query && !may_ask(edge, now, frame)) {
+                edge->counters[GW_EDGE_C_QUERIES_LIMITED]++;
+                return;
+        }
+        if (!query)
+                query = gw_edge_query_ask(edge, now, key);
         if (!query)
                 edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
         else if (query->state == QUERY_NEGATIVE)
@@ -138,16 +166,8 @@ static void punt_announce(struct gw_edge *edge, struct gw_edge_now now, const st
         gw_edge_register(edge, now, vm, GW_MH_HANDOFF_UNCHANGED);
 }
 
-/* A bucket kept as the time up to which it is spent. */
 static bool too_big_allowed(struct edge_port *port, struct gw_mono now) {
-        uint64_t every = gw_ms(TOO_BIG_EVERY_MS).ns, depth = every * TOO_BIG_BURST;
-
-        if (port->too_big_tokens_ns + depth < now.ns)
-                port->too_big_tokens_ns = now.ns - depth;
-        if (port->too_big_tokens_ns + every > now.ns)
-                return false;
-        port->too_big_tokens_ns += every;
-        return true;
+        return bucket_take(&port->too_big_tokens_ns, gw_ms(TOO_BIG_EVERY_MS).ns, TOO_BIG_BURST, now);
 }
 
 static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {

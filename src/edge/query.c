@@ -25,7 +25,7 @@ enum {
         NEGATIVE_MAX_MS = 60000,
 };
 
-static struct edge_query *query_find(const struct gw_edge *edge, const struct edge_key *key) {
+struct edge_query *gw_edge_query_find(const struct gw_edge *edge, const struct edge_key *key) {
         struct gw_table_node *node =
                 gw_table_find(&edge->queries, gw_table_hash(&edge->queries, key, sizeof *key), key);
 
@@ -82,7 +82,7 @@ static struct edge_query *query_new(struct gw_edge *edge, const struct edge_key 
 }
 
 struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key) {
-        struct edge_query *q = query_find(edge, key);
+        struct edge_query *q = gw_edge_query_find(edge, key);
 
         if (q)
                 return q;
@@ -109,7 +109,7 @@ void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edg
 
 bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
         struct edge_key key = gw_edge_key_mac(vni, mac);
-        struct edge_query *q = query_find(edge, &key);
+        struct edge_query *q = gw_edge_query_find(edge, &key);
 
         if (!q || q->state != QUERY_ASKING || !q->held.n)
                 return false;
@@ -122,7 +122,7 @@ bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac
 
 bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
         struct edge_key key = gw_edge_key_mac(vni, mac);
-        const struct edge_query *q = query_find(edge, &key);
+        const struct edge_query *q = gw_edge_query_find(edge, &key);
 
         return q && q->state == QUERY_RELEASING;
 }
@@ -152,7 +152,7 @@ static bool query_is_known(const struct gw_edge *edge, const struct edge_key *ke
 }
 
 void gw_edge_query_resolve(struct gw_edge *edge, const struct edge_key *key) {
-        struct edge_query *q = query_find(edge, key);
+        struct edge_query *q = gw_edge_query_find(edge, key);
 
         if (!q || !query_is_known(edge, key))
                 return;

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "hv/hv.h"
 #include "hypervisor/tap.h"
+#include "io/allow.h"
 #include "io/session.h"
 
 struct hv_call {
@@ -155,6 +156,8 @@ static json_t *port_body(const struct hv_vm *vm, const struct gw_definition_port
                          device, "mode", mode, "epoch", (json_int_t)r->epoch);
         if (port->mtu_octets)
                 json_object_set_new(body, "mtu", json_integer(port->mtu_octets));
+        if (port->allow)
+                json_object_set_new(body, "allow", gw_allow_json(port->allow));
         if (strcmp(mode, "arrive") == 0)
                 json_object_set_new(body, "from", json_string(gw_ip_text(r->move.peer, ip)));
         return body;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "io/allow.h"
 #include "io/api.h"
 
 enum { MEMORY_MIB_MAX = 16 << 20, VCPUS_MAX = 1024, MTU_MIN_OCTETS = 68, MTU_MAX_OCTETS = 65535 };
@@ -49,6 +50,7 @@ static void parse_port(struct gw_json_reader *r, struct gw_definition_port *port
         gw_json_mac(r, "mac", GW_JSON_NEEDED, &port->mac);
         gw_json_ips(r, "addresses", port->ips, GW_DEFINITION_PORT_IPS_MAX, &port->n_ips);
         port->vni = (uint32_t)gw_json_int(r, "vni", 1, GW_VNI_MAX, GW_JSON_REQUIRED);
+        gw_json_allow(r, "allow", &port->allow);
         port->mtu_octets = (unsigned)gw_json_int(r, "mtu", MTU_MIN_OCTETS, MTU_MAX_OCTETS, 0);
         if (!gw_json_failed(r) && gw_mac_is_group(port->mac))
                 gw_json_fault(r, "mac", "mac is a group address; a VM needs an individual one");

@@ -29,6 +29,7 @@ struct gw_definition_port {
         struct gw_mac mac;
         struct gw_ip ips[GW_DEFINITION_PORT_IPS_MAX];
         size_t n_ips;
+        uint16_t allow; /* enum gw_allow */
 };
 
 struct gw_definition_disk {

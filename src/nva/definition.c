@@ -8,6 +8,7 @@
  * The canonical text that is kept has every member but the ports: those live in
  * the directory, which may choose their MACs and addresses.
  */
+#include "io/allow.h"
 #include "io/api.h"
 #include "nva/definition.h"
 
@@ -53,6 +54,7 @@ void nva_read_port(struct gw_json_reader *r, const struct gw_name *owner, struct
         size_t n = 0;
         gw_json_ips(r, "addresses", out->ips, GW_PORT_IPS_MAX, &n);
         out->n_ips = (uint8_t)n;
+        gw_json_allow(r, "allow", &out->allow);
 }
 
 static bool printable(const char *text) {

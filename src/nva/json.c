@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "io/allow.h"
 #include "nva/life.h"
 #include "nva/mover.h"
 
@@ -65,9 +66,10 @@ json_t *nva_json_port(const struct gw_port *port) {
         const struct gw_nve *nve = port->vm->binding.nve;
         char mac[GW_MAC_TEXT];
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s}", "id", id.s, "vm", port->vm->id.s, "vn",
+        return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o}", "id", id.s, "vm", port->vm->id.s, "vn",
                          port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac),
-                         "addresses", nva_json_addresses(port), "device", port->device, "nve", nve ? nve->id.s : "");
+                         "addresses", nva_json_addresses(port), "device", port->device, "nve", nve ? nve->id.s : "",
+                         "allow", gw_allow_json(port->allow));
 }
 
 static json_t *previous(const struct gw_binding *binding) {
@@ -135,10 +137,11 @@ json_t *nva_json_definition(const struct gw_vm *vm) {
                 struct gw_name id = gw_port_id(port);
                 char mac[GW_MAC_TEXT];
 
-                json_array_append_new(ports, json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "id", id.s, "vn",
-                                                       port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mtu",
-                                                       (json_int_t)port->vn->mtu, "mac", gw_mac_text(port->mac, mac),
-                                                       "addresses", nva_json_addresses(port)));
+                json_array_append_new(ports,
+                                      json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o}", "id", id.s, "vn", port->vn->id.s,
+                                                "vni", (json_int_t)port->vn->vni, "mtu", (json_int_t)port->vn->mtu,
+                                                "mac", gw_mac_text(port->mac, mac), "addresses",
+                                                nva_json_addresses(port), "allow", gw_allow_json(port->allow)));
         }
         json_object_set_new(definition, "ports", ports);
         return definition;

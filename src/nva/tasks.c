@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/allow.h"
 #include "nva/json.h"
 #include "nva/life.h"
 
@@ -59,10 +60,10 @@ static json_t *attach_body(const struct gw_port *port) {
         struct gw_name id = gw_port_id(port);
         char mac[GW_MAC_TEXT];
 
-        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I}", "id", id.s, "vm", port->vm->id.s, "vni",
+        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o}", "id", id.s, "vm", port->vm->id.s, "vni",
                          (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
                          nva_json_addresses(port), "mtu", (json_int_t)port->vn->mtu, "device", port->device, "mode",
-                         "serve", "epoch", (json_int_t)port->vm->binding.epoch);
+                         "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow", gw_allow_json(port->allow));
 }
 
 void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {

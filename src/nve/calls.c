@@ -102,6 +102,7 @@ static int read_port(const struct nve *nve, struct gw_request *request, struct g
         out->mtu = (uint32_t)gw_json_int(&r, "mtu", MTU_MIN, MTU_MAX, MTU_DEFAULT);
         out->epoch = read_epoch(&r);
         read_role(&r, out);
+        nve_rules_read(&r, out);
         if (out->mtu > limit) {
                 gw_log(GW_WARNING, "port=%s mtu=%u is more than the underlay carries; %u it is", out->id.s, out->mtu,
                        limit);

@@ -90,11 +90,13 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
                                        .vni = port->vni,
                                        .port_id = port->ifindex,
                                        .mtu = port->mtu,
-                                       .flags = port_flags(port->role, hold),
+                                       .flags = port_flags(port->role, hold) | nve_rules_flags(port),
                                        .mac = port->mac,
                                        .moved_to = port->peer};
-        int r = gw_datapath_port_set(nve->dp, &set);
+        int r;
 
+        nve_rules_limits(nve, port, set.per_s);
+        r = gw_datapath_port_set(nve->dp, &set);
         if (r == GW_E_FULL)
                 return gw_fail(error, GW_E_FULL, "vni", "vni %u has %d ports on this host; there is room for no more",
                                port->vni, GW_FLOOD_MAX);

@@ -174,7 +174,8 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
                                       .locator = nve->config.locator,
                                       .restart_count = nve->restart_count,
                                       .redirect_min_ms = nve->config.redirect_min_ms,
-                                      .redirect_idle_ms = nve->config.redirect_idle_ms};
+                                      .redirect_idle_ms = nve->config.redirect_idle_ms,
+                                      .queries_per_s = nve->config.limit_queries};
         int r = gw_datapath_open(&nve->dp, &dp, error);
 
         if (r) {

@@ -30,6 +30,7 @@ struct nve_config {
         char vxlan_device[NVE_DEVICE_SIZE], punt_device[NVE_DEVICE_SIZE];
         uint16_t vxlan_port;
         uint32_t redirect_min_ms, redirect_idle_ms;
+        uint32_t limits[GW_EDGE_LIMITS], limit_queries; /* per second and port; 0: none */
         char pin_dir[GW_CONF_PATH_SIZE];
         char agent_socket[GW_CONF_SOCKET_SIZE];
 };
@@ -88,6 +89,12 @@ void nve_state_changed(struct nve *nve, const struct gw_name *vm); /* written so
 void nve_state_flush(struct nve *nve);                             /* written now */
 void nve_state_close(struct nve *nve);
 const char *nve_state_device(struct nve *nve, const struct gw_name *port); /* "" when unknown */
+
+/* rules.c: what a port may do, in calls and files: members allow and limits */
+void nve_rules_read(struct gw_json_reader *r, struct gw_edge_attach *out);
+void nve_rules_write(json_t *into, const struct gw_edge_attach *port);
+uint32_t nve_rules_flags(const struct gw_edge_attach *port); /* enum gw_port_flag */
+void nve_rules_limits(const struct nve *nve, const struct gw_edge_attach *port, uint32_t per_s[static GW_LIMIT_MAX]);
 
 /* drain.c: taps of VMs that were cut */
 /* Takes over the descriptor, reads it empty, and goes on reading. The number of frames that were sent on. */

@@ -30,19 +30,19 @@ struct port_list {
 static void show_port(const struct gw_edge_port_view *view, void *user) {
         struct port_list *ports = user;
         const struct gw_edge_attach *port = view->port;
-        json_t *ips = json_array();
+        json_t *ips = json_array(), *shown;
 
         for (size_t i = 0; i < port->n_ips; i++)
                 json_array_append_new(ips, json_ip(port->ips[i]));
-        json_array_append_new(
-                ports->list,
-                json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
+        shown = json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
                           port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", json_mac(port->mac),
                           "addresses", ips, "mtu", (int)port->mtu, "device", nve_state_device(ports->nve, &port->id),
                           "attached", view->attached, "role", role_words[port->role], "epoch", (json_int_t)port->epoch,
                           "peer", json_ip(port->peer), "hold", view->held, "held_frames", (json_int_t)view->held_frames,
                           "redirected", (json_int_t)view->redirected, "registration",
-                          registration_words[view->registration], "status", (int)view->status));
+                          registration_words[view->registration], "status", (int)view->status);
+        nve_rules_write(shown, port);
+        json_array_append_new(ports->list, shown);
 }
 
 void nve_show_ports(struct gw_request *request, void *user) {

@@ -51,14 +51,17 @@ static void port_path(const struct nve *nve, const struct gw_name *id, char out[
 
 static json_t *port_json(const struct gw_edge_attach *port, const char *device) {
         char mac[GW_MAC_TEXT], ip[GW_IP_TEXT];
-        json_t *ips = json_array();
+        json_t *ips = json_array(), *value;
 
         for (size_t i = 0; i < port->n_ips; i++)
                 json_array_append_new(ips, json_string(gw_ip_text(port->ips[i], ip)));
-        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:s}", "id", port->id.s, "vm", port->vm.s,
-                         "vni", (json_int_t)port->vni, "mac", gw_mac_text(port->mac, mac), "addresses", ips, "mtu",
-                         (json_int_t)port->mtu, "device", device, "role", role_words[port->role], "epoch",
-                         (json_int_t)port->epoch, "peer", gw_ip_text(port->peer, ip));
+        value = json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:s}", "id", port->id.s, "vm", port->vm.s,
+                          "vni", (json_int_t)port->vni, "mac", gw_mac_text(port->mac, mac), "addresses", ips, "mtu",
+                          (json_int_t)port->mtu, "device", device, "role", role_words[port->role], "epoch",
+                          (json_int_t)port->epoch, "peer", gw_ip_text(port->peer, ip));
+        if (value)
+                nve_rules_write(value, port);
+        return value;
 }
 
 static uint8_t role_of_word(const char *word) {
@@ -85,6 +88,7 @@ static int port_of_json(json_t *value, struct gw_edge_attach *out, char device[s
         out->role = role_of_word(gw_json_string(&r, "role", "serving"));
         out->epoch = (uint64_t)gw_json_int(&r, "epoch", 0, INT64_MAX, GW_JSON_REQUIRED);
         gw_json_ip(&r, "peer", GW_JSON_OPTIONAL, &out->peer);
+        nve_rules_read(&r, out);
         if (!out->role)
                 gw_json_fault(&r, "role", "role is serving, arriving or moved");
         return gw_json_done(&r);

@@ -49,7 +49,10 @@ static inline void arp(struct frame *f, struct gw_mac to, uint16_t op, struct gw
         gw_put_u16(&f->w, op);
         gw_put_bytes(&f->w, &sha, 6);
         gw_put_bytes(&f->w, &s, 4);
-        gw_put_zero(&f->w, 6);
+        if (op > 2) /* RARP: whom it is about */
+                gw_put_bytes(&f->w, &sha, 6);
+        else
+                gw_put_zero(&f->w, 6);
         gw_put_bytes(&f->w, &t, 4);
         end(f);
 }

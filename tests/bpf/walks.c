@@ -308,7 +308,7 @@ static void guard_ipv6(void **state) {
         sent_to(&o, ELSEWHERE, 0, GW_COUNT_REMOTE);
         nd(&f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", 134, "::", 0, mac_of(0)); /* a router? */
         from_guest(&f, &o);
-        dropped(&o, GW_COUNT_DROP_GUARD_ND);
+        dropped(&o, GW_COUNT_DROP_GUARD_ROUTER);
         ipv6_header(&f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", 0, 255, 48); /* the same, behind hop-by-hop */
         gw_put_u8(&f.w, 58);
         gw_put_zero(&f.w, 7);

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 2
+#define GW_ABI_VERSION 3
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -42,6 +42,25 @@ enum gw_port_flag {
         GW_PORT_TRUSTED = 16,  /* no source guard */
         GW_PORT_FAR = 32,      /* user space only: it can have GW_PORT_PEER */
         GW_PORT_SETTLING = 64, /* user space only: it held, and gets GW_PORT_PEER with the next tick */
+        /* What this port may do and others may not; set by whoever attaches it. */
+        GW_PORT_ROUTER = 128,      /* say what routers say: router advertisements and redirects */
+        GW_PORT_DHCP_SERVER = 256, /* answer DHCP and DHCPv6 clients */
+        GW_PORT_FORWARDS = 512,    /* send IP packets of others (not their ARP, ND or MAC) */
+        GW_PORT_ANY_FRAME = 1024,  /* send 802.2 frames (LLC), behind which ARP and ND could hide */
+};
+
+/* How often a port may make others work; each limit has a bucket of its own. */
+enum gw_limit {
+        GW_LIMIT_NEIGHBOURS, /* ARP, RARP, ND */
+        GW_LIMIT_MISSES,     /* frames that go up to user space */
+        GW_LIMIT_GROUP,      /* broadcast and multicast frames, which are copied */
+        GW_LIMIT_MAX
+};
+struct gw_abi_limit {
+        __u32 per_s; /* frames; 0: no limit */
+        __u32 burst;
+        __u64 spent_ns; /* the time up to which the bucket is spent; written by several CPUs at once without order: the
+                         * worst is that a few frames more pass */
 };
 
 enum gw_forward_kind {
@@ -94,7 +113,16 @@ enum gw_neigh_flag {
         X(DROP_UNKNOWN, "drop-unknown")                                                                                \
         X(DROP_INJECT, "drop-inject")                                                                                  \
         X(DROP_PUNT_FAILED, "drop-punt-failed")                                                                        \
-        X(DROP_ENCAP_FAILED, "drop-encap-failed")
+        X(DROP_ENCAP_FAILED, "drop-encap-failed")                                                                      \
+        X(DROP_GUARD_ROUTER, "drop-guard-router")                                                                      \
+        X(DROP_GUARD_DHCP, "drop-guard-dhcp")                                                                          \
+        X(DROP_GUARD_HEADERS, "drop-guard-headers")                                                                    \
+        X(DROP_GUARD_RARP, "drop-guard-rarp")                                                                          \
+        X(DROP_GUARD_LLC, "drop-guard-llc")                                                                            \
+        X(DROP_OVERSIZE, "drop-oversize")                                                                              \
+        X(DROP_LIMIT_NEIGHBOURS, "drop-limit-neighbours")                                                              \
+        X(DROP_LIMIT_MISSES, "drop-limit-misses")                                                                      \
+        X(DROP_LIMIT_GROUP, "drop-limit-group")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -185,6 +213,7 @@ struct gw_abi_port {
         __u8 pad[2];
         __u8 moved_to[16]; /* with GW_PORT_MOVED */
         struct gw_abi_noted noted[GW_NOTED_MAX];
+        struct gw_abi_limit limits[GW_LIMIT_MAX];
 };
 
 struct gw_abi_mac_key {

@@ -178,16 +178,20 @@ static __always_inline int forward_from_port(struct __sk_buff *skb, const struct
         struct gw_abi_mac_key key = {.vni = w->vni};
         struct gw_abi_forward *entry, to;
 
-        if (mac_is_group(destination))
-                return mac_is_control(destination) ? drop(GW_COUNT_DROP_L2_CONTROL)
-                                                   : flood(skb, w->vni, w->ifindex, NULL);
+        if (mac_is_group(destination)) {
+                if (mac_is_control(destination))
+                        return drop(GW_COUNT_DROP_L2_CONTROL);
+                if (!w->injected && !limit_take(w->port, GW_LIMIT_GROUP))
+                        return drop(GW_COUNT_DROP_LIMIT_GROUP);
+                return flood(skb, w->vni, w->ifindex, NULL);
+        }
         mac_copy(key.mac, destination);
         entry = bpf_map_lookup_elem(&gw_fdb, &key);
         if (!entry)
-                return w->injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_UNKNOWN, w->ifindex, w->vni, NULL);
+                return punt_of_port(skb, GW_PUNT_UNKNOWN, w);
         to = *entry;
         if (to.flags & GW_FORWARD_PUNT && !w->injected)
-                return punt(skb, GW_PUNT_PUNT, w->ifindex, w->vni, NULL);
+                return punt_of_port(skb, GW_PUNT_PUNT, w);
         if (to.kind == GW_FORWARD_LOCAL) {
                 if (to.ifindex == w->ifindex)
                         return drop(GW_COUNT_DROP_SELF);

@@ -15,8 +15,8 @@
  * the head of every cloned frame, TCP's first of all.
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
- * (VXLAN), punt.h (the way up), guard.h, neigh.h (ARP/ND), forward.h, underlay.h
- * (decapsulation).
+ * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), forward.h,
+ * underlay.h (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -34,8 +34,10 @@
 #include "maps.h"
 #include "packet.h"
 #include "tunnel.h"
+#include "limit.h"
 #include "punt.h"
 #include "guard.h"
+#include "guard6.h"
 #include "neigh.h"
 #include "forward.h"
 #include "underlay.h"
@@ -49,18 +51,15 @@ static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct
                 return GW_COUNT_DROP_GUARD_MAC;
         switch (eth->h_proto) {
         case bpf_htons(ETH_P_IP):
-                return guard_ipv4(skb, ifindex);
+                return guard_ipv4(skb, ifindex, port->flags);
         case bpf_htons(ETH_P_IPV6):
-                return guard_ipv6(skb, ifindex, mac);
+                return guard_ipv6(skb, ifindex, mac, port->flags);
         case bpf_htons(ETH_P_ARP):
                 return guard_arp(skb, ifindex, mac);
         case bpf_htons(ETH_P_RARP):
                 return guard_rarp(skb, mac);
-        case bpf_htons(ETH_P_8021Q):
-        case bpf_htons(ETH_P_8021AD):
-                return GW_COUNT_DROP_VLAN;
         default:
-                return 0;
+                return guard_other(eth->h_proto, port->flags);
         }
 }
 
@@ -72,15 +71,35 @@ static __always_inline int ipv6_walk(struct __sk_buff *skb, const struct walk *w
         ip = (void *)ip + ETH_HLEN;
         if (ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != ND_HOP_LIMIT)
                 return WALK_ON;
+        if (!w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
+                return drop(GW_COUNT_DROP_LIMIT_NEIGHBOURS);
         return nd_walk(skb, w);
+}
+
+/* ARP, RARP and ND: answered here, taken up, or to be forwarded. */
+static __always_inline int neigh_walk(struct __sk_buff *skb, const struct walk *w, __be16 proto) {
+        if (proto == bpf_htons(ETH_P_IPV6))
+                return ipv6_walk(skb, w);
+        if (proto != bpf_htons(ETH_P_ARP) && proto != bpf_htons(ETH_P_RARP))
+                return WALK_ON;
+        if (!w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
+                return drop(GW_COUNT_DROP_LIMIT_NEIGHBOURS);
+        return proto == bpf_htons(ETH_P_ARP) ? arp_walk(skb, w) : neigh_announce(skb, w);
+}
+
+/* Larger than the VN's MTU: IP is told so by user space, all else has nobody to tell. */
+static __always_inline int too_big(struct __sk_buff *skb, const struct walk *w, __be16 proto) {
+        if (proto != bpf_htons(ETH_P_IP) && proto != bpf_htons(ETH_P_IPV6))
+                return drop(GW_COUNT_DROP_OVERSIZE);
+        return punt_of_port(skb, GW_PUNT_TOO_BIG, w);
 }
 
 static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *port, __u32 ifindex, bool injected,
                                      bool at_ingress) {
         struct walk w = {.port = port, .ifindex = ifindex, .vni = port->vni, .injected = injected};
         struct ethhdr *p = headers(skb, ETH_HLEN), eth;
-        int action = WALK_ON;
         __u32 bad;
+        int action;
 
         if (!p)
                 return drop(GW_COUNT_DROP_SHORT);
@@ -92,16 +111,11 @@ static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *
                 if (bad)
                         return drop(bad);
         }
-        if (eth.h_proto == bpf_htons(ETH_P_ARP))
-                action = arp_walk(skb, &w);
-        else if (eth.h_proto == bpf_htons(ETH_P_RARP))
-                action = neigh_announce(skb, &w);
-        else if (eth.h_proto == bpf_htons(ETH_P_IPV6))
-                action = ipv6_walk(skb, &w);
+        action = neigh_walk(skb, &w, eth.h_proto);
         if (action != WALK_ON)
                 return action;
         if (skb->len > port->mtu + ETH_HLEN && ip_octets(skb, eth.h_proto) > port->mtu)
-                return injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_TOO_BIG, ifindex, port->vni, NULL);
+                return too_big(skb, &w, eth.h_proto);
         return forward_from_port(skb, &w, eth.h_source, eth.h_dest, at_ingress);
 }
 

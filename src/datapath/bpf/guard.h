@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The source guard: a port speaks with its own MAC and its own addresses, also
- * inside ARP and ND. 0: may pass; else the counter that says why not.
+ * inside ARP, RARP and ND. 0: may pass; else the counter that says why not.
  *
  * Besides the addresses allowed by name: an IPv6 link-local address made from
- * the port's MAC; no address yet (DHCPv4, DAD, MLD); nothing that a router says.
+ * the port's MAC; no address yet (DHCPv4, IGMP, DAD, MLD). What a router or a DHCP
+ * server says, and packets of others, only from ports that have the flag for it.
+ * Probes (ARP with source 0, anything from ::) go to groups, where the edge answers
+ * them; one that is sent to a single MAC can only be meant to make its owner give
+ * up an address (RFC 5227 section 2.1.1, RFC 4862 section 5.4.3).
+ *
+ * guard6.h has IPv6. What cannot be told because its headers are in another
+ * fragment, or too many, does not pass (RFC 7113, RFC 7112).
  */
 #ifndef GW_BPF_GUARD_H
 #define GW_BPF_GUARD_H
@@ -19,97 +26,41 @@ static __always_inline bool allowed_v4(__u32 ifindex, __be32 v4) {
         ip_from_v4(key.ip, v4);
         return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
 }
-static __always_inline bool allowed_v6(__u32 ifindex, const __u8 *mac, const __u8 *ip) {
-        MAC6 own[6];
-        if (ip_is_eui64(ip)) {
-                mac_from_eui64(own, ip);
-                if (mac_eq(own, mac))
-                        return true;
-        }
-        return allowed(ifindex, ip);
+
+/* UDP at `at`: not to the port where a DHCP client listens. */
+static __always_inline __u32 guard_dhcp(struct __sk_buff *skb, __u32 at, __u16 client) {
+        __be16 ports[2];
+
+        if (bpf_skb_load_bytes(skb, at, ports, sizeof ports))
+                return GW_COUNT_DROP_GUARD_HEADERS;
+        return ports[1] == bpf_htons(client) ? GW_COUNT_DROP_GUARD_DHCP : 0;
 }
 
-static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex) {
+/* Without an address yet: a DHCP client, and IGMP (RFC 3376 section 4.2.13). */
+static __always_inline bool addressless_v4(const struct iphdr *ip) {
+        return ip->daddr == 0xffffffff ||
+               (ip->protocol == IPPROTO_IGMP && (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000));
+}
+
+static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, __u32 flags) {
         struct iphdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
+        __u32 at;
 
         if (!ip)
                 return GW_COUNT_DROP_SHORT;
         ip = (void *)ip + ETH_HLEN;
-        if (ip->version != 4 || ip->ihl < 5)
+        if (ip->version != 4 || ip->ihl < 5 || bpf_ntohs(ip->tot_len) > skb->len - ETH_HLEN)
                 return GW_COUNT_DROP_MALFORMED;
-        if (!ip->saddr) /* a DHCP client: to the broadcast address only */
-                return ip->daddr == 0xffffffff ? 0 : GW_COUNT_DROP_GUARD_IPV4;
-        return allowed_v4(ifindex, ip->saddr) ? 0 : GW_COUNT_DROP_GUARD_IPV4;
-}
-
-/* ND hidden behind extension headers is nobody's honest habit (RFC 6980 forbids the fragmented kind). */
-static __noinline __u32 guard_nd_hidden(struct __sk_buff *skb, __u8 next) {
-        __u32 at = ETH_HLEN + sizeof(struct ipv6hdr);
-
-        for (int i = 0; i < 4; i++) {
-                __u8 h[2], type;
-                if (next == IPPROTO_ICMPV6) {
-                        if (bpf_skb_load_bytes(skb, at, &type, 1))
-                                return GW_COUNT_DROP_MALFORMED;
-                        return type >= ND_ROUTER_SOLICIT && type <= ND_REDIRECT ? GW_COUNT_DROP_GUARD_ND : 0;
-                }
-                if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
-                    next != IPPROTO_FRAGMENT)
-                        return 0;
-                if (bpf_skb_load_bytes(skb, at, h, 2))
-                        return GW_COUNT_DROP_MALFORMED;
-                at += next == IPPROTO_FRAGMENT ? 8 : (h[1] + 1) * 8;
-                next = h[0];
-        }
-        return GW_COUNT_DROP_GUARD_ND;
-}
-
-static __always_inline __u32 guard_nd(struct __sk_buff *skb, __u32 ifindex, const __u8 *mac) {
-        struct nd_option_mac option __attribute__((aligned(8))) = {};
-        struct nd_frame *nd;
-        IP16 target[16];
-        __u8 type;
-
-        if (bpf_skb_load_bytes(skb, offsetof(struct nd_frame, type), &type, 1))
-                return GW_COUNT_DROP_MALFORMED;
-        if (type == ND_ROUTER_ADVERT || type == ND_REDIRECT)
-                return GW_COUNT_DROP_GUARD_ND;
-        if (type != ND_SOLICIT && type != ND_ADVERT)
+        if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(ifindex, ip->saddr))
+                return GW_COUNT_DROP_GUARD_IPV4;
+        if (ip->protocol != IPPROTO_UDP || flags & GW_PORT_DHCP_SERVER || ip->frag_off & bpf_htons(IPV4_OFFSET))
                 return 0;
-        nd = headers(skb, sizeof *nd);
-        if (!nd || nd->code)
-                return GW_COUNT_DROP_MALFORMED;
-        ip_copy(target, nd->target);
-        if (type == ND_ADVERT && !allowed_v6(ifindex, mac, target))
-                return GW_COUNT_DROP_GUARD_ND;
-        if (bpf_skb_load_bytes(skb, sizeof *nd, &option, sizeof option))
-                return 0; /* no options */
-        if ((option.type == ND_OPTION_SOURCE || option.type == ND_OPTION_TARGET) && !mac_eq(option.mac, mac))
-                return GW_COUNT_DROP_GUARD_ND;
-        return 0;
+        at = ETH_HLEN + ip->ihl * 4;
+        return guard_dhcp(skb, at, DHCP_CLIENT);
 }
 
-static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, const __u8 *mac) {
-        struct ipv6hdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
-        __u8 next, hops, group;
-        IP16 saddr[16];
-
-        if (!ip)
-                return GW_COUNT_DROP_SHORT;
-        ip = (void *)ip + ETH_HLEN;
-        if (ip->version != 6)
-                return GW_COUNT_DROP_MALFORMED;
-        next = ip->nexthdr;
-        hops = ip->hop_limit;
-        group = ip->daddr.in6_u.u6_addr8[0] == 0xff;
-        ip_copy(saddr, &ip->saddr);
-        if (ip_is_zero(saddr) ? !group : !allowed_v6(ifindex, mac, saddr))
-                return GW_COUNT_DROP_GUARD_IPV6;
-        if (hops != ND_HOP_LIMIT || next == IPPROTO_TCP || next == IPPROTO_UDP)
-                return 0;
-        if (next == IPPROTO_ICMPV6)
-                return guard_nd(skb, ifindex, mac);
-        return guard_nd_hidden(skb, next);
+static __always_inline bool arp_is_ethernet(const struct arp_frame *arp) {
+        return arp->htype == bpf_htons(1) && arp->ptype == bpf_htons(ETH_P_IP) && arp->hlen == 6 && arp->plen == 4;
 }
 
 static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, const __u8 *mac) {
@@ -118,21 +69,38 @@ static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, con
 
         if (!arp)
                 return GW_COUNT_DROP_SHORT;
-        if (arp->htype != bpf_htons(1) || arp->ptype != bpf_htons(ETH_P_IP) || arp->hlen != 6 || arp->plen != 4)
+        if (!arp_is_ethernet(arp))
                 return GW_COUNT_DROP_MALFORMED;
-        if (!mac_eq(arp->sha, mac))
+        if (!mac_eq(arp->sha, mac) || (arp->op != bpf_htons(ARP_REQUEST) && arp->op != bpf_htons(ARP_REPLY)))
                 return GW_COUNT_DROP_GUARD_ARP;
         spa = word(arp->spa, 0);
         if (!spa) /* a probe (RFC 5227) */
-                return arp->op == bpf_htons(ARP_REQUEST) ? 0 : GW_COUNT_DROP_GUARD_ARP;
+                return arp->op == bpf_htons(ARP_REQUEST) && mac_is_group(arp->eth.h_dest) ? 0 : GW_COUNT_DROP_GUARD_ARP;
         return allowed_v4(ifindex, spa) ? 0 : GW_COUNT_DROP_GUARD_ARP;
 }
 
+/* A client that asks about itself; nobody here answers for others. */
 static __always_inline __u32 guard_rarp(struct __sk_buff *skb, const __u8 *mac) {
         struct arp_frame *rarp = headers(skb, sizeof *rarp);
+
         if (!rarp)
                 return GW_COUNT_DROP_SHORT;
-        return mac_eq(rarp->sha, mac) ? 0 : GW_COUNT_DROP_GUARD_ARP;
+        if (!arp_is_ethernet(rarp))
+                return GW_COUNT_DROP_MALFORMED;
+        return rarp->op == bpf_htons(RARP_REQUEST) && mac_eq(rarp->sha, mac) && mac_eq(rarp->tha, mac)
+                       ? 0
+                       : GW_COUNT_DROP_GUARD_RARP;
+}
+
+static __always_inline __u32 guard_other(__be16 proto, __u32 flags) {
+        switch (proto) {
+        case bpf_htons(ETH_P_8021Q):
+        case bpf_htons(ETH_P_8021AD):
+        case bpf_htons(ETH_P_QINQ_OLD):
+                return GW_COUNT_DROP_VLAN;
+        default:
+                return bpf_ntohs(proto) >= LLC_BELOW || flags & GW_PORT_ANY_FRAME ? 0 : GW_COUNT_DROP_GUARD_LLC;
+        }
 }
 
 #endif

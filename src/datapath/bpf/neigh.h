@@ -9,18 +9,10 @@
  * taken: it is answered when another MAC has it, and silence is the right answer
  * to its owner. Questions sent to a MAC (reachability) go to that MAC.
  *
- * Each walk returns a TC action, or WALK_ON when the frame is to be forwarded.
+ * Each walk returns a TC action, or WALK_ON (punt.h) when the frame is to be forwarded.
  */
 #ifndef GW_BPF_NEIGH_H
 #define GW_BPF_NEIGH_H
-
-enum { WALK_ON = -2 };
-
-struct walk {
-        struct gw_abi_port *port;
-        __u32 ifindex, vni; /* of the port that sent it */
-        bool injected;      /* never up again */
-};
 
 static __always_inline bool neigh_find(__u32 vni, const __u8 *ip, struct gw_abi_neigh *out) {
         struct gw_abi_ip_key key = {.id = vni};
@@ -44,10 +36,10 @@ static __always_inline bool neigh_find(__u32 vni, const __u8 *ip, struct gw_abi_
 }
 
 static __always_inline int neigh_ask(struct __sk_buff *skb, const struct walk *w) {
-        return w->injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_NEIGH, w->ifindex, w->vni, NULL);
+        return punt_of_port(skb, GW_PUNT_NEIGH, w);
 }
 static __always_inline int neigh_announce(struct __sk_buff *skb, const struct walk *w) {
-        return w->injected ? drop(GW_COUNT_DROP_INJECT) : punt(skb, GW_PUNT_ANNOUNCE, w->ifindex, w->vni, NULL);
+        return punt_of_port(skb, GW_PUNT_ANNOUNCE, w);
 }
 
 static __always_inline int arp_answer(struct __sk_buff *skb, const struct walk *w, const struct arp_frame *asked,

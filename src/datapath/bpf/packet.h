@@ -27,6 +27,7 @@ struct nd_option_mac {
 enum {
         ARP_REQUEST = 1,
         ARP_REPLY = 2,
+        RARP_REQUEST = 3,
         ND_ROUTER_SOLICIT = 133,
         ND_ROUTER_ADVERT = 134,
         ND_SOLICIT = 135,
@@ -35,6 +36,15 @@ enum {
         ND_OPTION_SOURCE = 1,
         ND_OPTION_TARGET = 2,
         ND_HOP_LIMIT = 255,
+};
+enum { /* what hides in IPv4 and behind IPv6 extension headers */
+       IPV4_OFFSET = 0x1fff,
+       IPV6_OFFSET = 0xfff8,
+       IPV6_AUTHENTICATION = 51,
+       DHCP_CLIENT = 68,
+       DHCPV6_CLIENT = 546,
+       LLC_BELOW = 0x600, /* an EtherType that is a length (IEEE 802.3) */
+       ETH_P_QINQ_OLD = 0x9100,
 };
 #define NA_ROUTER 0x80000000u
 #define NA_SOLICITED 0x40000000u

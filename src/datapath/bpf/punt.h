@@ -30,4 +30,22 @@ static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __
         return bpf_redirect(c->punt_ifindex, 0);
 }
 
+/* A frame of a local port on its way through these programs; what handles a part of it may answer WALK_ON. */
+enum { WALK_ON = -2 };
+
+struct walk {
+        struct gw_abi_port *port;
+        __u32 ifindex, vni; /* of the port that sent it */
+        bool injected;      /* never up again */
+};
+
+/* What a port makes user space do is limited; what user space has sent down stays down. */
+static __always_inline int punt_of_port(struct __sk_buff *skb, enum gw_punt_reason reason, const struct walk *w) {
+        if (w->injected)
+                return drop(GW_COUNT_DROP_INJECT);
+        if (!limit_take(w->port, GW_LIMIT_MISSES))
+                return drop(GW_COUNT_DROP_LIMIT_MISSES);
+        return punt(skb, reason, w->ifindex, w->vni, NULL);
+}
+
 #endif
