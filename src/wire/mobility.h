@@ -2,19 +2,20 @@
 /*
  * The numbers of Mobility Headers: RFC 6275 (header, Binding Update), RFC 5213
  * (proxy registrations), RFC 5844 (IPv4), RFC 4283 and 4285 (identifier,
- * authentication), RFC 5094 (vendor option), RFC 8885 (serving MAAR), as listed
- * in IANA's registries. D2's messages are made of these.
+ * authentication), RFC 5094 (vendor option), RFC 5847 (heartbeat), RFC 7077
+ * (update notification), RFC 8885 (serving MAAR), as listed in IANA's registries. D2's messages are made of these.
  */
 #pragma once
 
 enum {
-        GW_MH_PROTOCOL = 135,  /* the Next Header value of a Mobility Header */
-        GW_MH_NO_NEXT = 59,    /* the only payload protocol allowed in one */
-        GW_MH_UNIT = 8,        /* octets of one unit of Header Len */
-        GW_MH_SIZE_MAX = 2048, /* 256 units */
-        GW_MH_UDP_PORT = 5436, /* RFC 5844, over IPv4 */
-        GW_MH_FIXED_SIZE = 12, /* header and message data of a Binding Update or Acknowledgement */
-        GW_MH_CHECKSUM_AT = 4, /* offset */
+        GW_MH_PROTOCOL = 135,        /* the Next Header value of a Mobility Header */
+        GW_MH_NO_NEXT = 59,          /* the only payload protocol allowed in one */
+        GW_MH_UNIT = 8,              /* octets of one unit of Header Len */
+        GW_MH_SIZE_MAX = 2048,       /* 256 units */
+        GW_MH_UDP_PORT = 5436,       /* RFC 5844, over IPv4 */
+        GW_MH_FIXED_SIZE = 12,       /* header and message data of every message here but the next */
+        GW_MH_ERROR_FIXED_SIZE = 24, /* of a Binding Error */
+        GW_MH_CHECKSUM_AT = 4,       /* offset */
         GW_MH_LIFETIME_UNIT_S = 4,
 };
 
@@ -90,6 +91,7 @@ enum gw_mh_option {
         GW_MH_OPT_LINK_LAYER_ID = 25,
         GW_MH_OPT_LINK_LOCAL = 26,
         GW_MH_OPT_TIMESTAMP = 27,
+        GW_MH_OPT_RESTARTS = 28,
         GW_MH_OPT_COA4 = 32,
         GW_MH_OPT_HOME4_REQUEST = 36,
         GW_MH_OPT_HOME4_REPLY = 37,
@@ -127,8 +129,42 @@ enum gw_mh_access {
 enum gw_mh_auth {
         GW_MH_AUTH_MN_HA = 1,
         GW_MH_AUTH_MN_AAA = 2,
-        GW_MH_AUTH_SIZE = 12, /* octets of the truncated HMAC */
-        GW_MH_SPI_MIN = 256,  /* those below are reserved */
+        GW_MH_AUTH_SIZE = 12,      /* octets of a truncated HMAC-SHA1, RFC 4285 */
+        GW_MH_AUTH_SIZE_LONG = 16, /* of a truncated HMAC-SHA256, ours */
+        GW_MH_SPI_MIN = 256,       /* those below are reserved */
+};
+
+enum gw_mh_error {
+        GW_MH_ERROR_UNKNOWN_BINDING = 1, /* for a Home Address destination option */
+        GW_MH_ERROR_UNKNOWN_TYPE = 2,    /* the peer does not know this type of message */
+};
+
+enum gw_mh_heartbeat_flag {
+        GW_MH_HEARTBEAT_UNSOLICITED = 0x0002,
+        GW_MH_HEARTBEAT_RESPONSE = 0x0001,
+};
+
+enum gw_mh_notification_flag {
+        GW_MH_NOTIFICATION_ACK = 0x8000,   /* answer with an Acknowledgement */
+        GW_MH_NOTIFICATION_AGAIN = 0x4000, /* a retransmission: same number, same content */
+};
+
+enum gw_mh_notification_reason {
+        GW_MH_NOTIFY_REREGISTER = 1,
+        GW_MH_NOTIFY_PARAMETERS = 2,
+        GW_MH_NOTIFY_VENDOR = 3,
+        GW_MH_NOTIFY_ACCESS_INFO = 4,
+};
+
+enum gw_mh_notification_status {
+        GW_MH_NOTIFIED = 0,
+        GW_MH_NOTIFY_FAILED = 128,
+        GW_MH_NOTIFY_MISSING_VENDOR = 129,
+};
+
+enum {
+        GW_MH_GROUP_BULK = 1, /* subtype of the group option */
+        GW_MH_GROUP_ALL = 1,  /* all sessions of the two peers */
 };
 
 /*

@@ -19,53 +19,11 @@
 #include "wire/registration.h"
 
 #include "base/error.h"
-#include "wire/checksum.h"
+#include "wire/header.h"
 #include "wire/text.h"
 
-uint16_t gw_mh_checksum(const uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst) {
-        uint64_t sum = GW_MH_PROTOCOL + (size >> 16) + (size & 0xffff);
-
-        for (size_t i = 0; i < sizeof src.b; i += 2)
-                sum += (uint64_t)(src.b[i] << 8 | src.b[i + 1]) + (uint64_t)(dst.b[i] << 8 | dst.b[i + 1]);
-        for (size_t i = 0; i + 1 < size; i += 2)
-                sum += (uint64_t)(bytes[i] << 8 | bytes[i + 1]);
-        if (size % 2)
-                sum += (uint64_t)(bytes[size - 1] << 8);
-        while (sum >> 16)
-                sum = (sum & 0xffff) + (sum >> 16);
-        return (uint16_t)~sum;
-}
-
-void gw_registration_seal(uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst) {
-        struct gw_writer w = gw_writer(bytes, size);
-
-        w.at = size;
-        gw_patch_u16(&w, GW_MH_CHECKSUM_AT, 0);
-        gw_patch_u16(&w, GW_MH_CHECKSUM_AT, gw_mh_checksum(bytes, size, src, dst));
-}
-
-/* Pads so that the next octet lies at x*n + y from the start of the message. */
-static void pad(struct gw_writer *w, size_t x, size_t y) {
-        size_t n = (x + y - w->at % x) % x;
-
-        if (n == 1) {
-                gw_put_u8(w, GW_MH_OPT_PAD1);
-        } else if (n) {
-                gw_put_u8(w, GW_MH_OPT_PADN);
-                gw_put_u8(w, (uint8_t)(n - 2));
-                gw_put_zero(w, n - 2);
-        }
-}
-
-/* Begins an option of `length` octets of data, aligned to x*n + y. */
-static void option(struct gw_writer *w, uint8_t type, size_t length, size_t x, size_t y) {
-        pad(w, x, y);
-        gw_put_u8(w, type);
-        gw_put_u8(w, (uint8_t)length);
-}
-
 static void option_ip6(struct gw_writer *w, uint8_t type, const struct gw_ip *ip) {
-        option(w, type, 16, 8, 6);
+        gw_mh_option(w, type, 16, 8, 6);
         gw_put_bytes(w, ip->b, 16);
 }
 
@@ -75,19 +33,19 @@ static void put_ip4(struct gw_writer *w, const struct gw_ip *ip) {
 
 /* Options 32, 38: two reserved octets and an IPv4 address. */
 static void option_ip4(struct gw_writer *w, uint8_t type, const struct gw_ip *ip) {
-        option(w, type, 6, 4, 0);
+        gw_mh_option(w, type, 6, 4, 0);
         gw_put_zero(w, 2);
         put_ip4(w, ip);
 }
 
 static void option_u8(struct gw_writer *w, uint8_t type, uint8_t value) {
-        option(w, type, 2, 1, 0);
+        gw_mh_option(w, type, 2, 1, 0);
         gw_put_zero(w, 1);
         gw_put_u8(w, value);
 }
 
 static void option_u64(struct gw_writer *w, uint8_t type, uint64_t value) {
-        option(w, type, 8, 8, 2);
+        gw_mh_option(w, type, 8, 8, 2);
         gw_put_u64(w, value);
 }
 
@@ -95,12 +53,12 @@ static void put_who(struct gw_writer *w, const struct gw_registration *reg) {
         size_t n = gw_wire_name_size(&reg->vm);
 
         if (reg->has & GW_REG_HAS_VM) {
-                option(w, GW_MH_OPT_NODE_ID, 1 + n, 1, 0);
+                gw_mh_option(w, GW_MH_OPT_NODE_ID, 1 + n, 1, 0);
                 gw_put_u8(w, GW_MH_NODE_ID_NAI);
                 gw_put_bytes(w, reg->vm.s, n);
         }
         if (reg->has & GW_REG_HAS_GROUP) {
-                option(w, GW_MH_OPT_GROUP, 6, 4, 0);
+                gw_mh_option(w, GW_MH_OPT_GROUP, 6, 4, 0);
                 gw_put_u8(w, reg->group_subtype);
                 gw_put_zero(w, 1);
                 gw_put_u32(w, reg->group);
@@ -109,19 +67,19 @@ static void put_who(struct gw_writer *w, const struct gw_registration *reg) {
 
 static void put_addresses(struct gw_writer *w, const struct gw_registration *reg) {
         for (size_t i = 0; i < reg->n_addrs6; i++) {
-                option(w, GW_MH_OPT_HOME_PREFIX, 18, 8, 4);
+                gw_mh_option(w, GW_MH_OPT_HOME_PREFIX, 18, 8, 4);
                 gw_put_zero(w, 1);
                 gw_put_u8(w, reg->addrs6[i].bits);
                 gw_put_bytes(w, reg->addrs6[i].ip.b, 16);
         }
         for (size_t i = 0; i < reg->n_addrs4; i++) {
-                option(w, GW_MH_OPT_HOME4_REQUEST, 6, 4, 0);
+                gw_mh_option(w, GW_MH_OPT_HOME4_REQUEST, 6, 4, 0);
                 gw_put_u8(w, (uint8_t)(reg->addrs4[i].bits << 2));
                 gw_put_zero(w, 1);
                 put_ip4(w, &reg->addrs4[i].ip);
         }
         for (size_t i = 0; i < reg->n_replies4; i++) {
-                option(w, GW_MH_OPT_HOME4_REPLY, 6, 4, 0);
+                gw_mh_option(w, GW_MH_OPT_HOME4_REPLY, 6, 4, 0);
                 gw_put_u8(w, reg->replies4[i].status);
                 gw_put_u8(w, (uint8_t)(reg->replies4[i].bits << 2));
                 put_ip4(w, &reg->replies4[i].ip);
@@ -138,7 +96,7 @@ static void put_gateways(struct gw_writer *w, const struct gw_registration *reg)
         if (reg->has & GW_REG_HAS_COA4)
                 option_ip4(w, GW_MH_OPT_COA4, &reg->coa4);
         if (reg->has & GW_REG_HAS_ALTERNATE_COA4) {
-                option(w, GW_MH_OPT_ALTERNATE_COA4, 4, 4, 2);
+                gw_mh_option(w, GW_MH_OPT_ALTERNATE_COA4, 4, 4, 2);
                 put_ip4(w, &reg->alternate_coa4);
         }
 }
@@ -149,7 +107,7 @@ static void put_attachment(struct gw_writer *w, const struct gw_registration *re
         if (reg->has & GW_REG_HAS_ACCESS)
                 option_u8(w, GW_MH_OPT_ACCESS_TYPE, reg->access);
         for (size_t i = 0; i < reg->n_macs; i++) {
-                option(w, GW_MH_OPT_LINK_LAYER_ID, 8, 1, 0);
+                gw_mh_option(w, GW_MH_OPT_LINK_LAYER_ID, 8, 1, 0);
                 gw_put_zero(w, 2);
                 gw_put_bytes(w, reg->macs[i].b, 6);
         }
@@ -165,7 +123,7 @@ static void put_order(struct gw_writer *w, const struct gw_registration *reg) {
         if (reg->has & GW_REG_HAS_SERVING)
                 option_ip6(w, GW_MH_OPT_SERVING, &reg->serving);
         if (reg->has & GW_REG_HAS_EPOCH) {
-                option(w, GW_MH_OPT_VENDOR, 13, 4, 2);
+                gw_mh_option(w, GW_MH_OPT_VENDOR, 13, 4, 2);
                 gw_put_u32(w, GW_MH_ENTERPRISE);
                 gw_put_u8(w, GW_MH_VENDOR_EPOCH);
                 gw_put_u64(w, reg->epoch);
@@ -173,23 +131,14 @@ static void put_order(struct gw_writer *w, const struct gw_registration *reg) {
 }
 
 static void put_end(struct gw_writer *w, const struct gw_registration *reg) {
-        if (!(reg->has & GW_REG_HAS_AUTH)) {
-                pad(w, GW_MH_UNIT, 0);
-                return;
-        }
-        /* 8n+5 also satisfies the option's own 4n+1. */
-        option(w, GW_MH_OPT_AUTH, 5 + GW_MH_AUTH_SIZE, GW_MH_UNIT, 5);
-        gw_put_u8(w, reg->auth_subtype);
-        gw_put_u32(w, reg->auth_spi);
-        gw_put_bytes(w, reg->auth, sizeof reg->auth);
+        if (reg->has & GW_REG_HAS_AUTH)
+                gw_mh_put_auth(w, reg->auth_subtype, reg->auth_spi, reg->auth, reg->auth_size);
+        else
+                gw_mh_pad(w, GW_MH_UNIT, 0);
 }
 
 static void put_header(struct gw_writer *w, const struct gw_registration *reg) {
-        gw_put_u8(w, GW_MH_NO_NEXT);
-        gw_put_u8(w, 0); /* Header Len, known at the end */
-        gw_put_u8(w, reg->kind);
-        gw_put_u8(w, 0);
-        gw_put_u16(w, 0); /* checksum */
+        gw_mh_begin(w, reg->kind);
         if (reg->kind == GW_REG_REQUEST) {
                 gw_put_u16(w, reg->sequence);
                 gw_put_u16(w, reg->flags);
@@ -211,6 +160,8 @@ static bool addrs4_ok(const struct gw_reg_addr4 *addrs, size_t n) {
 }
 
 static bool registration_ok(const struct gw_registration *reg) {
+        if ((reg->has & GW_REG_HAS_AUTH) && !gw_mh_auth_size_ok(reg->auth_size))
+                return false;
         if (reg->kind != GW_REG_REQUEST && (reg->kind != GW_REG_REPLY || reg->flags > 0xff))
                 return false;
         if (reg->n_macs > GW_REG_MACS_MAX || reg->n_addrs6 > GW_REG_ADDRS_MAX)
@@ -242,8 +193,7 @@ int gw_registration_encode(struct gw_writer *w, struct gw_ip src, struct gw_ip d
         put_end(&m, reg);
         if (!m.ok)
                 return GW_E_FULL;
-        m.base[1] = (uint8_t)(m.at / GW_MH_UNIT - 1);
-        gw_registration_seal(m.base, m.at, src, dst);
+        gw_mh_close(&m, src, dst);
         w->at += m.at;
         return 0;
 }

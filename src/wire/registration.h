@@ -44,6 +44,7 @@ enum gw_reg_field {
         GW_REG_HAS_SERVING = 1 << 12,
         GW_REG_HAS_MESSAGE_ID = 1 << 13,
         GW_REG_HAS_AUTH = 1 << 14,
+        GW_REG_HAS_RESTARTS = 1 << 15,
 };
 
 /* Why octets did not decode: for the one log line and the counter. */
@@ -51,7 +52,7 @@ enum gw_reg_fault {
         GW_REG_FAULT_NONE,
         GW_REG_FAULT_SIZE,          /* shorter than the header, or not as long as it says */
         GW_REG_FAULT_CHECKSUM,      /* RFC 6275 9.2: drop in silence */
-        GW_REG_FAULT_TYPE,          /* neither Request nor Reply; to be answered with a Binding Error */
+        GW_REG_FAULT_TYPE,          /* not one that the reader knows; to be answered with a Binding Error */
         GW_REG_FAULT_PAYLOAD,       /* payload protocol is not 59 */
         GW_REG_FAULT_HEADER_LENGTH, /* too small for the type */
         GW_REG_FAULT_OPTION_PAST_END,
@@ -96,8 +97,10 @@ struct gw_registration {
         struct gw_ip serving; /* IPv6; the NVE that serves now (RFC 8885) */
         uint64_t message_id;  /* NTP time, 32.32 since 1900 */
         uint8_t auth_subtype; /* enum gw_mh_auth */
+        uint8_t auth_size;    /* GW_MH_AUTH_SIZE or GW_MH_AUTH_SIZE_LONG */
         uint32_t auth_spi;
-        uint8_t auth[GW_MH_AUTH_SIZE];
+        uint8_t auth[GW_MH_AUTH_SIZE_LONG];
+        uint32_t restarts; /* option 28; only Heartbeats carry it */
 
         uint8_t fault; /* decoder: enum gw_reg_fault */
 };
@@ -121,7 +124,7 @@ int gw_registration_decode(const uint8_t *bytes, size_t size, struct gw_ip src, 
                            struct gw_registration *out);
 
 /* Recomputes the checksum of a message that was changed in place, as when the
- * authentication data, the last 12 octets, were filled in after encoding. */
+ * authentication data, its last octets, were filled in after encoding (wire/auth.h). */
 void gw_registration_seal(uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst);
 
 uint64_t gw_registration_stamp(struct gw_wall at);

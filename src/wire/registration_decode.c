@@ -22,7 +22,7 @@
 #include "wire/registration.h"
 
 #include "base/error.h"
-#include "wire/checksum.h"
+#include "wire/header.h"
 #include "wire/text.h"
 
 /* Beside enum gw_reg_fault: the option is well-formed and not for us. */
@@ -180,7 +180,15 @@ static int read_vendor(struct gw_reader *r, struct gw_registration *out) {
 static int read_auth(struct gw_reader *r, struct gw_registration *out) {
         out->auth_subtype = gw_get_u8(r);
         out->auth_spi = gw_get_u32(r);
-        gw_get_bytes(r, out->auth, sizeof out->auth);
+        out->auth_size = (uint8_t)gw_reader_left(r);
+        if (!gw_mh_auth_size_ok(out->auth_size))
+                return GW_REG_FAULT_OPTION_LENGTH;
+        gw_get_bytes(r, out->auth, out->auth_size);
+        return GW_REG_FAULT_NONE;
+}
+
+static int read_restarts(struct gw_reader *r, struct gw_registration *out) {
+        out->restarts = gw_get_u32(r);
         return GW_REG_FAULT_NONE;
 }
 
@@ -188,7 +196,7 @@ static int read_auth(struct gw_reader *r, struct gw_registration *out) {
 static const struct row rows[256] = {
         [GW_MH_OPT_ALTERNATE_COA] = {GW_REG_HAS_ALTERNATE_COA, 16, 16, read_alternate_coa},
         [GW_MH_OPT_NODE_ID] = {GW_REG_HAS_VM, 1, 255, read_node_id},
-        [GW_MH_OPT_AUTH] = {GW_REG_HAS_AUTH, 5 + GW_MH_AUTH_SIZE, 5 + GW_MH_AUTH_SIZE, read_auth},
+        [GW_MH_OPT_AUTH] = {GW_REG_HAS_AUTH, 5 + GW_MH_AUTH_SIZE, 5 + GW_MH_AUTH_SIZE_LONG, read_auth},
         [GW_MH_OPT_MESSAGE_ID] = {GW_REG_HAS_MESSAGE_ID, 8, 8, read_message_id},
         [GW_MH_OPT_VENDOR] = {0, 5, 255, read_vendor},
         [GW_MH_OPT_HOME_PREFIX] = {0, 18, 18, read_prefix},
@@ -197,6 +205,7 @@ static const struct row rows[256] = {
         [GW_MH_OPT_LINK_LAYER_ID] = {0, 2, 255, read_link_layer_id},
         [GW_MH_OPT_LINK_LOCAL] = {GW_REG_HAS_LINK_LOCAL, 16, 16, read_link_local},
         [GW_MH_OPT_TIMESTAMP] = {GW_REG_HAS_TIMESTAMP, 8, 8, read_timestamp},
+        [GW_MH_OPT_RESTARTS] = {GW_REG_HAS_RESTARTS, 4, 4, read_restarts},
         [GW_MH_OPT_COA4] = {GW_REG_HAS_COA4, 6, 6, read_coa4},
         [GW_MH_OPT_HOME4_REQUEST] = {0, 6, 6, read_home4_request},
         [GW_MH_OPT_HOME4_REPLY] = {0, 6, 6, read_home4_reply},
@@ -223,7 +232,7 @@ static int read_option(uint8_t type, struct gw_reader *value, struct gw_registra
         return fault == SKIP ? GW_REG_FAULT_NONE : fault;
 }
 
-static int read_options(struct gw_reader *r, struct gw_registration *out) {
+int gw_mh_read_options(struct gw_reader *r, struct gw_registration *out) {
         struct gw_reader value;
         uint8_t type;
         int fault;
@@ -244,18 +253,6 @@ static int read_options(struct gw_reader *r, struct gw_registration *out) {
         return GW_REG_FAULT_NONE;
 }
 
-static int check_header(const uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst) {
-        if (size < GW_MH_UNIT || size != ((size_t)bytes[1] + 1) * GW_MH_UNIT)
-                return GW_REG_FAULT_SIZE;
-        if (gw_mh_checksum(bytes, size, src, dst) != 0)
-                return GW_REG_FAULT_CHECKSUM;
-        if (bytes[2] != GW_REG_REQUEST && bytes[2] != GW_REG_REPLY)
-                return GW_REG_FAULT_TYPE;
-        if (bytes[0] != GW_MH_NO_NEXT)
-                return GW_REG_FAULT_PAYLOAD;
-        return size < GW_MH_FIXED_SIZE ? GW_REG_FAULT_HEADER_LENGTH : GW_REG_FAULT_NONE;
-}
-
 static int read_message(struct gw_reader *r, struct gw_registration *out) {
         gw_get_u16(r); /* payload protocol and length were checked */
         out->kind = gw_get_u8(r);
@@ -270,7 +267,7 @@ static int read_message(struct gw_reader *r, struct gw_registration *out) {
                 out->sequence = gw_get_u16(r);
         }
         out->lifetime_units = gw_get_u16(r);
-        return read_options(r, out);
+        return gw_mh_read_options(r, out);
 }
 
 int gw_registration_decode(const uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst,
@@ -279,7 +276,9 @@ int gw_registration_decode(const uint8_t *bytes, size_t size, struct gw_ip src, 
         int fault;
 
         memset(out, 0, sizeof *out);
-        fault = check_header(bytes, size, src, dst);
+        fault = gw_mh_check(bytes, size, src, dst);
+        if (fault == GW_REG_FAULT_NONE && bytes[2] != GW_REG_REQUEST && bytes[2] != GW_REG_REPLY)
+                fault = GW_REG_FAULT_TYPE;
         if (fault == GW_REG_FAULT_NONE)
                 fault = read_message(&r, out);
         if (fault == GW_REG_FAULT_NONE)

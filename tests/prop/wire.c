@@ -16,6 +16,7 @@
 #include "prop/seed.h"
 #include "wire/frame.h"
 #include "wire/registration.h"
+#include "wire/upkeep.h"
 
 enum { ROUNDS = 20000, HEAD = GW_FRAME_HEADER_SIZE };
 
@@ -96,7 +97,8 @@ static void any_options(struct gw_registration *reg) {
                 reg->group_subtype = (uint8_t)below(256);
         if (reg->has & GW_REG_HAS_AUTH) {
                 reg->auth_subtype = (uint8_t)below(256);
-                dice_bytes(&dice, reg->auth, sizeof reg->auth);
+                reg->auth_size = below(2) ? GW_MH_AUTH_SIZE : GW_MH_AUTH_SIZE_LONG;
+                dice_bytes(&dice, reg->auth, reg->auth_size);
         }
 }
 
@@ -137,6 +139,58 @@ static void registrations(void **state) {
                 assert_true(w.at <= GW_MH_SIZE_MAX);
                 assert_int_equal(gw_registration_decode(bytes, w.at, src, dst, &back), 0);
                 assert_memory_equal(&back, &reg, sizeof reg);
+        }
+}
+
+static void any_upkeep(struct gw_upkeep *u) {
+        static const uint8_t kinds[] = {GW_MH_BINDING_ERROR, GW_MH_HEARTBEAT, GW_MH_UPDATE_NOTIFICATION,
+                                        GW_MH_UPDATE_NOTIFICATION_ACK};
+
+        memset(u, 0, sizeof *u);
+        u->kind = kinds[below(4)];
+        u->has = (uint32_t)below(1 << 5);
+        if (u->kind == GW_MH_BINDING_ERROR || u->kind == GW_MH_UPDATE_NOTIFICATION_ACK)
+                u->status = (uint8_t)below(256);
+        if (u->kind == GW_MH_BINDING_ERROR)
+                u->home = any_ip();
+        else
+                u->sequence = (uint32_t)below(u->kind == GW_MH_HEARTBEAT ? UINT64_C(1) << 32 : 1 << 16);
+        if (u->kind == GW_MH_HEARTBEAT)
+                u->flags = (uint16_t)below(4);
+        if (u->kind == GW_MH_UPDATE_NOTIFICATION) {
+                u->flags = (uint16_t)(below(4) << 14);
+                u->reason = (uint16_t)below(65536);
+        }
+        if (u->has & GW_UPKEEP_HAS_VM)
+                u->vm = any_name();
+        if (u->has & GW_UPKEEP_HAS_GROUP) {
+                u->group_subtype = (uint8_t)below(256);
+                u->group = (uint32_t)dice_u64(&dice);
+        }
+        if (u->has & GW_UPKEEP_HAS_RESTARTS)
+                u->restarts = (uint32_t)dice_u64(&dice);
+        if (u->has & GW_UPKEEP_HAS_MESSAGE_ID)
+                u->message_id = dice_u64(&dice);
+        if (u->has & GW_UPKEEP_HAS_AUTH) {
+                u->auth_subtype = (uint8_t)below(256);
+                u->auth_spi = (uint32_t)dice_u64(&dice);
+                u->auth_size = below(2) ? GW_MH_AUTH_SIZE : GW_MH_AUTH_SIZE_LONG;
+                dice_bytes(&dice, u->auth, u->auth_size);
+        }
+}
+
+static void upkeep(void **state) {
+        struct gw_upkeep u, back;
+
+        (void)state;
+        for (int round = 0; round < ROUNDS; round++) {
+                struct gw_ip src = any_ip(), dst = any_ip();
+                struct gw_writer w = gw_writer(bytes, sizeof bytes);
+
+                any_upkeep(&u);
+                assert_int_equal(gw_upkeep_encode(&w, src, dst, &u), 0);
+                assert_int_equal(gw_upkeep_decode(bytes, w.at, src, dst, &back), 0);
+                assert_memory_equal(&back, &u, sizeof u);
         }
 }
 
@@ -314,9 +368,9 @@ static void batches(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(registrations), cmocka_unit_test(hellos),  cmocka_unit_test(queries),
-                cmocka_unit_test(flushes),       cmocka_unit_test(reports), cmocka_unit_test(subscriptions),
-                cmocka_unit_test(batches),
+                cmocka_unit_test(registrations), cmocka_unit_test(upkeep),  cmocka_unit_test(hellos),
+                cmocka_unit_test(queries),       cmocka_unit_test(flushes), cmocka_unit_test(reports),
+                cmocka_unit_test(subscriptions), cmocka_unit_test(batches),
         };
 
         dice = dice_new();

@@ -112,7 +112,8 @@ static void vector_signed(void **state) {
         reg.has |= GW_REG_HAS_AUTH;
         reg.auth_subtype = GW_MH_AUTH_MN_HA;
         reg.auth_spi = 0x100;
-        memcpy(reg.auth, signed_tail + 8, sizeof reg.auth);
+        reg.auth_size = GW_MH_AUTH_SIZE;
+        memcpy(reg.auth, signed_tail + 8, GW_MH_AUTH_SIZE);
         expect(&reg, nve, nva, bytes, sizeof bytes);
 }
 
@@ -128,6 +129,7 @@ static void seal(void **state) {
         reg.has |= GW_REG_HAS_AUTH;
         reg.auth_subtype = GW_MH_AUTH_MN_HA;
         reg.auth_spi = 0x100;
+        reg.auth_size = GW_MH_AUTH_SIZE;
         assert_int_equal(gw_registration_encode(&w, nve, nva, &reg), 0);
         memcpy(bytes + w.at - GW_MH_AUTH_SIZE, signed_tail + 8, GW_MH_AUTH_SIZE);
         assert_int_equal(gw_registration_decode(bytes, w.at, nve, nva, &back), GW_E_MALFORMED);
@@ -161,6 +163,7 @@ static void alignment(void **state) {
                 memset(&reg.vm, 0, sizeof reg.vm);
                 memset(reg.vm.s, 'v', name_size);
                 reg.has = ~0u;
+                reg.auth_size = GW_MH_AUTH_SIZE;
                 reg.n_addrs4 = reg.n_replies4 = 1;
                 reg.addrs4[0] = (struct gw_reg_addr4){.ip = ip_of("10.1.0.10"), .bits = 32};
                 reg.replies4[0] = (struct gw_reg_addr4){.ip = ip_of("10.1.0.10"), .bits = 24, .status = 129};
@@ -270,6 +273,8 @@ static void bad_options(void **state) {
         OPTION_FAULT(GW_REG_FAULT_OPTION_LENGTH, 19, 4, 0, 0, 0x7e, 0xd9);
         OPTION_FAULT(GW_REG_FAULT_OPTION_LENGTH, 19, 6, 0, 0, 0x7e, 0xd9, 1, 0);
         OPTION_FAULT(GW_REG_FAULT_OPTION_LENGTH, 9, 5, 1, 0, 0, 1, 0);
+        OPTION_FAULT(GW_REG_FAULT_OPTION_LENGTH, 9, 18, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0); /* 13 */
+        OPTION_FAULT(GW_REG_FAULT_OPTION_LENGTH, 28, 3, 0, 0, 1);
         OPTION_FAULT(GW_REG_FAULT_OPTION_VALUE, 8, 1, 1);                        /* an empty NAI */
         OPTION_FAULT(GW_REG_FAULT_OPTION_VALUE, 8, 3, 1, 'a', 0);                /* a NUL in one */
         OPTION_FAULT(GW_REG_FAULT_OPTION_VALUE, 8, 4, 1, 'a', ' ', 'b');         /* a blank */
@@ -357,6 +362,7 @@ static void not_encodable(void **state) {
         REFUSED(reg.vm.s[0] = 0);
         REFUSED(memset(reg.vm.s, 'a', sizeof reg.vm.s));
         REFUSED(reg.has |= GW_REG_HAS_COA4);
+        REFUSED((reg.has |= GW_REG_HAS_AUTH, reg.auth_size = 13));
 #undef REFUSED
 }
 
