@@ -232,6 +232,9 @@ struct gw_directory_effects {
         /* Something a watcher would like to know; id is the object's, or its VM's for a binding. */
         void (*changed)(enum gw_object kind, const char *id, bool gone, void *user);
         void (*note)(enum gw_note kind, const char *text, void *user);
+        /* May the VM of a reserved move have been cut over (back: and taken back) by now, for all that is known? While
+         * not, the registration that says so is not answered. NULL: it always may. */
+        bool (*arrived)(const struct gw_vm *vm, bool back, void *user);
 };
 
 struct gw_directory {
@@ -382,9 +385,13 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
                        struct gw_error *error);
 void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now now); /* its session ended */
 
-/* REGISTER. 0: *reply is to be sent in a REGISTERED. GW_E_REFUSED: no answer is due (see register.c). */
+/* REGISTER. 0: *reply is to be sent in a REGISTERED. GW_E_REFUSED, GW_E_AGAIN: no answer is due (see register.c);
+ * with GW_E_AGAIN the same may be accepted later. */
 int gw_directory_register(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
                           struct gw_now now, struct gw_registration *reply);
+/* The same for a carrier that does not exclude replay: a time stamp must be within `window` of our clock. */
+int gw_directory_register_within(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
+                                 struct gw_duration window, struct gw_now now, struct gw_registration *reply);
 /* QUERY. Always gives an answer for a RESPONSE; nve is told of changes for its lifetime. */
 void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct gw_query *query, struct gw_now now,
                         struct gw_mapping *out);

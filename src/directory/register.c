@@ -9,8 +9,14 @@
  * Within one place a time stamp must grow, or, without time stamps, the sequence
  * number (RFC 6275 9.5.1). Stamps of different NVEs are not compared: their
  * clocks differ, and the epoch has decided already. The window around our own
- * clock is not enforced: its purpose is to bound replay, and here the session's
- * TLS excludes that.
+ * clock bounds replay, so it is the carrier's to ask for: a session's TLS
+ * excludes replay, a datagram's authentication does not.
+ *
+ * The other end of a reserved move may bring the cut about by registering, since
+ * the authority may have been away. But where the shell knows that no cut can have
+ * been made yet (effects->arrived), such a registration is not answered: it is
+ * early, or a lie, and the sender asks again (RFC 5213 5.4.1 lets an anchor wait
+ * like that before it takes a session over).
  *
  * A request may carry part of a VM's addresses, since ports are attached one by
  * one; so 159 (other prefix set) is never answered. What it does carry must be
@@ -18,8 +24,10 @@
  * in our epoch option; an epoch nobody was given gets 129.
  *
  * A deregistration from elsewhere than the current place is not answered at all
- * (RFC 5213 5.3.5). An answer repeats what was asked; its lifetime is at most
- * the lease.
+ * (RFC 5213 5.3.5). One that is honoured makes the VM unreachable at once; its
+ * entry stays until management releases it, so that a registration that follows
+ * (MinDelayBeforeBCEDelete and longer) continues it. An answer repeats what was
+ * asked; its lifetime is at most the lease.
  */
 #include "directory/internal.h"
 
@@ -50,13 +58,43 @@ static uint8_t check_form(const struct gw_registration *request) {
         return GW_MH_ACCEPTED;
 }
 
+/* Has the VM addresses of this family at all? */
+static bool has_family(const struct gw_vm *vm, bool v4) {
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                for (unsigned i = 0; i < port->n_ips; i++)
+                        if (gw_ip_is_v4(port->addresses[i].ip) == v4)
+                                return true;
+        return false;
+}
+
+/* A request without any address is whole only when the ports that it names (all, when it names none) have none. */
+static bool names_addresses(const struct gw_vm *vm, const struct gw_registration *request) {
+        if (request->n_addrs6 || request->n_addrs4)
+                return true;
+        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+                bool named = !request->n_macs;
+
+                for (unsigned i = 0; i < request->n_macs; i++)
+                        named |= gw_mac_eq(port->mac, request->macs[i]);
+                if (named && port->n_ips)
+                        return false;
+        }
+        return true;
+}
+
 static uint8_t check_addresses(const struct gw_vm *vm, const struct gw_registration *request) {
         for (unsigned i = 0; i < request->n_macs; i++)
                 if (!has_mac(vm, request->macs[i]))
                         return GW_MH_PREFIX_NOT_AUTHORIZED;
+        if (!names_addresses(vm, request))
+                return GW_MH_MISSING_PREFIX;
+        if (request->n_addrs6 && !has_family(vm, false))
+                return GW_MH_IPV6_NOT_AUTHORIZED;
         for (unsigned i = 0; i < request->n_addrs6; i++)
                 if (request->addrs6[i].bits != 128 || !has_ip(vm, request->addrs6[i].ip))
                         return GW_MH_PREFIX_NOT_AUTHORIZED;
+        if (request->n_addrs4 && !has_family(vm, true))
+                return GW_MH_IPV4_NOT_AUTHORIZED;
         for (unsigned i = 0; i < request->n_addrs4; i++)
                 if (!has_ip(vm, request->addrs4[i].ip))
                         return GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED;
@@ -79,12 +117,21 @@ static uint8_t check_epoch(const struct gw_vm *vm, const struct gw_nve *nve, con
         const struct gw_binding *b = &vm->binding;
         uint64_t given = given_epoch(vm, nve);
 
+        if (!b->nve && !b->move_to)
+                return GW_MH_PROXY_NOT_ENABLED;
         *epoch = request->has & GW_REG_HAS_EPOCH ? request->epoch : given;
         if (b->move_to && nve == b->move_from && *epoch == b->back_epoch)
                 return GW_MH_ACCEPTED;
         if (*epoch && *epoch < b->epoch)
                 return GW_MH_TIMESTAMP_LOWER;
         return given && *epoch == given ? GW_MH_ACCEPTED : GW_MH_PROHIBITED;
+}
+
+/* Is the stamp within `window` of our clock? 0: no window. */
+static bool is_timely(const struct gw_directory *d, const struct gw_registration *request, struct gw_duration window) {
+        uint64_t at = gw_registration_stamp_wall(request->timestamp).ns, now = d->now.wall.ns;
+
+        return !window.ns || !(request->has & GW_REG_HAS_TIMESTAMP) || (at > now ? at - now : now - at) <= window.ns;
 }
 
 static uint8_t check_order(const struct gw_binding *b, const struct gw_registration *request) {
@@ -112,6 +159,14 @@ static void heard(struct gw_directory *d, struct gw_binding *b, const struct gw_
         b->sequence = request->sequence;
         b->timestamp = request->has & GW_REG_HAS_TIMESTAMP ? request->timestamp : 0;
         b->registered_at = d->now.wall;
+}
+
+/* Would this registration, if accepted, be a cut or its taking back, when neither can have been made? */
+static bool is_early(const struct gw_directory *d, const struct gw_vm *vm, uint64_t epoch) {
+        const struct gw_binding *b = &vm->binding;
+
+        return b->move_to && epoch > b->epoch && d->effects->arrived &&
+               !d->effects->arrived(vm, epoch == b->back_epoch, d->user);
 }
 
 static int deregister(struct gw_directory *d, const struct gw_nve *nve, struct gw_vm *vm,
@@ -168,45 +223,50 @@ static void refuse(struct gw_directory *d, const struct gw_nve *nve, const struc
         const struct gw_binding *b = vm ? &vm->binding : NULL;
 
         gw_dir_note(d, GW_NOTE_REFUSED,
-                    "nve=%s registration of vm=%s refused: status=%u epoch=%llu; it is at %s, epoch %llu", nve->id.s,
-                    reply->vm.s, reply->status, (unsigned long long)reply->epoch,
-                    b && b->nve ? b->nve->id.s : "no place", b ? (unsigned long long)b->epoch : 0ULL);
+                    "nve=%s registration of vm=%s refused: status=%u (%s) epoch=%llu; it is at %s, epoch %llu",
+                    nve->id.s, reply->vm.s, reply->status, gw_registration_status_word(reply->status),
+                    (unsigned long long)reply->epoch, b && b->nve ? b->nve->id.s : "no place",
+                    b ? (unsigned long long)b->epoch : 0ULL);
         if (vm)
                 explain(d, vm, reply);
         else
                 reply->lifetime_units = 0;
 }
 
-static void reply_begin(const struct gw_registration *request, struct gw_registration *reply) {
-        *reply = *request;
-        reply->kind = GW_REG_REPLY;
-        reply->flags = GW_MH_REPLY_PROXY;
-        reply->has &= ~(uint32_t)(GW_REG_HAS_AUTH | GW_REG_HAS_MESSAGE_ID);
-}
-
-int gw_directory_register(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
-                          struct gw_now now, struct gw_registration *reply) {
+int gw_directory_register_within(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
+                                 struct gw_duration window, struct gw_now now, struct gw_registration *reply) {
         struct gw_vm *vm = NULL;
         uint64_t epoch = 0;
         int r = 0;
 
         d->now = now;
-        reply_begin(request, reply);
-        reply->status = check_form(request);
+        gw_registration_answer(request, check_form(request), reply);
         if (!reply->status) {
                 vm = gw_directory_vm(d, request->vm.s);
                 reply->status = vm ? check_addresses(vm, request) : GW_MH_NOT_SERVED_HERE;
         }
         if (!reply->status)
                 reply->status = check_epoch(vm, nve, request, &epoch);
+        if (!reply->status && !is_timely(d, request, window))
+                reply->status = GW_MH_TIMESTAMP_MISMATCH;
         if (!request->lifetime_units && vm)
                 r = deregister(d, nve, vm, request, reply->status ? 0 : epoch);
         else if (!reply->status && nve == vm->binding.nve && epoch == vm->binding.epoch)
                 reply->status = check_order(&vm->binding, request);
+        if (!r && !reply->status && is_early(d, vm, epoch)) {
+                gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s registers vm=%s before a cut can have been made", nve->id.s,
+                            vm->id.s);
+                r = GW_E_AGAIN;
+        }
         if (reply->status && !r)
                 refuse(d, nve, vm, reply);
         else if (!r && request->lifetime_units)
                 accept(d, vm, request, epoch, reply);
         gw_dir_updates_flush(d);
         return r;
+}
+
+int gw_directory_register(struct gw_directory *d, struct gw_nve *nve, const struct gw_registration *request,
+                          struct gw_now now, struct gw_registration *reply) {
+        return gw_directory_register_within(d, nve, request, (struct gw_duration){0}, now, reply);
 }

@@ -126,6 +126,26 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
         return 0;
 }
 
+static int on_sighup(sd_event_source *source, const struct signalfd_siginfo *info, void *user) {
+        struct gw_loop *loop = user;
+
+        (void)source, (void)info;
+        loop->hangup(loop->hangup_user);
+        return 0;
+}
+
+int gw_loop_on_hangup(struct gw_loop *loop, void (*hangup)(void *user), void *user) {
+        sigset_t mask;
+
+        loop->hangup = hangup;
+        loop->hangup_user = user;
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGHUP);
+        if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+                return -errno;
+        return sd_event_add_signal(loop->event, NULL, SIGHUP, on_sighup, loop);
+}
+
 static int add_signals(struct gw_loop *loop) {
         sigset_t mask;
         int r;

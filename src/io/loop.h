@@ -31,6 +31,8 @@ struct gw_loop {
         unsigned waiting_turns;    /* turns since something became dirty */
         uint64_t waiting_since_us; /* and when that was */
         bool failed;               /* the commit failed: nothing more may leave */
+        void (*hangup)(void *user);
+        void *hangup_user;
 };
 
 /* Something that has output queued. gw_loop_flush_later is idempotent within a turn. */
@@ -54,6 +56,8 @@ struct gw_orphan {
 /* Blocks SIGTERM and SIGINT and ignores SIGPIPE: whoever starts other programs resets both in the child. */
 int gw_loop_init(struct gw_loop *loop);
 void gw_loop_deinit(struct gw_loop *loop);
+/* For SIGHUP: what was read from files is to be read again. Before other threads are started. */
+int gw_loop_on_hangup(struct gw_loop *loop, void (*hangup)(void *user), void *user);
 int gw_loop_run(struct gw_loop *loop); /* exit code */
 void gw_loop_quit(struct gw_loop *loop, int code);
 void gw_loop_flush_later(struct gw_loop *loop, struct gw_flush *flush);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/status: how the authority is. */
 #include "nva/api.h"
+#include "nva/mobility.h"
 #include "nva/mover.h"
 
 static json_int_t connected_nves(const struct nva *nva) {
@@ -23,14 +24,17 @@ static json_int_t open_moves(const struct nva *nva) {
 void api_status(struct gw_request *request, void *user) {
         const struct nva *nva = user;
         const struct gw_directory *d = &nva->directory;
+        json_t *mobility = mobility_json(nva), *status;
 
-        gw_request_answer(request, 200,
-                          json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
-                                    nva->config.common.id.s, "version", GW_VERSION, "start",
-                                    (json_int_t)nva->restart_count, "started_ns", (json_int_t)nva->started.ns,
-                                    "tenants", (json_int_t)d->tenants.count, "vns", (json_int_t)d->vns.count, "nves",
-                                    (json_int_t)d->nves.count, "nves_connected", connected_nves(nva), "vms",
-                                    (json_int_t)d->vms.count, "moves_open", open_moves(nva), "registrations",
-                                    (json_int_t)nva->n_registrations, "queries", (json_int_t)nva->n_queries, "refused",
-                                    (json_int_t)nva->n_refused));
+        status = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+                           nva->config.common.id.s, "version", GW_VERSION, "start", (json_int_t)nva->restart_count,
+                           "started_ns", (json_int_t)nva->started.ns, "tenants", (json_int_t)d->tenants.count, "vns",
+                           (json_int_t)d->vns.count, "nves", (json_int_t)d->nves.count, "nves_connected",
+                           connected_nves(nva), "vms", (json_int_t)d->vms.count, "moves_open", open_moves(nva),
+                           "registrations", (json_int_t)nva->n_registrations, "queries", (json_int_t)nva->n_queries,
+                           "refused", (json_int_t)nva->n_refused);
+        json_object_set_new(status, "registrar", registrar_json(nva));
+        if (mobility)
+                json_object_set_new(status, "mobility", mobility);
+        gw_request_answer(request, 200, status);
 }

@@ -10,6 +10,12 @@
 
 #include "base/error.h"
 
+static const char *check_ipv6(const void *ip) {
+        const struct gw_ip *at = ip;
+
+        return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
+}
+
 static const struct gw_conf_row rows[] = {
         GW_CONF_COMMON_ROWS(struct nva_config, common, "nva"),
         GW_CONF_ROW(struct nva_config, listen, "listen", GW_CONF_ENDPOINT, "[::]:7460",
@@ -20,6 +26,14 @@ static const struct gw_conf_row rows[] = {
                     "names of the certificates that open api-listen, separated by spaces"),
         GW_CONF_ROW(struct nva_config, lease_s, "lease-s", GW_CONF_INT, "3600",
                     "longest lifetime of a registration that is granted", .min = 60, .max = 262140, .unit = "s"),
+        GW_CONF_ROW(struct nva_config, registration_listen, "registration-listen", GW_CONF_IP, NULL,
+                    "IPv6 address where registrations are taken as Mobility Headers; nowhere when not set",
+                    .check = check_ipv6),
+        GW_CONF_ROW(struct nva_config, registration_keys, "registration-keys", GW_CONF_PATH, NULL,
+                    "file with the keys of those who register so; mode 0600"),
+        GW_CONF_ROW(struct nva_config, registration_window_ms, "registration-window-ms", GW_CONF_INT, "300",
+                    "how far the time stamp in a Mobility Header may be from this clock", .min = 10, .max = 600000,
+                    .unit = "ms"),
         GW_CONF_ROW(struct nva_config, deadline_prepare_ms, "deadline-prepare-ms", GW_CONF_INT, "30000",
                     "a move's target must be ready after this long", .min = 100, .max = 3600000, .unit = "ms"),
         GW_CONF_ROW(struct nva_config, deadline_copy_ms, "deadline-copy-ms", GW_CONF_INT, "600000",
@@ -38,6 +52,9 @@ static int check(const void *user, struct gw_error *error) {
         if (config->api_listen.port && !config->api_clients[strspn(config->api_clients, " ")])
                 return gw_fail(error, GW_E_INVALID, "api-clients",
                                "api-listen is set, but api-clients names nobody who may use it");
+        if (!gw_ip_is_unspecified(config->registration_listen) && !config->registration_keys[0])
+                return gw_fail(error, GW_E_INVALID, "registration-keys",
+                               "registration-listen is set, but registration-keys names no file with keys");
         return 0;
 }
 

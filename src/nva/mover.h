@@ -54,6 +54,9 @@ void mover_hv_lost(struct nva *nva, const char *nve);
 void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall at); /* at: the agent's clock */
 /* An agent's event about a VM that has an open move: true when it was the move's business. */
 bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *event);
+/* May a reserved VM be at its target (back: taken back by its source) already, for all that is known? Not before its
+ * source was asked to begin, nor while the source's agent is here and says that the VM runs there. */
+bool mover_may_arrive(const struct nva *nva, const char *vm, bool back);
 void mover_registered(struct nva *nva, const char *vm, uint64_t epoch);
 void mover_acked(struct nva *nva); /* somebody acknowledged, or went: looks whether a move waited for that */
 void mover_redirect_ended(struct nva *nva, const char *nve, const struct gw_report *report);

@@ -24,6 +24,7 @@
 #include "io/tls.h"
 #include "nva/api.h"
 #include "nva/life.h"
+#include "nva/mobility.h"
 #include "nva/mover.h"
 #include "nva/peers.h"
 
@@ -132,6 +133,10 @@ static void on_note(enum gw_note kind, const char *text, void *user) {
         }
 }
 
+static bool on_arrived(const struct gw_vm *vm, bool back, void *user) {
+        return mover_may_arrive(user, vm->id.s, back);
+}
+
 static const struct gw_directory_effects directory_effects = {
         .store = on_store,
         .unstore = on_unstore,
@@ -139,6 +144,7 @@ static const struct gw_directory_effects directory_effects = {
         .drop = on_drop,
         .changed = on_changed,
         .note = on_note,
+        .arrived = on_arrived,
 };
 
 /* --- start --- */
@@ -294,7 +300,12 @@ static int listen_all(struct nva *nva, struct gw_error *error) {
         if (r < 0)
                 return gw_fail(error, r, "listen", "cannot listen on %s: %s",
                                gw_endpoint_text(&nva->config.listen, text), strerror(-r));
-        return 0;
+        return mobility_listen(nva, error);
+}
+
+/* SIGHUP */
+static void on_hangup(void *user) {
+        mobility_reload(user);
 }
 
 int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *error) {
@@ -309,6 +320,9 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         r = gw_loop_init(&nva->loop);
         if (r < 0)
                 return gw_fail(error, r, "", "no event loop: %s", strerror(-r));
+        r = gw_loop_on_hangup(&nva->loop, on_hangup, nva);
+        if (r < 0)
+                return gw_fail(error, r, "", "cannot take SIGHUP: %s", strerror(-r));
         if ((r = open_directory(nva, error)) || (r = count_restart(nva, error)) || (r = start_clock(nva, error)))
                 return r;
         nva->loop.commit = commit;
@@ -342,6 +356,7 @@ void nva_call_free(void *payload) {
 
 void nva_deinit(struct nva *nva) {
         peers_close(nva);
+        mobility_close(nva);
         gw_http_free(nva->http_tls);
         gw_http_free(nva->http);
         gw_tls_free(nva->tls);

@@ -17,6 +17,7 @@
 #include "io/session.h"
 #include "move/move.h"
 #include "nva/config.h"
+#include "nva/registrar.h"
 #include "store/store.h"
 
 enum { NVA_MOVES_KEPT = 1000 }; /* ended ones; older ones are forgotten */
@@ -28,6 +29,8 @@ struct nva {
         struct gw_directory directory;
         struct gw_tls *tls;
         struct gw_listener *listener;
+        struct nva_mobility *mobility; /* NULL: registrations come over sessions alone */
+        struct registrar registrar;
         struct gw_http *http, *http_tls;
         struct gw_api api;
         sd_event_source *wake; /* set anew before each wait: the nearest of all deadlines */

@@ -24,6 +24,7 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/registrar.h"
 #include "wire/registration.h"
 
 enum {
@@ -217,10 +218,8 @@ static void answer_registration(struct nva_peer *peer, uint32_t id, struct gw_ip
 }
 
 static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
-        struct nva *nva = peer->nva;
         struct gw_registration request, reply;
         struct gw_register frame;
-        int r;
 
         if (gw_register_decode(body, size, &frame))
                 return malformed(peer, "REGISTER");
@@ -229,12 +228,8 @@ static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body,
                                gw_registration_fault_word(request.fault));
                 return gw_session_close(peer->session, "malformed registration");
         }
-        nva->n_registrations++;
-        r = gw_directory_register(&nva->directory, peer->nve, &request, nva_now(), &reply);
-        if (r)
-                return gw_log_debug("registration without an answer: nve=%s vm=%s", peer->nve->id.s, request.vm.s);
-        if (reply.status < GW_MH_REJECTED && (request.has & GW_REG_HAS_EPOCH) && request.lifetime_units)
-                mover_registered(nva, request.vm.s, request.epoch);
+        if (registrar_take(peer->nva, peer->nve, &request, (struct gw_duration){0}, &reply))
+                return;
         answer_registration(peer, id, frame.locator, &reply);
 }
 

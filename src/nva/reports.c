@@ -153,6 +153,16 @@ bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *eve
         return true;
 }
 
+bool mover_may_arrive(const struct nva *nva, const char *vm, bool back) {
+        const struct nva_move *move = mover_open(nva, vm);
+        const struct gw_move_side_state *source = move ? &move->core.side[GW_MOVE_SOURCE] : NULL;
+
+        if (!move || back)
+                return !move || move->core.migrate_asked;
+        return move->core.migrate_asked &&
+               (move->core.cut_seen || move->core.target_ran || !source->connected || source->copy != GW_COPY_RUNNING);
+}
+
 void mover_registered(struct nva *nva, const char *vm, uint64_t epoch) {
         struct nva_move *move = mover_open(nva, vm);
 

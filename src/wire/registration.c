@@ -198,6 +198,45 @@ int gw_registration_encode(struct gw_writer *w, struct gw_ip src, struct gw_ip d
         return 0;
 }
 
+void gw_registration_answer(const struct gw_registration *request, uint8_t status, struct gw_registration *reply) {
+        *reply = *request;
+        reply->kind = GW_REG_REPLY;
+        reply->status = status;
+        reply->flags = GW_MH_REPLY_PROXY;
+        reply->has &= ~(uint32_t)(GW_REG_HAS_AUTH | GW_REG_HAS_MESSAGE_ID);
+        if (status >= GW_MH_REJECTED)
+                reply->lifetime_units = 0;
+}
+
+const char *gw_registration_status_word(uint8_t status) {
+        static const char *const words[256] = {
+                [GW_MH_ACCEPTED] = "accepted",
+                [GW_MH_REJECTED] = "unspecified",
+                [GW_MH_PROHIBITED] = "prohibited",
+                [GW_MH_NO_RESOURCES] = "insufficient-resources",
+                [GW_MH_SEQUENCE_OUT_OF_WINDOW] = "sequence-out-of-window",
+                [GW_MH_ID_MISMATCH] = "message-id-mismatch",
+                [GW_MH_ID_REQUIRED] = "message-id-required",
+                [GW_MH_AUTH_FAILED] = "authentication-failed",
+                [GW_MH_PROXY_NOT_ENABLED] = "not-placed",
+                [GW_MH_NOT_SERVED_HERE] = "not-served-here",
+                [GW_MH_SENDER_NOT_AUTHORIZED] = "sender-not-authorized",
+                [GW_MH_PREFIX_NOT_AUTHORIZED] = "address-not-authorized",
+                [GW_MH_TIMESTAMP_MISMATCH] = "timestamp-mismatch",
+                [GW_MH_TIMESTAMP_LOWER] = "timestamp-lower",
+                [GW_MH_MISSING_PREFIX] = "missing-address",
+                [GW_MH_PREFIX_SET_DIFFERS] = "address-set-differs",
+                [GW_MH_MISSING_IDENTIFIER] = "missing-identifier",
+                [GW_MH_MISSING_HANDOFF] = "missing-handoff-indicator",
+                [GW_MH_MISSING_ACCESS_TYPE] = "missing-access-type",
+                [GW_MH_IPV4_NOT_AUTHORIZED] = "ipv4-not-authorized",
+                [GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED] = "ipv4-address-not-authorized",
+                [GW_MH_IPV6_NOT_AUTHORIZED] = "ipv6-not-authorized",
+        };
+
+        return words[status] ? words[status] : "other";
+}
+
 /* 48.16 fixed point; the fraction is rounded down, so a stamp never lies in the future. */
 uint64_t gw_registration_stamp(struct gw_wall at) {
         return at.ns / GW_NS_PER_S << 16 | (at.ns % GW_NS_PER_S << 16) / GW_NS_PER_S;

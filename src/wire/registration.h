@@ -127,7 +127,11 @@ int gw_registration_decode(const uint8_t *bytes, size_t size, struct gw_ip src, 
  * authentication data, its last octets, were filled in after encoding (wire/auth.h). */
 void gw_registration_seal(uint8_t *bytes, size_t size, struct gw_ip src, struct gw_ip dst);
 
+/* The Reply that a Request gets: what was asked, repeated, with this status. Refused, its lifetime is 0. */
+void gw_registration_answer(const struct gw_registration *request, uint8_t status, struct gw_registration *reply);
+
 uint64_t gw_registration_stamp(struct gw_wall at);
 struct gw_wall gw_registration_stamp_wall(uint64_t stamp);
 uint16_t gw_registration_lifetime(uint32_t seconds); /* in units, rounded up; at most 65535 */
 const char *gw_registration_fault_word(uint8_t fault);
+const char *gw_registration_status_word(uint8_t status); /* "accepted", "sequence-out-of-window" */

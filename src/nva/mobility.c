@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What comes as a Mobility Header, in the order of RFC 5213 section 5.3.1 and
+ * RFC 4285 section 5:
+ *
+ *      no key for this sender and SPI, or no option 9 at all     silence
+ *      it does not verify                                        146 to a Request, else silence
+ *      it does not decode                                        silence
+ *      option 10 stale, or seen                                  144
+ *      neither option 10 nor 27                                  145: replay could not be told
+ *      no NVE of the key's name, or not at this address          154
+ *      the rest                                                  gw_directory_register_within
+ *
+ * A security association is (address, SPI); its entry in the key file names the
+ * NVE that owns it, so that nobody registers in another's name by choosing an
+ * address. An NVE whose locator is IPv4 cannot send from it: it says it in option
+ * 38 (D2 section 9), which must be the one that we know it by.
+ *
+ * A message is authenticated before it is decoded. The one exception, a Request
+ * that does not verify, is decoded to be answered; such answers are limited in
+ * their rate, since whoever can forge a source address causes them.
+ *
+ * Replay: a time stamp (option 27) must be within registration-window-ms of our
+ * clock and newer than the VM's last (the directory sees to that). A Message-ID
+ * (option 10) must be within MESSAGE_ID_SKEW_S and newer than the peer's last.
+ * The latter is remembered per peer, at most one for each key.
+ *
+ * An answer is signed with the key of its question. Replies wait for the turn's
+ * commit like everything else (io/mobility.h).
+ */
+#include "nva/mobility.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/table.h"
+#include "io/keys.h"
+#include "io/mobility.h"
+#include "nva/nva.h"
+#include "nva/registrar.h"
+#include "wire/auth.h"
+
+enum {
+        MESSAGE_ID_SKEW_S = 7, /* RFC 4285's default */
+        FORGERIES_PER_S = 10,  /* answered with 146 */
+        LOG_BURST = 20,
+};
+
+enum counter {
+        C_REQUESTS,
+        C_HEARTBEATS,
+        C_OTHER, /* authenticated, and not for an authority */
+        C_NO_ASSOCIATION,
+        C_UNSIGNED,
+        C_FORGED,
+        C_MALFORMED,
+        C_REPLAYED,
+        COUNTERS,
+};
+static const char *const counter_words[COUNTERS] = {
+        [C_REQUESTS] = "requests",
+        [C_HEARTBEATS] = "heartbeats",
+        [C_OTHER] = "others",
+        [C_NO_ASSOCIATION] = "drop-no-association",
+        [C_UNSIGNED] = "drop-unsigned",
+        [C_FORGED] = "forged",
+        [C_MALFORMED] = "drop-malformed",
+        [C_REPLAYED] = "replayed",
+};
+
+/* Who has been heard, by address. */
+struct peer {
+        struct gw_table_node node;
+        struct gw_ip address;
+        uint64_t last_id;
+};
+
+struct nva_mobility {
+        struct nva *nva;
+        struct gw_mobility *socket;
+        struct gw_keys *keys;
+        struct gw_table peers;
+        unsigned forgeries; /* left in forgeries_s */
+        uint64_t forgeries_s;
+        uint64_t count[COUNTERS];
+};
+
+/* One message on its way through the checks. */
+struct arrival {
+        struct nva_mobility *m;
+        struct gw_ip from;
+        const uint8_t *bytes;
+        size_t size;
+        const struct gw_keys_entry *key;
+        char text[GW_IP_TEXT];
+};
+
+/* --- sending --- */
+
+static int send_signed(struct nva_mobility *m, const struct gw_keys_entry *to, struct gw_writer *w) {
+        struct gw_ip from = gw_mobility_address(m->socket);
+        int r = gw_auth_sign(w->base, w->at, from, to->peer, &to->key, gw_keys_mac);
+
+        return r ? r : gw_mobility_send(m->socket, to->peer, w->base, w->at);
+}
+
+int mobility_send(struct nva *nva, const struct gw_keys_entry *to, struct gw_registration *reg) {
+        uint8_t bytes[GW_MH_SIZE_MAX];
+        struct gw_writer w = gw_writer(bytes, sizeof bytes);
+        int r;
+
+        gw_auth_mark(reg, &to->key);
+        r = gw_registration_encode(&w, gw_mobility_address(nva->mobility->socket), to->peer, reg);
+        return r ? r : send_signed(nva->mobility, to, &w);
+}
+
+int mobility_send_upkeep(struct nva *nva, const struct gw_keys_entry *to, struct gw_upkeep *upkeep) {
+        uint8_t bytes[GW_MH_SIZE_MAX];
+        struct gw_writer w = gw_writer(bytes, sizeof bytes);
+        int r;
+
+        gw_upkeep_mark(upkeep, &to->key);
+        r = gw_upkeep_encode(&w, gw_mobility_address(nva->mobility->socket), to->peer, upkeep);
+        return r ? r : send_signed(nva->mobility, to, &w);
+}
+
+const struct gw_keys_entry *mobility_key(const struct nva *nva, const char *nve) {
+        return nva->mobility ? gw_keys_to_sign_for(nva->mobility->keys, nve) : NULL;
+}
+
+/* An accepted Request that asked for no answer gets none; a refused one does (RFC 6275 section 9.5.4). */
+static void reply(const struct arrival *a, const struct gw_registration *request, struct gw_registration *answer) {
+        int r;
+
+        if (answer->status < GW_MH_REJECTED && !(request->flags & GW_MH_REQUEST_ACK))
+                return;
+        r = mobility_send(a->m->nva, a->key, answer);
+        if (r)
+                gw_log_limited(GW_WARNING, LOG_BURST, "a reply could not be sent: to=%s vm=%s error=%s", a->text,
+                               request->vm.s, gw_error_word(r));
+}
+
+static void refuse(const struct arrival *a, const struct gw_registration *request, uint8_t status) {
+        struct gw_registration answer;
+
+        registrar_refuse(a->m->nva, request, status, a->text, &answer);
+        if (status == GW_MH_ID_MISMATCH) {
+                answer.has |= GW_REG_HAS_MESSAGE_ID;
+                answer.message_id = gw_message_id_answer(request->message_id, gw_wall_now());
+        }
+        reply(a, request, &answer);
+}
+
+/* --- replay --- */
+
+static bool peer_match(const struct gw_table_node *node, const void *key) {
+        return gw_ip_eq(gw_container_of(node, struct peer, node)->address, *(const struct gw_ip *)key);
+}
+
+static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address) {
+        uint64_t hash = gw_table_hash(&m->peers, &address, sizeof address);
+        struct gw_table_node *node = gw_table_find(&m->peers, hash, &address);
+        struct peer *peer;
+
+        if (node)
+                return gw_container_of(node, struct peer, node);
+        peer = calloc(1, sizeof *peer);
+        if (!peer)
+                return NULL;
+        peer->address = address;
+        if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
+                free(peer);
+                return NULL;
+        }
+        return peer;
+}
+
+/* 0, or the status of the refusal. */
+static uint8_t check_replay(const struct arrival *a, const struct gw_registration *request) {
+        struct peer *peer;
+
+        if (!(request->has & GW_REG_HAS_MESSAGE_ID))
+                return request->has & GW_REG_HAS_TIMESTAMP ? 0 : GW_MH_ID_REQUIRED;
+        peer = peer_find(a->m, a->from);
+        if (!peer)
+                return GW_MH_NO_RESOURCES;
+        if (!gw_message_id_fresh(request->message_id, peer->last_id, gw_wall_now(), gw_s(MESSAGE_ID_SKEW_S))) {
+                a->m->count[C_REPLAYED]++;
+                return GW_MH_ID_MISMATCH;
+        }
+        peer->last_id = request->message_id;
+        return 0;
+}
+
+/* --- Requests --- */
+
+/* The NVE that the key belongs to, if it is where the message came from. */
+static struct gw_nve *sender(const struct arrival *a, const struct gw_registration *request) {
+        struct gw_nve *nve = gw_directory_nve(&a->m->nva->directory, a->key->id.s);
+
+        if (!nve)
+                return NULL;
+        if (gw_ip_is_v4(nve->locator))
+                return (request->has & GW_REG_HAS_DEFAULT_ROUTER4) && gw_ip_eq(request->default_router4, nve->locator)
+                               ? nve
+                               : NULL;
+        return gw_ip_eq(nve->locator, a->from) ? nve : NULL;
+}
+
+static void take_request(const struct arrival *a) {
+        struct nva *nva = a->m->nva;
+        struct gw_registration request, answer;
+        struct gw_nve *nve;
+        uint8_t status;
+
+        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &request)) {
+                a->m->count[C_MALFORMED]++;
+                gw_log_limited(GW_WARNING, LOG_BURST, "malformed registration: from=%s fault=%s", a->text,
+                               gw_registration_fault_word(request.fault));
+                return;
+        }
+        a->m->count[C_REQUESTS]++;
+        status = check_replay(a, &request);
+        if (status)
+                return refuse(a, &request, status);
+        nve = sender(a, &request);
+        if (!nve)
+                return refuse(a, &request, GW_MH_SENDER_NOT_AUTHORIZED);
+        if (registrar_take(nva, nve, &request, gw_ms(nva->config.registration_window_ms), &answer))
+                return;
+        if (request.has & GW_REG_HAS_MESSAGE_ID) {
+                answer.has |= GW_REG_HAS_MESSAGE_ID;
+                answer.message_id = request.message_id;
+        }
+        reply(a, &request, &answer);
+}
+
+/* --- the others --- */
+
+static void take_heartbeat(const struct arrival *a) {
+        struct gw_upkeep beat;
+
+        if (gw_upkeep_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &beat)) {
+                a->m->count[C_MALFORMED]++;
+                return;
+        }
+        a->m->count[C_HEARTBEATS]++;
+        if (beat.flags & GW_MH_HEARTBEAT_RESPONSE)
+                return;
+        beat = (struct gw_upkeep){.kind = GW_MH_HEARTBEAT,
+                                  .flags = GW_MH_HEARTBEAT_RESPONSE,
+                                  .sequence = beat.sequence,
+                                  .has = GW_UPKEEP_HAS_RESTARTS,
+                                  .restarts = (uint32_t)a->m->nva->restart_count};
+        mobility_send_upkeep(a->m->nva, a->key, &beat);
+}
+
+/* --- authentication --- */
+
+static bool may_answer_forgery(struct nva_mobility *m) {
+        uint64_t second = gw_mono_now().ns / GW_NS_PER_S;
+
+        if (second != m->forgeries_s) {
+                m->forgeries_s = second;
+                m->forgeries = FORGERIES_PER_S;
+        }
+        return m->forgeries && m->forgeries--;
+}
+
+static void forged(const struct arrival *a) {
+        struct gw_registration request;
+
+        a->m->count[C_FORGED]++;
+        if (a->bytes[2] == GW_MH_BINDING_UPDATE && may_answer_forgery(a->m) &&
+            !gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &request))
+                refuse(a, &request, GW_MH_AUTH_FAILED);
+}
+
+/* Finds the key and tries it. False: the message was dealt with. */
+static bool authenticate(struct arrival *a) {
+        uint32_t spi;
+
+        if (!gw_keys_has_peer(a->m->keys, a->from)) {
+                a->m->count[C_NO_ASSOCIATION]++;
+                return false;
+        }
+        if (!gw_auth_spi(a->bytes, a->size, &spi)) {
+                a->m->count[C_UNSIGNED]++;
+                return false;
+        }
+        a->key = gw_keys_find(a->m->keys, a->from, spi);
+        if (!a->key) {
+                a->m->count[C_NO_ASSOCIATION]++;
+                return false;
+        }
+        if (!gw_auth_verify(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &a->key->key, gw_keys_mac))
+                return true;
+        forged(a);
+        return false;
+}
+
+static void on_message(struct gw_ip from, const uint8_t *bytes, size_t size, void *user) {
+        struct arrival a = {.m = user, .from = from, .bytes = bytes, .size = size};
+
+        gw_ip_text(from, a.text);
+        if (!authenticate(&a)) {
+                gw_log_debug("mobility header not authenticated: from=%s type=%u", a.text, bytes[2]);
+                return;
+        }
+        switch (bytes[2]) {
+        case GW_MH_BINDING_UPDATE:
+                return take_request(&a);
+        case GW_MH_HEARTBEAT:
+                return take_heartbeat(&a);
+        default:
+                a.m->count[C_OTHER]++;
+        }
+}
+
+/* --- life --- */
+
+int mobility_listen(struct nva *nva, struct gw_error *error) {
+        const struct nva_config *config = &nva->config;
+        struct nva_mobility *m;
+        char text[GW_IP_TEXT];
+        int r;
+
+        if (gw_ip_is_unspecified(config->registration_listen))
+                return 0;
+        m = nva->mobility = calloc(1, sizeof *m);
+        if (!m || gw_table_init(&m->peers, nva->directory.seed, peer_match) < 0)
+                return gw_fail(error, -ENOMEM, "", "out of memory");
+        m->nva = nva;
+        r = gw_keys_new(&m->keys, config->registration_keys, error);
+        if (r)
+                return r;
+        r = gw_mobility_new(&m->socket, &nva->loop, config->registration_listen, 0, on_message, m);
+        if (r < 0)
+                return gw_fail(error, r, "registration-listen", "cannot receive registrations at %s: %s",
+                               gw_ip_text(config->registration_listen, text), strerror(-r));
+        gw_log(GW_NOTICE, "registrations are received: address=%s keys=%zu",
+               gw_ip_text(config->registration_listen, text), gw_keys_count(m->keys));
+        return 0;
+}
+
+static void peer_free(struct gw_table_node *node, void *user) {
+        (void)user;
+        free(gw_container_of(node, struct peer, node));
+}
+
+void mobility_close(struct nva *nva) {
+        struct nva_mobility *m = nva->mobility;
+
+        if (!m)
+                return;
+        gw_mobility_free(m->socket);
+        gw_keys_free(m->keys);
+        gw_table_each(&m->peers, peer_free, NULL);
+        gw_table_deinit(&m->peers);
+        free(m);
+        nva->mobility = NULL;
+}
+
+void mobility_reload(struct nva *nva) {
+        struct gw_error error = {0};
+
+        if (!nva->mobility)
+                return;
+        if (gw_keys_reload(nva->mobility->keys, &error))
+                gw_log(GW_ERR, "the keys stay as they were: %s", error.text);
+        else
+                gw_log(GW_NOTICE, "keys were read again: keys=%zu", gw_keys_count(nva->mobility->keys));
+}
+
+json_t *mobility_json(const struct nva *nva) {
+        const struct nva_mobility *m = nva->mobility;
+        json_t *out;
+
+        if (!m)
+                return NULL;
+        out = json_object();
+        for (int i = 0; i < GW_MOBILITY_COUNTERS; i++)
+                json_object_set_new(
+                        out, gw_mobility_counter_word((enum gw_mobility_counter)i),
+                        json_integer((json_int_t)gw_mobility_count(m->socket, (enum gw_mobility_counter)i)));
+        for (int i = 0; i < COUNTERS; i++)
+                json_object_set_new(out, counter_words[i], json_integer((json_int_t)m->count[i]));
+        return out;
+}
