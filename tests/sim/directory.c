@@ -401,6 +401,14 @@ static struct gw_registration request_of(struct sim *s, int n, int v, uint64_t e
         r.has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_EPOCH | GW_REG_HAS_TIMESTAMP;
         /* Each NVE's clock is off by another half second. */
         r.timestamp = gw_registration_stamp(now_of(s).wall) + (uint64_t)n * 32768;
+        for (const struct gw_port *port = vm_of(s, v) ? vm_of(s, v)->ports : NULL; port; port = port->next) {
+                r.macs[r.n_macs++] = port->mac;
+                for (unsigned i = 0; i < port->n_ips; i++)
+                        if (gw_ip_is_v4(port->addresses[i].ip))
+                                r.addrs4[r.n_addrs4++] = (struct gw_reg_addr4){.ip = port->addresses[i].ip, .bits = 32};
+                        else
+                                r.addrs6[r.n_addrs6++] = (struct gw_prefix){port->addresses[i].ip, 128};
+        }
         return r;
 }
 

@@ -134,6 +134,9 @@ static int serve(struct seeder *s, uint32_t i, struct gw_vm *vm, struct gw_nve *
         if (r)
                 return r;
         request.vm = population_vm(s->population, i);
+        request.n_macs = request.n_addrs4 = 1;
+        request.macs[0] = population_mac(i);
+        request.addrs4[0] = (struct gw_reg_addr4){.ip = population_ip(s->population, i), .bits = 32};
         r = gw_directory_register(&s->directory, nve, &request, now(), &reply);
         if (!r && reply.status)
                 r = gw_fail(error, GW_E_REFUSED, "", "registration refused: status %u", reply.status);
