@@ -67,6 +67,15 @@ void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *
 
 /* --- occupation --- */
 
+void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve) {
+        if (vm->binding.nve == nve && gw_list_linked(&vm->at_nve))
+                return;
+        vm->binding.nve = nve;
+        gw_list_remove(&vm->at_nve);
+        if (nve)
+                gw_list_append(&nve->vms, &vm->at_nve);
+}
+
 int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
         struct gw_port *port, *done;
         int r;
@@ -121,7 +130,7 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
 
         if (old != nve)
                 remember(d, b);
-        b->nve = nve;
+        gw_dir_place_set(vm, nve);
         b->epoch = epoch;
         b->state = state;
         b->since = d->now.wall;

@@ -223,6 +223,12 @@ struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id
         return FOUND(node, struct gw_vm, node);
 }
 
+struct gw_vm *gw_directory_vm_at_after(const struct gw_nve *nve, const struct gw_vm *vm) {
+        const struct gw_list *next = vm ? vm->at_nve.next : nve->vms.next;
+
+        return next == &nve->vms ? NULL : gw_list_entry(next, struct gw_vm, at_nve);
+}
+
 struct gw_vn *gw_directory_vn_by_vni(const struct gw_directory *d, uint32_t vni) {
         struct gw_table_node *node = gw_table_find(&d->by_vni, gw_table_hash(&d->by_vni, &vni, sizeof vni), &vni);
 

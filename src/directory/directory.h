@@ -125,6 +125,7 @@ struct gw_nve {
         void *nve_session, *hv_session;               /* the shell's; not looked at here */
         /* the directory's own: */
         struct gw_table_node by_locator;
+        struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */
         struct gw_list members; /* its gw_directory_member */
         struct gw_list holders; /* its gw_directory_holder */
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
@@ -214,6 +215,7 @@ struct gw_vm {
         struct gw_port *ports;
         struct gw_binding binding;
         /* the directory's own: */
+        struct gw_list at_nve;
         struct gw_list holders;   /* gw_directory_holder */
         struct gw_deadline timer; /* lifetime */
 };
@@ -281,6 +283,8 @@ struct gw_nve *gw_directory_nve_after(const struct gw_directory *d, const char *
 struct gw_nve *gw_directory_nve_by_locator(const struct gw_directory *d, struct gw_ip locator);
 struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id);
 struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id);
+/* Of the VMs whose place is nve, one after the other, in no order; NULL starts. */
+struct gw_vm *gw_directory_vm_at_after(const struct gw_nve *nve, const struct gw_vm *vm);
 struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id);
 struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac);
 struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip);
@@ -288,6 +292,7 @@ struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t v
 bool gw_directory_is_member(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
 /* The VM is there, moves there or from there, or was there and nobody has taken over that locator. */
 bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve);
+bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve); /* one of its VMs; by a walk over them */
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
 struct gw_name gw_port_id(const struct gw_port *port);

@@ -143,6 +143,13 @@ bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
         return false;
 }
 
+bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve) {
+        gw_list_for_each (link, &vn->ports)
+                if (gw_directory_vm_was_at(gw_list_entry(link, struct gw_port, in_vn)->vm, nve))
+                        return true;
+        return false;
+}
+
 void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again) {
         struct directory_holder *h;
         bool told = true, concerned = false;

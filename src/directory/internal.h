@@ -128,6 +128,7 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
 
 /* binding.c */
+void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve); /* the binding's place; NULL: nowhere */
 int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve); /* -ENOMEM */
 void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve);
 void gw_dir_binding_changed(struct gw_directory *d, struct gw_vm *vm); /* stores it and tells everyone concerned */

@@ -22,6 +22,7 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         }
         strncpy(nve->id.s, id, GW_NAME_MAX);
         nve->timer.kind = TIMER_NVE;
+        gw_list_init(&nve->vms);
         gw_list_init(&nve->members);
         gw_list_init(&nve->holders);
         gw_list_init(&nve->dirty);
@@ -135,11 +136,8 @@ void gw_directory_nve_capacity(struct gw_directory *d, struct gw_nve *nve, uint3
 
 /* Its VMs are now at another address: for everyone who sends to them the same as a move, without a new epoch. */
 static void renumbered(struct gw_directory *d, struct gw_nve *nve) {
-        struct gw_vm *vm = NULL;
-
-        while ((vm = gw_directory_vm_after(d, vm ? vm->id.s : NULL)))
-                if (vm->binding.nve == nve)
-                        gw_dir_binding_changed(d, vm);
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
+                gw_dir_binding_changed(d, vm);
         gw_list_for_each (link, &nve->members)
                 gw_dir_member_renumbered(d, gw_list_entry(link, struct directory_member, in_nve));
 }

@@ -375,6 +375,7 @@ static int load_binding(struct gw_directory *d, const char *key, struct gw_reade
                 return e;
         }
         vm->binding = b;
+        gw_dir_place_set(vm, b.nve);
         return binding_enter(d, vm);
 }
 

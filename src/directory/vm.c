@@ -60,6 +60,7 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         while (vm->ports)
                 gw_dir_port_free(d, vm->ports);
         gw_heap_forget(&d->heap, &vm->timer);
+        gw_list_remove(&vm->at_nve);
         gw_order_remove(&d->vms, &vm->node);
         vm->tenant->n_vms--;
         free(vm->binding.previous);

@@ -504,8 +504,8 @@ void life_inventory(struct nva *nva, struct gw_nve *nve, json_t *vms) {
 
         json_array_foreach (vms, i, item)
                 check_present(nva, nve, item);
-        for (vm = gw_directory_vm_after(&nva->directory, NULL); vm; vm = next) {
-                next = gw_directory_vm_after(&nva->directory, vm->id.s);
+        for (vm = gw_directory_vm_at_after(nve, NULL); vm; vm = next) {
+                next = gw_directory_vm_at_after(nve, vm);
                 check_absent(nva, nve, vm, vms);
         }
 }

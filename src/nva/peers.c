@@ -247,40 +247,21 @@ static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, si
                 send_frame(peer, GW_FRAME_RESPONSE, id, &w);
 }
 
-static int compare_vnis(const void *a, const void *b) {
-        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-        return (x > y) - (x < y);
-}
-
 /* Those VNs in which the NVE has business: it is a member, or a VM was there (what it redirects may outlast its
  * membership). To be a member is to get a VN's broadcasts and to be told where its VMs are: no NVE makes itself one. */
 static size_t allowed_vnis(struct nva_peer *peer, uint32_t *vnis, size_t n) {
         const struct gw_directory *d = &peer->nva->directory;
-        bool *had = n ? calloc(n, sizeof *had) : NULL;
         size_t kept = 0;
 
-        qsort(vnis, n, sizeof *vnis, compare_vnis);
-        for (struct gw_vm *vm = NULL; had && (vm = gw_directory_vm_after(d, vm ? vm->id.s : NULL));) {
-                if (!gw_directory_vm_was_at(vm, peer->nve))
-                        continue;
-                for (const struct gw_port *port = vm->ports; port; port = port->next) {
-                        uint32_t *at = bsearch(&port->vn->vni, vnis, n, sizeof *vnis, compare_vnis);
-
-                        if (at)
-                                had[at - vnis] = true;
-                }
-        }
         for (size_t i = 0; i < n; i++) {
                 const struct gw_vn *vn = gw_directory_vn_by_vni(d, vnis[i]);
 
-                if (vn && ((had && had[i]) || gw_directory_is_member(d, vn, peer->nve)))
+                if (vn && (gw_directory_is_member(d, vn, peer->nve) || gw_directory_vn_was_at(vn, peer->nve)))
                         vnis[kept++] = vnis[i];
                 else
                         gw_log_limited(GW_WARNING, 20, "refused: nve=%s subscribes to VNI %u, where it has no VM",
                                        peer->nve->id.s, vnis[i]);
         }
-        free(had);
         return kept;
 }
 

@@ -133,8 +133,8 @@ static void on_ports(int status, json_t *body, void *user) {
 void life_edge_back(struct nva *nva, struct gw_nve *nve) {
         struct look *look = nva_call_new(nva, sizeof *look);
 
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL));)
-                if (vm->kind == GW_VM_TASK && vm->binding.nve == nve)
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
+                if (vm->kind == GW_VM_TASK)
                         life_attach(nva, vm, NULL);
         if (!look)
                 return;
