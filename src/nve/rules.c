@@ -10,15 +10,13 @@
 #include "io/allow.h"
 #include "nve/nve.h"
 
-enum {
-        PER_S_MAX = 1000000000,
-        RELEASES_PER_MISS = 16, /* in the moments when order matters, a flow at full rate comes up */
-};
+enum { PER_S_MAX = 1000000000 };
 
 static const char *const limit_words[GW_EDGE_LIMITS] = {
         [GW_EDGE_LIMIT_NEIGHBOURS] = "neighbours", [GW_EDGE_LIMIT_MISSES] = "misses", [GW_EDGE_LIMIT_GROUP] = "group"};
 
-_Static_assert((int)GW_EDGE_LIMIT_MISSES == (int)GW_LIMIT_MISSES && (int)GW_EDGE_LIMIT_GROUP == (int)GW_LIMIT_GROUP,
+_Static_assert((int)GW_EDGE_LIMITS == (int)GW_LIMIT_MAX && (int)GW_EDGE_LIMIT_MISSES == (int)GW_LIMIT_MISSES &&
+                       (int)GW_EDGE_LIMIT_GROUP == (int)GW_LIMIT_GROUP,
                "the edge's limits are the data plane's");
 
 static void read_limits(struct gw_json_reader *r, json_t *object, uint32_t limits[static GW_EDGE_LIMITS]) {
@@ -74,7 +72,4 @@ void nve_rules_limits(const struct nve *nve, const struct gw_edge_attach *port, 
 
                 per_s[i] = limit == GW_EDGE_NO_LIMIT ? 0 : limit;
         }
-        per_s[GW_LIMIT_RELEASES] = per_s[GW_LIMIT_MISSES] <= UINT32_MAX / RELEASES_PER_MISS
-                                           ? per_s[GW_LIMIT_MISSES] * RELEASES_PER_MISS
-                                           : 0;
 }

@@ -254,7 +254,7 @@ def build_blast(build):
 
 def run_all(rounds):
     with contextlib.ExitStack() as stack:
-        lab = stack.enter_context(labs.Lab(f"d{os.getpid() % 10000}", hosts=2))
+        lab = stack.enter_context(labs.Lab(f"d{os.getpid() % 10000}", hosts=2, accelerator="tcg"))
         lab.godwit("vn", "create", "blue", "--subnet", "10.1.0.0/24")
         lab.lab("guest", "add", "a", "--host", "h1", "--vn", "blue", "--ip", FROM)
         lab.lab("guest", "add", "b", "--host", "h2", "--vn", "blue", "--ip", TO)

@@ -54,7 +54,6 @@ enum gw_limit {
         GW_LIMIT_NEIGHBOURS, /* ARP, RARP, ND */
         GW_LIMIT_MISSES,     /* frames that go up to user space */
         GW_LIMIT_GROUP,      /* broadcast and multicast frames, which are copied */
-        GW_LIMIT_RELEASES,   /* frames that go up although their destination is known: user space puts them in order */
         GW_LIMIT_MAX
 };
 struct gw_abi_limit {

@@ -43,7 +43,8 @@ struct walk {
 static __always_inline int punt_of_port(struct __sk_buff *skb, enum gw_punt_reason reason, const struct walk *w) {
         if (w->injected)
                 return drop(GW_COUNT_DROP_INJECT);
-        if (!limit_take(w->port, reason == GW_PUNT_PUNT ? GW_LIMIT_RELEASES : GW_LIMIT_MISSES))
+        /* PUNT: user space puts frames of a known way in order, for a moment that it chooses; a limit would lose some. */
+        if (reason != GW_PUNT_PUNT && !limit_take(w->port, GW_LIMIT_MISSES))
                 return drop(GW_COUNT_DROP_LIMIT_MISSES);
         return punt(skb, reason, w->ifindex, w->vni, NULL);
 }
