@@ -169,6 +169,8 @@ static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "vni", json_integer(gw_args_int(args, "vni")));
         if (gw_args_has(args, "mtu"))
                 json_object_set_new(body, "mtu", json_integer(gw_args_int(args, "mtu")));
+        if (gw_args_has(args, "directory"))
+                json_object_set_new(body, "directory", json_string(gw_args_text(args, "directory")));
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns");
         return done(cli, r, answer, "created", args->words[0]);
 }
@@ -193,6 +195,27 @@ static int vn_list(struct gw_cli *cli, const struct gw_args *args) {
 
 static int vn_show(struct gw_cli *cli, const struct gw_args *args) {
         return show_object(cli, args, "vns");
+}
+
+static int vn_set(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer = NULL, *body = json_pack("{s:s}", "directory", gw_args_text(args, "directory"));
+        int r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/vns/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, "changed", args->words[0]);
+}
+
+static int vn_flush(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        bool positive = gw_args_has(args, "positive"), negative = gw_args_has(args, "negative");
+        bool both = !positive && !negative;
+        json_t *answer = NULL,
+               *body = json_pack("{s:b, s:b}", "positive", positive || both, "negative", negative || both);
+        int r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns/%s/flush",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, "is being flushed", args->words[0]);
 }
 
 static int vn_delete(struct gw_cli *cli, const struct gw_args *args) {
@@ -265,11 +288,24 @@ static const struct gw_flag nve_add_flags[] = {
         {"locator", GW_FLAG_IP, "IP", "its address in the underlay", .required = true},
         {0},
 };
+static const char models[] = "hybrid push pull";
 static const struct gw_flag vn_create_flags[] = {
         {"subnet", GW_FLAG_PREFIX, "PREFIX", "a subnet that its VMs have addresses of", .repeat = true,
          .required = true},
         {"vni", GW_FLAG_INT, "VNI", "its number on the wire; chosen when not given", 1, GW_VNI_MAX},
         {"mtu", GW_FLAG_INT, "OCTETS", "what VMs may use; from the underlay when not given", 1280, 9216, "octets"},
+        {"directory", GW_FLAG_CHOICE, "MODEL", "who is told where its VMs are: push all, pull on demand, or hybrid",
+         .choices = models},
+        {0},
+};
+static const struct gw_flag vn_set_flags[] = {
+        {"directory", GW_FLAG_CHOICE, "MODEL", "who is told where its VMs are: push all, pull on demand, or hybrid",
+         .choices = models, .required = true},
+        {0},
+};
+static const struct gw_flag vn_flush_flags[] = {
+        {"positive", GW_FLAG_SWITCH, .help = "only where VMs are; what is in use is asked for again"},
+        {"negative", GW_FLAG_SWITCH, .help = "only that addresses do not exist"},
         {0},
 };
 static const struct gw_flag port_attach_flags[] = {
@@ -295,6 +331,8 @@ const struct gw_command gw_object_commands[] = {
         {"vn", "create", "NAME[@TENANT]", 1, 1, "make a virtual network", vn_create_flags, vn_create},
         {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},
         {"vn", "show", "VN", 1, 1, "one of them", .run = vn_show},
+        {"vn", "set", "VN", 1, 1, "change who is told where its VMs are", vn_set_flags, vn_set},
+        {"vn", "flush", "VN", 1, 1, "make all edges forget what they hold of it", vn_flush_flags, vn_flush},
         {"vn", "delete", "VN", 1, 1, "delete one that has no ports", .run = vn_delete},
         {"port", "attach", "TASK", 1, 1, "attach a device on a host to a VN", port_attach_flags, port_attach},
         {"port", "detach", "PORT", 1, 1, "detach it", .run = port_detach},

@@ -29,7 +29,7 @@ void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
         if (gw_dir_reachable(b)) {
                 out->state = GW_MAPPING_SERVING;
                 out->locator = b->nve->locator;
-                out->lifetime_ms = GW_DIRECTORY_HOLD_MS;
+                out->lifetime_ms = port->vn->model == GW_VN_PUSH ? UINT32_MAX : GW_DIRECTORY_HOLD_MS;
                 out->vm = port->vm->id;
                 return;
         }

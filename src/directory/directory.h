@@ -26,6 +26,7 @@
 #include "base/time.h"
 #include "directory/heap.h"
 #include "directory/order.h"
+#include "wire/digest.h"
 #include "wire/frame.h"
 #include "wire/registration.h"
 
@@ -48,9 +49,10 @@ enum {
         GW_DIRECTORY_TRIES = 5,        /* sent this often in vain, its receiver counts as behind */
         GW_DIRECTORY_HOLD_MS = 600000, /* lifetime of a mapping given to an NVE */
         GW_DIRECTORY_HOLD_SLACK_MS =
-                60000,                  /* it is remembered as held this much longer: it was on the way for a while */
-        GW_DIRECTORY_ABSENT_MS = 5000,  /* of a negative answer about a VM that we know */
-        GW_DIRECTORY_UNKNOWN_MS = 1000, /* of a negative answer about nobody we know */
+                60000,                    /* it is remembered as held this much longer: it was on the way for a while */
+        GW_DIRECTORY_ABSENT_MS = 5000,    /* of a negative answer about a VM that we know */
+        GW_DIRECTORY_UNKNOWN_MS = 1000,   /* of a negative answer about nobody we know, to one we cannot tell later */
+        GW_DIRECTORY_NEGATIVE_MS = 30000, /* and to one that we can: it is flushed when somebody new comes */
         GW_DIRECTORY_LINGER_MS =
                 30000, /* a member that leaves a VN stays one this long: its packets may be on the way */
         GW_DIRECTORY_GRACE_MS = 120000, /* after a start of the NVA every binding lives at least this long */
@@ -74,6 +76,14 @@ enum gw_record {
 
 enum gw_object { GW_OBJECT_TENANT, GW_OBJECT_VN, GW_OBJECT_NVE, GW_OBJECT_VM, GW_OBJECT_PORT, GW_OBJECT_BINDING };
 
+/* Who is told where the VMs of a VN are (RFC 7067, RFC 8171). */
+enum gw_vn_model {
+        GW_VN_HYBRID, /* all members while the VN is small, then only those that asked or talk */
+        GW_VN_PUSH,   /* all members, always, completely: what they were not told of does not exist */
+        GW_VN_PULL,   /* only those that asked or talk, always */
+        GW_VN_MODELS
+};
+
 enum gw_note {
         GW_NOTE_REFUSED, /* a claim that contradicts what management decided; a stranger can cause many: limit the rate */
         GW_NOTE_EXPIRED, /* a binding was not refreshed in time */
@@ -96,6 +106,7 @@ struct gw_vn {
         struct gw_tenant *tenant;
         uint32_t vni;
         uint16_t mtu;
+        uint8_t model; /* enum gw_vn_model */
         uint8_t n_subnets;
         struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
         uint32_t n_ports, n_members;
@@ -106,7 +117,7 @@ struct gw_vn {
         struct gw_list ports;   /* gw_port.in_vn, of those with a mapping, in the order of its last change */
         uint64_t change;        /* number of the last change */
         uint32_t n_gone;
-        bool push;
+        bool push;                                 /* its mappings go to all members now */
         struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
 };
 
@@ -123,6 +134,14 @@ struct gw_nve {
         uint32_t used_memory_mib, used_vcpus;         /* by VMs placed here or reserved for a move to here */
         uint32_t n_vms;                               /* the same VMs, counted */
         void *nve_session, *hv_session;               /* the shell's; not looked at here */
+        struct gw_absence absence;                    /* what it last told of the time without a session */
+        struct gw_wall absence_at;                    /* when; 0: never */
+        uint64_t conflicts;                           /* claims of it that an epoch decided against; the last one: */
+        struct {
+                struct gw_name vm;
+                uint64_t claimed, stands;
+                struct gw_wall at;
+        } conflict;
         /* the directory's own: */
         struct gw_table_node by_locator;
         struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */
@@ -227,7 +246,7 @@ struct gw_directory_effects {
         void (*store)(enum gw_record table, const void *key, size_t key_size, const void *value, size_t value_size,
                       void *user);
         void (*unstore)(enum gw_record table, const void *key, size_t key_size, void *user);
-        /* One frame to an NVE: type UPDATE or FLUSH, its id, and the body that follows the frame header. */
+        /* One frame to an NVE: type UPDATE, FLUSH or AGREED, its id, and the body that follows the frame header. */
         void (*send)(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user);
         /* The NVE does not acknowledge: end its session, its next one starts afresh. */
         void (*drop)(struct gw_nve *nve, const char *reason, void *user);
@@ -237,6 +256,17 @@ struct gw_directory_effects {
         /* May the VM of a reserved move have been cut over (back: and taken back) by now, for all that is known? While
          * not, the registration that says so is not answered. NULL: it always may. */
         bool (*arrived)(const struct gw_vm *vm, bool back, void *user);
+};
+
+/* Since the start. */
+struct gw_directory_counters {
+        uint64_t updates, retransmissions, acknowledged, behind; /* UPDATE and FLUSH frames; NVEs that fell behind */
+        uint64_t lapsed;                             /* holders that never confirmed, and whose time ran out */
+        uint64_t answers_positive, answers_negative; /* to queries */
+        uint64_t flushes;
+        uint64_t coalesced;                                  /* news that waited for the news before it */
+        uint64_t digests, buckets_agreed, buckets_different; /* anti-entropy, of whole VNs */
+        uint64_t held_agreed, held_different;                /* and of single mappings */
 };
 
 struct gw_directory {
@@ -255,6 +285,12 @@ struct gw_directory {
         uint64_t mark;
         struct gw_now now; /* as last handed in */
         struct gw_directory_scratch *scratch;
+        struct gw_directory_counters counters;
+        struct { /* the last computed sums over a VN, good while it does not change */
+                const struct gw_vn *vn;
+                uint64_t change;
+                struct gw_digest digest;
+        } sums;
 };
 
 /* Tenant "default" is made. Only memory can be short. */
@@ -304,8 +340,9 @@ int gw_directory_tenant_delete(struct gw_directory *d, struct gw_tenant *tenant,
 
 struct gw_vn_spec {
         const char *id;
-        uint32_t vni; /* 0: choose */
-        uint16_t mtu; /* 0: what the smallest known underlay leaves; more than that is refused */
+        uint32_t vni;  /* 0: choose */
+        uint16_t mtu;  /* 0: what the smallest known underlay leaves; more than that is refused */
+        uint8_t model; /* enum gw_vn_model */
         size_t n_subnets;
         const struct gw_prefix *subnets;
 };
@@ -315,6 +352,11 @@ int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec
 int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struct gw_vn_spec *spec,
                            struct gw_error *error);
 int gw_directory_vn_delete(struct gw_directory *d, struct gw_vn *vn, struct gw_error *error);
+const char *gw_vn_model_word(uint8_t model);
+int gw_vn_model_parse(const char *word, uint8_t *out); /* GW_E_INVALID */
+/* All members forget what they hold of it, good answers or negative ones, and acknowledge. A good answer that is in use is
+ * asked for again, or pushed again. */
+void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positive, bool negative, struct gw_now now);
 
 /* locator: may be NULL until its first HELLO. */
 int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
@@ -389,6 +431,8 @@ void gw_directory_release(struct gw_directory *d, struct gw_vm *vm, struct gw_no
 int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, struct gw_now now, struct gw_nve **out,
                        struct gw_error *error);
 void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now now); /* its session ended */
+void gw_directory_absence(struct gw_directory *d, struct gw_nve *nve, const struct gw_absence *absence,
+                          struct gw_now now); /* ABSENCE */
 
 /* REGISTER. 0: *reply is to be sent in a REGISTERED. GW_E_REFUSED, GW_E_AGAIN: no answer is due (see register.c);
  * with GW_E_AGAIN the same may be accepted later. */
@@ -409,6 +453,20 @@ void gw_directory_ack(struct gw_directory *d, struct gw_nve *nve, uint32_t id, s
 /* REPORT. Talkers are told of the VM's place, stale senders again. GW_E_REFUSED: not from a present or former place. */
 int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct gw_report *report, struct gw_now now);
 
+/* What a SUBSCRIBE told of the ports there. What contradicts the VN's subnets is noted; the return is how many did. */
+unsigned gw_directory_attached(struct gw_directory *d, struct gw_nve *nve, const struct gw_attached *attached, size_t n,
+                               struct gw_now now);
+/* As it reported last; false: it is no member. */
+bool gw_directory_ports_there(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve,
+                              uint32_t *out);
+/* DIGEST, HELD (wire/digest.h): answered with AGREED by `send`; what agrees needs not be told again, what differs is.
+ * No answer when the NVE is not a member, or something is on the way to it. Before SUBSCRIBE it decides what that causes
+ * to be sent. */
+void gw_directory_digest(struct gw_directory *d, struct gw_nve *nve, uint32_t id, const struct gw_digest *digest,
+                         struct gw_now now);
+void gw_directory_held(struct gw_directory *d, struct gw_nve *nve, uint32_t id, const struct gw_held *held,
+                       struct gw_now now);
+
 /* The mapping of a port as of now: SERVING or ABSENT. */
 void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out);
 
@@ -421,5 +479,10 @@ struct gw_directory_pending {
 };
 /* That the VM is where its binding says; that place itself is not asked. */
 struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm);
+/* Of all that is told about a VN: who holds something of it, and who has not confirmed. Walks all its VMs. */
+struct gw_directory_vn_confirmations {
+        uint32_t holders, waiting, away;
+};
+struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn);
 /* That the reserved NVE is a member of the VM's VNs, and to it, who else is. */
 struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm);

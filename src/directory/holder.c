@@ -90,15 +90,25 @@ void gw_dir_holders_expire(struct gw_directory *d) {
 
                 if (!gw_mono_reached(d->now.mono, h->expires))
                         break;
+                d->counters.lapsed += !h->known;
                 gw_dir_holder_free(d, h);
         }
 }
 
 /* --- answers --- */
 
-static void negative(const struct gw_query *query, struct gw_mapping *out) {
-        *out = (struct gw_mapping){
-                .vni = query->vni, .state = GW_MAPPING_ABSENT, .lifetime_ms = GW_DIRECTORY_UNKNOWN_MS};
+/* A member is told with a FLUSH when there is somebody new in the VN, so it may believe for longer. */
+static void negative(struct gw_directory *d, struct directory_member *m, const struct gw_query *query,
+                     struct gw_mapping *out) {
+        bool told = m && !m->gone && m->listening;
+
+        *out = (struct gw_mapping){.vni = query->vni,
+                                   .state = GW_MAPPING_ABSENT,
+                                   .lifetime_ms = told ? GW_DIRECTORY_NEGATIVE_MS : GW_DIRECTORY_UNKNOWN_MS};
+        if (told)
+                m->negative_until =
+                        gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_NEGATIVE_MS + GW_DIRECTORY_UNKNOWN_MS));
+        d->counters.answers_negative++;
         if (query->by_mac)
                 out->mac = query->mac;
         else
@@ -107,24 +117,29 @@ static void negative(const struct gw_query *query, struct gw_mapping *out) {
 
 void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct gw_query *query, struct gw_now now,
                         struct gw_mapping *out) {
-        const struct directory_member *m;
+        struct directory_member *m;
         struct directory_holder *h;
         struct gw_port *port;
+        struct gw_vn *vn = gw_directory_vn_by_vni(d, query->vni);
 
         d->now = now;
         port = query->by_mac ? gw_directory_port_by_mac(d, query->vni, query->mac)
                              : gw_directory_port_by_ip(d, query->vni, query->ip);
-        m = port ? gw_dir_member_find(d, port->vn, nve) : NULL;
-        if (!m || m->gone) {
+        m = vn ? gw_dir_member_find(d, vn, nve) : NULL;
+        if (!port || !m || m->gone) {
                 if (port)
                         gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s asks in vn=%s, which it is not a member of", nve->id.s,
                                     port->vn->id.s);
-                negative(query, out);
+                negative(d, m, query, out);
                 return;
         }
         gw_directory_mapping(port, out);
+        d->counters.answers_positive += out->state == GW_MAPPING_SERVING;
+        d->counters.answers_negative += out->state != GW_MAPPING_SERVING;
         if (port->vn->push && m->listening)
                 return;
+        if (out->lifetime_ms > GW_DIRECTORY_HOLD_MS)
+                out->lifetime_ms = GW_DIRECTORY_HOLD_MS; /* as long as it counts as a holder */
         h = gw_dir_holder_get(d, port->vm, nve);
         if (!h)
                 out->lifetime_ms = GW_DIRECTORY_UNKNOWN_MS; /* nobody will tell it of a change */

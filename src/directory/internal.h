@@ -32,6 +32,7 @@ struct directory_update {
         struct gw_nve *nve;
         uint32_t id;
         uint8_t tries;
+        bool flush; /* one member's flush, in a FLUSH frame */
 };
 
 struct directory_item {
@@ -50,12 +51,26 @@ struct directory_member {
         struct gw_deadline timer; /* leaving */
         uint64_t changed;         /* vn->change when it last came or went */
         uint64_t sent_members, known_members, sent_ports, known_ports;
-        uint32_t planned; /* ports of VMs that are, or will be, there */
-        bool attached;    /* in its last SUBSCRIBE */
-        bool listening;   /* in a SUBSCRIBE of this session: is sent updates */
-        bool gone;        /* kept until all have confirmed that it went */
-        bool named;       /* in the SUBSCRIBE at hand */
+        uint32_t planned;              /* ports of VMs that are, or will be, there */
+        uint8_t flush;                 /* FLUSH_* that it has not acknowledged */
+        bool sent_final, known_final;  /* that it was told everything */
+        struct gw_mono negative_until; /* it may hold negative answers about the VN as long */
+        struct directory_patch *patch; /* what its digests said it has already */
+        uint32_t ports_there;          /* as it reported last */
+        bool attached;                 /* in its last SUBSCRIBE */
+        bool listening;                /* in a SUBSCRIBE of this session: is sent updates */
+        bool gone;                     /* kept until all have confirmed that it went */
+        bool named;                    /* in the SUBSCRIBE at hand */
 };
+
+/* Mappings that changed last at or before as_of and are in a bucket whose bit is set need not be sent. */
+struct directory_patch {
+        uint64_t as_of;
+        size_t n; /* buckets */
+        struct gw_agreed agreed;
+};
+
+enum { FLUSH_POSITIVE = 1, FLUSH_NEGATIVE = 2 };
 
 struct directory_holder {
         struct directory_item item;
@@ -110,6 +125,7 @@ int gw_dir_id_check(const struct gw_directory *d, const char *id, const char *fi
                     struct gw_tenant **tenant, struct gw_error *error);
 int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant **out);
 int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out);
+void gw_dir_nve_conflict(struct gw_directory *d, struct gw_nve *nve, const struct gw_vm *vm, uint64_t claimed);
 void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve);
 int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out);
 int gw_dir_nve_set_locator(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator);
@@ -150,6 +166,13 @@ void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m
 void gw_dir_members_forget(struct gw_directory *d, struct gw_nve *nve); /* and did not come back */
 void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port);
 void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn); /* after its number of ports changed */
+void gw_dir_vn_remodel(struct gw_directory *d, struct gw_vn *vn, uint8_t model);
+void gw_dir_member_flush(struct gw_directory *d, struct directory_member *m, uint8_t what);
+bool gw_dir_member_complete(const struct directory_member *m); /* it has confirmed all that it must know */
+void gw_dir_member_flushed(struct gw_directory *d, struct directory_member *m);
+
+/* digest.c */
+bool gw_dir_patch_covers(const struct directory_member *m, const struct gw_port *port);
 
 /* holder.c */
 struct directory_holder *gw_dir_holder_find(const struct gw_directory *d, const struct gw_vm *vm,

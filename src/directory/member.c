@@ -76,9 +76,21 @@ static void touch(struct gw_directory *d, struct directory_member *m) {
         gw_dir_changed(d, GW_OBJECT_VN, vn->id.s, false);
 }
 
+/* Somebody is there who was not known before: what was answered to questions for it no longer holds. */
+static void flush_negatives(struct gw_directory *d, const struct gw_vn *vn) {
+        gw_list_for_each (link, &vn->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->negative_until.ns > d->now.mono.ns)
+                        gw_dir_member_flush(d, m, FLUSH_NEGATIVE);
+        }
+}
+
 void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port) {
         struct gw_vn *vn = port->vn;
 
+        if (!port->changed)
+                flush_negatives(d, vn);
         port->changed = ++vn->change;
         gw_list_remove(&port->in_vn);
         gw_list_append(&vn->ports, &port->in_vn);
@@ -121,6 +133,7 @@ void gw_dir_member_free(struct gw_directory *d, struct directory_member *m) {
         gw_heap_forget(&d->heap, &m->timer);
         gw_list_remove(&m->in_vn);
         gw_list_remove(&m->in_nve);
+        free(m->patch);
         free(m);
 }
 
@@ -204,17 +217,30 @@ static bool complete(const struct directory_member *m) {
         const struct gw_vn *vn = m->vn;
         const struct gw_port *port;
 
-        if (!knows_members(m))
+        if (!knows_members(m) || m->flush)
                 return false;
-        if (!vn->push || gw_list_empty(&vn->ports))
+        if (!vn->push)
+                return true;
+        if (!m->known_final)
+                return false;
+        if (gw_list_empty(&vn->ports))
                 return true;
         port = gw_list_entry(vn->ports.prev, struct gw_port, in_vn);
         return m->known_ports >= port->changed;
 }
 
+bool gw_dir_member_complete(const struct directory_member *m) {
+        return complete(m);
+}
+
 void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m) {
         m->known_members = m->sent_members;
         m->known_ports = m->sent_ports;
+        m->known_final |= m->sent_final;
+        if (m->patch && m->known_ports >= m->patch->as_of) {
+                free(m->patch);
+                m->patch = NULL;
+        }
         if (!complete(m))
                 gw_dir_item_dirty(d, &m->item);
         collect(d, m->vn);
@@ -275,10 +301,20 @@ static bool concerns(const struct gw_port *port, const struct gw_nve *nve) {
         return !(b->nve == nve && !gw_dir_reachable(b));
 }
 
+/* After the last mapping: that it was the last, and whether others do not exist. */
+static void fill_final(struct gw_directory_scratch *s, struct directory_member *m) {
+        m->sent_final = m->known_final;
+        if (m->known_final || s->n_members == BATCH_MEMBERS)
+                return;
+        s->members[s->n_members++] = (struct gw_member){.vni = m->vn->vni, .final = m->vn->model == GW_VN_PUSH};
+        m->sent_final = true;
+}
+
 static void fill_ports(struct gw_directory_scratch *s, struct directory_member *m) {
         const struct gw_list *head = &m->vn->ports, *at = head->prev;
 
         m->sent_ports = m->known_ports;
+        m->sent_final = false;
         if (!m->vn->push)
                 return;
         while (at != head && gw_list_entry(at, struct gw_port, in_vn)->changed > m->known_ports)
@@ -288,11 +324,12 @@ static void fill_ports(struct gw_directory_scratch *s, struct directory_member *
 
                 if (s->n_mappings == BATCH_MAPPINGS)
                         return;
-                if (concerns(port, m->item.nve))
+                if (concerns(port, m->item.nve) && !gw_dir_patch_covers(m, port))
                         gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
                 m->sent_ports = port->changed;
         }
         m->sent_ports = m->vn->change;
+        fill_final(s, m);
 }
 
 bool gw_dir_member_fill(struct gw_directory *d, struct directory_member *m) {
@@ -311,6 +348,10 @@ void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
                 m->listening = false;
+                m->flush = 0; /* a new session begins without negative answers */
+                m->negative_until = (struct gw_mono){0};
+                free(m->patch);
+                m->patch = NULL;
                 gw_dir_item_clean(d, &m->item);
                 collect(d, m->vn);
         }
@@ -347,6 +388,7 @@ static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t v
         if (!m->listening) {
                 m->listening = true;
                 m->known_members = m->known_ports = 0;
+                m->known_final = false;
         }
         member_enter(d, m);
         if (!complete(m))
@@ -374,14 +416,44 @@ void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const ui
         gw_dir_updates_flush(d);
 }
 
+/* --- flushes --- */
+
+/* A flush goes out alone, before whatever else the member must be told. */
+void gw_dir_member_flush(struct gw_directory *d, struct directory_member *m, uint8_t what) {
+        if (!receives(m))
+                return;
+        m->flush |= what;
+        d->counters.flushes++;
+        gw_dir_item_dirty(d, &m->item);
+}
+
+void gw_dir_member_flushed(struct gw_directory *d, struct directory_member *m) {
+        if (m->flush & FLUSH_POSITIVE)
+                m->known_ports = 0;
+        m->flush = 0;
+        m->known_final = false; /* it no longer takes silence for an answer */
+        m->negative_until = (struct gw_mono){0};
+        if (!complete(m))
+                gw_dir_item_dirty(d, &m->item);
+}
+
+void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positive, bool negative, struct gw_now now) {
+        d->now = now;
+        gw_list_for_each (link, &vn->members)
+                gw_dir_member_flush(d, gw_list_entry(link, struct directory_member, in_vn),
+                                    (positive ? FLUSH_POSITIVE : 0) | (negative ? FLUSH_NEGATIVE : 0));
+        gw_dir_updates_flush(d);
+}
+
 /* --- push or pull --- */
 
-/* From now on each member is told only about what it knows already. */
-static void push_end(struct gw_directory *d, struct gw_vn *vn) {
+/* From now on each member is told only about what it knows already, and asks for the rest: silence is no answer now. */
+static void push_end(struct gw_directory *d, struct gw_vn *vn, bool again) {
         vn->push = false;
         gw_list_for_each (a, &vn->members) {
                 struct directory_member *m = gw_list_entry(a, struct directory_member, in_vn);
 
+                gw_dir_member_flush(d, m, FLUSH_NEGATIVE);
                 gw_list_for_each (b, &vn->ports) {
                         struct gw_port *port = gw_list_entry(b, struct gw_port, in_vn);
                         struct directory_holder *h;
@@ -389,7 +461,7 @@ static void push_end(struct gw_directory *d, struct gw_vn *vn) {
 
                         if (!told || (h = gw_dir_holder_get(d, port->vm, m->item.nve)) == NULL)
                                 continue;
-                        if (port->changed > m->known_ports)
+                        if (port->changed > m->known_ports || again)
                                 gw_dir_holder_dirty(d, h);
                         else
                                 h->known = true;
@@ -399,16 +471,41 @@ static void push_end(struct gw_directory *d, struct gw_vn *vn) {
 
 static void push_begin(struct gw_directory *d, struct gw_vn *vn) {
         vn->push = true;
-        gw_list_for_each (link, &vn->members)
-                gw_list_entry(link, struct directory_member, in_vn)->known_ports = 0;
+        gw_list_for_each (link, &vn->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                m->known_ports = 0;
+                m->known_final = false;
+        }
         receivers_dirty(d, vn);
 }
 
+static bool wants_push(const struct gw_vn *vn) {
+        if (vn->model == GW_VN_HYBRID)
+                return vn->n_ports <= (vn->push ? GW_DIRECTORY_PUSH_MAX : GW_DIRECTORY_PUSH_AGAIN);
+        return vn->model == GW_VN_PUSH;
+}
+
 void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn) {
-        if (vn->push && vn->n_ports > GW_DIRECTORY_PUSH_MAX)
-                push_end(d, vn);
-        else if (!vn->push && vn->n_ports <= GW_DIRECTORY_PUSH_AGAIN)
+        bool push = wants_push(vn);
+
+        if (vn->push && !push)
+                push_end(d, vn, false);
+        else if (!vn->push && push)
                 push_begin(d, vn);
+}
+
+/* Lifetimes, and whether silence is an answer, depend on the model: all that members hold is told again. */
+void gw_dir_vn_remodel(struct gw_directory *d, struct gw_vn *vn, uint8_t model) {
+        vn->model = model;
+        if (!wants_push(vn)) {
+                if (vn->push)
+                        push_end(d, vn, true);
+                return;
+        }
+        gw_list_for_each (link, &vn->members)
+                gw_dir_member_flush(d, gw_list_entry(link, struct directory_member, in_vn), FLUSH_NEGATIVE);
+        push_begin(d, vn);
 }
 
 /* --- who has not confirmed --- */
@@ -454,6 +551,39 @@ static void count_port(struct gw_directory *d, const struct gw_port *port, struc
                 m->item.nve->mark = d->mark;
                 count(pending, m);
         }
+}
+
+static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all) {
+        gw_list_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_vm);
+
+                if (h->item.nve == vm->binding.nve || !gw_dir_holder_concerned(d, h))
+                        continue;
+                all->holders++;
+                if (!h->known && gw_dir_nve_listens(h->item.nve))
+                        all->waiting++;
+                else if (!h->known)
+                        all->away++;
+        }
+}
+
+struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn) {
+        struct gw_directory_vn_confirmations all = {0};
+
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || is_blank(m))
+                        continue;
+                all.holders++;
+                if (!receives(m))
+                        all.away++;
+                else if (!complete(m))
+                        all.waiting++;
+        }
+        gw_list_for_each (link, &vn->ports)
+                count_holders(d, gw_list_entry(link, struct gw_port, in_vn)->vm, &all);
+        return all;
 }
 
 struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm) {

@@ -200,3 +200,29 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
         gw_heap_set(&d->heap, &nve->timer, gw_mono_after(now.mono, gw_ms(d->lease_ms)));
         gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
 }
+
+void gw_directory_absence(struct gw_directory *d, struct gw_nve *nve, const struct gw_absence *absence,
+                          struct gw_now now) {
+        d->now = now;
+        nve->absence = *absence;
+        nve->absence_at = now.wall;
+        if (absence->cuts || absence->activated || absence->waiting || absence->unanswered)
+                gw_dir_note(d, GW_NOTE_INFO,
+                            "nve=%s was without us for %llu ms: cuts=%llu activated=%llu registrations_waiting=%llu "
+                            "questions_unanswered=%llu redirects_ended=%llu",
+                            nve->id.s, (unsigned long long)absence->away_ms, (unsigned long long)absence->cuts,
+                            (unsigned long long)absence->activated, (unsigned long long)absence->waiting,
+                            (unsigned long long)absence->unanswered, (unsigned long long)absence->redirects_ended);
+}
+
+/* It claimed a VM with an epoch that a newer one has overtaken. The newer one stands, whoever says otherwise. */
+void gw_dir_nve_conflict(struct gw_directory *d, struct gw_nve *nve, const struct gw_vm *vm, uint64_t claimed) {
+        nve->conflicts++;
+        nve->conflict.vm = vm->id;
+        nve->conflict.claimed = claimed;
+        nve->conflict.stands = vm->binding.epoch;
+        nve->conflict.at = d->now.wall;
+        gw_dir_note(d, GW_NOTE_INFO, "conflict: nve=%s claims vm=%s with epoch=%llu; epoch=%llu at nve=%s stands",
+                    nve->id.s, vm->id.s, (unsigned long long)claimed, (unsigned long long)vm->binding.epoch,
+                    vm->binding.nve ? vm->binding.nve->id.s : "none");
+}

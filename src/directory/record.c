@@ -79,6 +79,7 @@ void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
                 gw_put_bytes(&w, vn->subnets[i].ip.b, 16);
                 gw_put_u8(&w, vn->subnets[i].bits);
         }
+        gw_put_u8(&w, vn->model);
         stage(d, GW_RECORD_VN, vn->id.s, &w);
 }
 
@@ -203,6 +204,9 @@ static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r)
                 if (subnets[i].bits > 128)
                         return GW_E_MALFORMED;
         }
+        spec.model = gw_reader_left(r) ? gw_get_u8(r) : GW_VN_HYBRID; /* the first stores did not know models */
+        if (spec.model >= GW_VN_MODELS)
+                return GW_E_MALFORMED;
         tenant = tenant_of_id(d, key, &id);
         if (!whole(r) || !tenant || gw_directory_vn(d, key) || gw_directory_vn_by_vni(d, spec.vni))
                 return GW_E_MALFORMED;

@@ -258,6 +258,9 @@ int gw_directory_register_within(struct gw_directory *d, struct gw_nve *nve, con
                             vm->id.s);
                 r = GW_E_AGAIN;
         }
+        if (reply->status == GW_MH_TIMESTAMP_LOWER && vm && request->has & GW_REG_HAS_EPOCH &&
+            request->epoch < vm->binding.epoch)
+                gw_dir_nve_conflict(d, nve, vm, request->epoch);
         if (reply->status && !r)
                 refuse(d, nve, vm, reply);
         else if (!r && request->lifetime_units)

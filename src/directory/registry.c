@@ -152,7 +152,8 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         vn->vni = spec->vni;
         vn->mtu = spec->mtu;
         subnets_copy(vn, spec);
-        vn->push = true;
+        vn->model = spec->model;
+        vn->push = vn->model != GW_VN_PULL;
         gw_list_init(&vn->members);
         gw_list_init(&vn->ports);
         if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0) {
@@ -200,6 +201,21 @@ static uint32_t vni_choose(struct gw_directory *d) {
         while (d->next_vni < GW_VNI_MAX && gw_directory_vn_by_vni(d, d->next_vni))
                 d->next_vni++;
         return d->next_vni;
+}
+
+static const char *const model_words[GW_VN_MODELS] = {"hybrid", "push", "pull"};
+
+const char *gw_vn_model_word(uint8_t model) {
+        return model < GW_VN_MODELS ? model_words[model] : "?";
+}
+
+int gw_vn_model_parse(const char *word, uint8_t *out) {
+        for (uint8_t i = 0; i < GW_VN_MODELS; i++)
+                if (strcmp(word, model_words[i]) == 0) {
+                        *out = i;
+                        return 0;
+                }
+        return GW_E_INVALID;
 }
 
 int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_vn **out,
@@ -267,8 +283,11 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         vn->mtu = mtu;
         subnets_copy(vn, spec);
         memset(vn->free_from, 0, sizeof vn->free_from);
+        if (spec->model != vn->model)
+                gw_dir_vn_remodel(d, vn, spec->model);
         gw_dir_store_vn(d, vn);
         gw_dir_changed(d, GW_OBJECT_VN, vn->id.s, false);
+        gw_dir_updates_flush(d);
         return 0;
 }
 

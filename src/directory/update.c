@@ -86,17 +86,38 @@ static void item_confirmed(struct gw_directory *d, struct directory_item *item) 
         h->known = gw_dir_holder_concerned(d, h);
 }
 
+static struct directory_member *flushing(struct directory_item *item) {
+        struct directory_member *m = gw_container_of(item, struct directory_member, item);
+
+        return item->kind == ITEM_MEMBER && m->flush ? m : NULL;
+}
+
+static size_t flush_encode(struct gw_writer *w, const struct directory_update *u) {
+        const struct directory_member *m = flushing(gw_list_entry(u->items.next, struct directory_item, link));
+        struct gw_flush_request flush = {.vni = m->vn->vni,
+                                         .all = true,
+                                         .positive = m->flush & FLUSH_POSITIVE,
+                                         .negative = m->flush & FLUSH_NEGATIVE};
+
+        return gw_flush_encode(w, u->id, &flush);
+}
+
 static void update_send(struct gw_directory *d, struct directory_update *u) {
         struct gw_directory_scratch *s = d->scratch;
         struct gw_writer w = gw_writer(s->frame, sizeof s->frame);
-        size_t size = gw_batch_encode(&w, GW_FRAME_UPDATE, u->id, s->mappings, s->n_mappings, s->members, s->n_members);
+        uint8_t type = u->flush ? GW_FRAME_FLUSH : GW_FRAME_UPDATE;
+        size_t size = u->flush ? flush_encode(&w, u)
+                               : gw_batch_encode(&w, type, u->id, s->mappings, s->n_mappings, s->members, s->n_members);
         uint64_t wait_ms = (uint64_t)GW_DIRECTORY_RETRY_MS << u->tries;
 
-        u->tries++;
+        if (u->tries++)
+                d->counters.retransmissions++;
+        else
+                d->counters.updates++;
         gw_heap_set(&d->heap, &u->timer, gw_mono_after(d->now.mono, gw_ms(wait_ms)));
         if (size)
-                d->effects->send(u->nve, GW_FRAME_UPDATE, u->id, s->frame + GW_FRAME_HEADER_SIZE,
-                                 size - GW_FRAME_HEADER_SIZE, d->user);
+                d->effects->send(u->nve, type, u->id, s->frame + GW_FRAME_HEADER_SIZE, size - GW_FRAME_HEADER_SIZE,
+                                 d->user);
 }
 
 static struct directory_update *update_new(struct gw_directory *d, struct gw_nve *nve) {
@@ -125,6 +146,7 @@ static void update_take(struct directory_update *u, struct directory_item *item)
 /* Nothing had to be said: as good as acknowledged. */
 static void update_confirmed(struct gw_directory *d, struct directory_update *u) {
         struct gw_list items = u->items;
+        bool flush = u->flush;
 
         if (gw_list_empty(&u->items))
                 return update_free(d, u);
@@ -135,7 +157,10 @@ static void update_confirmed(struct gw_directory *d, struct directory_update *u)
 
                 gw_list_remove(&item->link);
                 item->update = NULL;
-                item_confirmed(d, item);
+                if (flush)
+                        gw_dir_member_flushed(d, gw_container_of(item, struct directory_member, item));
+                else
+                        item_confirmed(d, item);
         }
 }
 
@@ -150,11 +175,18 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
         gw_list_for_each (link, &nve->dirty) {
                 struct directory_item *item = gw_list_entry(link, struct directory_item, link);
 
+                if (flushing(item)) {
+                        if (gw_list_empty(&u->items)) {
+                                update_take(u, item);
+                                u->flush = true;
+                        }
+                        break;
+                }
                 if (s->n_mappings == BATCH_MAPPINGS || s->n_members == BATCH_MEMBERS || !item_fill(d, item))
                         break;
                 update_take(u, item);
         }
-        if (s->n_mappings || s->n_members)
+        if (s->n_mappings || s->n_members || u->flush)
                 update_send(d, u);
         else
                 update_confirmed(d, u);
@@ -193,6 +225,7 @@ void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve) {
 
 static void fall_behind(struct gw_directory *d, struct gw_nve *nve) {
         nve->behind = true;
+        d->counters.behind++;
         gw_dir_updates_abandon(d, nve);
         gw_dir_note(d, GW_NOTE_BEHIND, "nve=%s did not acknowledge an update sent %d times", nve->id.s,
                     GW_DIRECTORY_TRIES);
@@ -207,7 +240,8 @@ void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
                 return fall_behind(d, u->nve);
         s->n_mappings = s->n_members = 0;
         gw_list_for_each (link, &u->items)
-                item_fill(d, gw_list_entry(link, struct directory_item, link));
+                if (!u->flush)
+                        item_fill(d, gw_list_entry(link, struct directory_item, link));
         update_send(d, u);
 }
 
@@ -217,6 +251,7 @@ void gw_directory_ack(struct gw_directory *d, struct gw_nve *nve, uint32_t id, s
                 struct directory_update *u = gw_list_entry(link, struct directory_update, in_nve);
 
                 if (u->id == id) {
+                        d->counters.acknowledged++;
                         update_confirmed(d, u);
                         break;
                 }

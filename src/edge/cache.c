@@ -220,6 +220,10 @@ static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const st
                 return;
         }
         if (!m && !(m = mapping_new(edge, said->vni, said->mac))) {
+                struct edge_vn *vn = gw_edge_vn_find(edge, said->vni);
+
+                if (vn)
+                        vn->all_told = vn->final = false;
                 gw_edge_log(edge, GW_WARNING, "vni=%u: no room for another mapping (%zu held)", said->vni,
                             edge->mappings.count);
                 return;
@@ -318,6 +322,21 @@ void gw_edge_mappings_mark(struct gw_edge *edge) {
         gw_table_each(&edge->mappings, mapping_mark, NULL);
 }
 
+/* The NVA holds the same of it. */
+void gw_edge_mapping_confirm(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m,
+                             uint32_t lifetime_ms) {
+        m->confirmed = true;
+        m->refreshing = false;
+        m->lifetime_ms = lifetime_ms;
+        mapping_start_timer(edge, now, m);
+}
+
+/* Treated as at the end of its lifetime: asked for again when in use, else let go. */
+void gw_edge_mapping_doubt(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m) {
+        m->expires = now.mono;
+        gw_edge_timer_set(&edge->timers, &m->timer, now.mono);
+}
+
 struct visit {
         struct gw_edge *edge;
         struct gw_edge_now now;
@@ -328,10 +347,8 @@ static void mapping_sweep(struct gw_table_node *node, void *user) {
         struct visit *visit = user;
         struct edge_mapping *m = gw_container_of(node, struct edge_mapping, node);
 
-        if (m->confirmed)
-                return;
-        m->expires = visit->now.mono;
-        gw_edge_timer_set(&visit->edge->timers, &m->timer, visit->now.mono);
+        if (!m->confirmed)
+                gw_edge_mapping_doubt(visit->edge, visit->now, m);
 }
 
 /* Not confirmed since the NVA came back: treated as at the end of its lifetime. */

@@ -13,7 +13,7 @@
 #include "edge/edge.h"
 #include "edge/timers.h"
 
-enum edge_timer_kind { TIMER_MAPPING = 1, TIMER_QUERY, TIMER_REGISTRATION, TIMER_REDIRECT, TIMER_SWEEP };
+enum edge_timer_kind { TIMER_MAPPING = 1, TIMER_QUERY, TIMER_REGISTRATION, TIMER_REDIRECT, TIMER_SWEEP, TIMER_REPORT };
 
 /* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
 struct edge_key {
@@ -43,6 +43,11 @@ struct edge_vn {
         size_t ports; /* also those of which only the redirect is left */
         struct edge_member *members;
         size_t n_members, size_members;
+        bool all_told;           /* the NVA has told all mappings in this session */
+        bool final;              /* and those that it did not tell do not exist */
+        struct gw_prefix v4, v6; /* for a report: what covers the addresses here */
+        uint64_t *sums;          /* while a digest is made */
+        size_t n_sums, n_counted;
 };
 
 struct edge_port {
@@ -142,16 +147,27 @@ struct edge_ended {
         uint64_t epoch, redirected;
 };
 
+/* What was said to be held, until the NVA has answered: single mappings, or (n 0) a whole VN by its buckets. */
+struct edge_offer {
+        struct gw_list link;
+        uint32_t id, vni;
+        size_t buckets, n;
+        struct gw_mac macs[];
+};
+
 struct gw_edge {
         struct gw_edge_config config;
         const struct gw_edge_effects *fx;
         void *user;
         struct edge_timers timers;
-        struct edge_timer sweep;
+        struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
-        struct gw_list asking, releasing, ended;
+        struct gw_list asking, releasing, ended, offers;
         size_t n_negatives, n_releasing_ports, held_octets;
         bool up, welcome;
+        uint32_t features;         /* of the NVA, in this session */
+        struct gw_absence absence; /* since the last session; the last one while there is a session */
+        struct gw_mono away_since; /* 0: not known yet */
         uint32_t next_id;
         int64_t clock_offset_ns; /* the NVA's wall clock less ours, as far as it told us */
         uint64_t counters[GW_EDGE_COUNTERS];
@@ -179,6 +195,7 @@ void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn);
 void gw_edge_vn_free_all(struct gw_edge *edge);
 void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, bool confirmed);
 void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator);
+void gw_edge_vns_untold(struct gw_edge *edge);
 void gw_edge_members_mark(struct gw_edge *edge);
 void gw_edge_members_sweep(struct gw_edge *edge);
 void gw_edge_subscribe(struct gw_edge *edge);
@@ -226,6 +243,9 @@ void gw_edge_mapping_reclaim(struct gw_edge *edge, uint32_t vni, struct gw_mac m
 void gw_edge_mapping_drop(struct gw_edge *edge, struct edge_mapping *m);
 void gw_edge_mappings_mark(struct gw_edge *edge);
 void gw_edge_mappings_sweep(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_mapping_confirm(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m,
+                             uint32_t lifetime_ms);
+void gw_edge_mapping_doubt(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m);
 void gw_edge_mappings_forget_vn(struct gw_edge *edge, uint32_t vni); /* and their entries */
 void gw_edge_mappings_free_all(struct gw_edge *edge);
 /* The newest epoch that the NVA gave for this MAC at another place than here; 0 for none. */
@@ -247,6 +267,7 @@ void gw_edge_query_answered(struct gw_edge *edge, struct gw_edge_now now, uint32
 void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query);
 void gw_edge_query_again(struct gw_edge *edge); /* all that wait */
 void gw_edge_query_drained(struct gw_edge *edge);
+void gw_edge_negatives_forget(struct gw_edge *edge); /* of all VNs */
 /* Forgets negative answers, or all queries, of a VN or of one MAC in it. */
 void gw_edge_queries_flush(struct gw_edge *edge, uint32_t vni, const struct gw_mac *mac, bool all);
 void gw_edge_queries_free_all(struct gw_edge *edge);
@@ -264,6 +285,18 @@ void gw_edge_deregister(struct gw_edge *edge, struct gw_edge_now now, struct edg
 void gw_edge_unregistered(struct gw_edge *edge, struct edge_vm *vm); /* no longer ours to register */
 void gw_edge_registration_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_binding *b);
 int gw_edge_registered(struct gw_edge *edge, struct gw_edge_now now, const uint8_t *body, size_t size);
+
+/* resync.c */
+void gw_edge_resync(struct gw_edge *edge, struct gw_edge_now now); /* before SUBSCRIBE: what is held */
+void gw_edge_resync_again(struct gw_edge *edge);                   /* at any time: what should be the same */
+int gw_edge_agreed(struct gw_edge *edge, struct gw_edge_now now, uint32_t id, const uint8_t *body, size_t size);
+void gw_edge_offers_drop(struct gw_edge *edge);
+
+/* absence.c: what happens while the NVA is away */
+void gw_edge_absence_begin(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_absence_end(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_absence_tell(struct gw_edge *edge);
+void gw_edge_absence_count(struct gw_edge *edge, uint64_t *what); /* of edge->absence */
 
 /* redirect.c */
 int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);

@@ -5,7 +5,7 @@
  * Session: HELLO when the stream is up; after WELCOME the list of VNs, all
  * registrations, reports that waited, and questions that wait. Nothing learnt
  * is dropped when the NVA goes. When it is back, everything that it has not
- * confirmed within SWEEP_MS is doubted: members go, mappings are asked for again.
+ * confirmed within GW_EDGE_SWEEP_MS is doubted: members go, mappings are asked for again.
  *
  * One UPDATE or RESPONSE is decoded to its end before any of it is applied, so
  * that a malformed frame changes nothing.
@@ -18,8 +18,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "edge/core.h"
-
-enum { SWEEP_MS = 10000 };
 
 const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_QUERIES] = "queries",
@@ -50,6 +48,10 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_DEREGISTRATIONS_UNANSWERED] = "deregistrations-unanswered",
         [GW_EDGE_C_SUPERSEDED] = "registrations-superseded",
         [GW_EDGE_C_QUERIES_LIMITED] = "drop-limit-queries",
+        [GW_EDGE_C_NO_SUCH] = "drop-no-such",
+        [GW_EDGE_C_FLUSHES] = "flushes",
+        [GW_EDGE_C_RESYNC_AGREED] = "resync-agreed",
+        [GW_EDGE_C_RESYNC_DOUBTED] = "resync-doubted",
 };
 
 /* ---- keys ---- */
@@ -131,6 +133,8 @@ static int tables_init(struct gw_edge *edge) {
         for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
                 if (gw_table_init(tables[i].table, edge->config.seed, tables[i].match))
                         return -ENOMEM;
+        if (gw_edge_timer_add(&edge->timers, &edge->report_timer, TIMER_REPORT))
+                return -ENOMEM;
         return gw_edge_timer_add(&edge->timers, &edge->sweep, TIMER_SWEEP);
 }
 
@@ -158,6 +162,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
         gw_list_init(&edge->asking);
         gw_list_init(&edge->releasing);
         gw_list_init(&edge->ended);
+        gw_list_init(&edge->offers);
         if (tables_init(edge)) {
                 tables_deinit(edge);
                 gw_edge_timers_deinit(&edge->timers);
@@ -178,6 +183,8 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_bindings_free_all(edge);
         gw_edge_vn_free_all(edge);
         gw_edge_reports_free_all(edge);
+        gw_edge_offers_drop(edge);
+        gw_edge_timer_remove(&edge->timers, &edge->report_timer);
         gw_edge_timer_remove(&edge->timers, &edge->sweep);
         gw_edge_timers_deinit(&edge->timers);
         tables_deinit(edge);
@@ -201,6 +208,10 @@ void gw_edge_send_written(struct gw_edge *edge, size_t size) {
 
 /* ---- time ---- */
 
+static void report_later(struct gw_edge *edge, struct gw_edge_now now) {
+        gw_edge_timer_set(&edge->timers, &edge->report_timer, gw_mono_after(now.mono, gw_ms(GW_EDGE_REPORT_EVERY_MS)));
+}
+
 void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
         struct edge_timer *timer;
 
@@ -221,6 +232,11 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                 case TIMER_SWEEP:
                         gw_edge_members_sweep(edge);
                         gw_edge_mappings_sweep(edge, now);
+                        break;
+                case TIMER_REPORT:
+                        gw_edge_subscribe(edge);
+                        gw_edge_resync_again(edge);
+                        report_later(edge, now);
                         break;
                 }
 }
@@ -258,8 +274,11 @@ void gw_edge_set_underlay_mtu(struct gw_edge *edge, uint32_t octets) {
 }
 
 void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now) {
-        (void)now;
+        if (edge->welcome)
+                gw_edge_absence_begin(edge, now);
         edge->up = edge->welcome = false;
+        gw_edge_offers_drop(edge);
+        gw_edge_timer_stop(&edge->timers, &edge->report_timer);
         gw_edge_timer_stop(&edge->timers, &edge->sweep);
 }
 
@@ -269,12 +288,19 @@ static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_
 
         if (edge->welcome || gw_welcome_decode(body, size, &nva, &restart_count))
                 return GW_E_MALFORMED;
+        gw_edge_absence_end(edge, now); /* counts what still waits */
         edge->welcome = true;
+        edge->features = gw_welcome_features(body, size);
         gw_edge_log(edge, GW_INFO, "the authority %s (start %llu) accepted this edge", nva.s,
                     (unsigned long long)restart_count);
         gw_edge_members_mark(edge);
         gw_edge_mappings_mark(edge);
-        gw_edge_timer_set(&edge->timers, &edge->sweep, gw_mono_after(now.mono, gw_ms(SWEEP_MS)));
+        gw_edge_timer_set(&edge->timers, &edge->sweep, gw_mono_after(now.mono, gw_ms(GW_EDGE_SWEEP_MS)));
+        report_later(edge, now);
+        gw_edge_absence_tell(edge);
+        gw_edge_negatives_forget(edge); /* nobody told us who came meanwhile */
+        gw_edge_resync(edge, now);
+        gw_edge_vns_untold(edge);
         gw_edge_subscribe(edge);
         if (!edge->config.own_transport)
                 gw_edge_register_again(edge, now, NULL);
@@ -312,6 +338,11 @@ static uint32_t batch_apply(struct gw_edge *edge, struct gw_edge_now now, const 
                         continue;
                 }
                 vn = gw_edge_vn_find(edge, member.vni);
+                if (vn && !member.gone && gw_ip_is_unspecified(member.locator)) {
+                        vn->all_told = true;
+                        vn->final = member.final;
+                        continue;
+                }
                 if (vn && member.gone)
                         gw_edge_member_remove(edge, vn, member.locator);
                 else if (vn)
@@ -329,9 +360,14 @@ static void ack(struct gw_edge *edge, uint32_t id) {
 static int on_flush(struct gw_edge *edge, uint32_t id, const uint8_t *body, size_t size) {
         struct gw_flush_request flush;
         struct edge_mapping *m;
+        struct edge_vn *vn;
 
         if (gw_flush_decode(body, size, &flush))
                 return GW_E_MALFORMED;
+        edge->counters[GW_EDGE_C_FLUSHES]++;
+        vn = gw_edge_vn_find(edge, flush.vni);
+        if (vn)
+                vn->all_told = vn->final = false;
         if (flush.negative)
                 gw_edge_queries_flush(edge, flush.vni, flush.all ? NULL : &flush.mac, false);
         if (flush.positive && flush.all) {
@@ -367,7 +403,9 @@ int gw_edge_frame(struct gw_edge *edge, struct gw_edge_now now, uint8_t type, ui
                 return 0;
         case GW_FRAME_FLUSH:
                 return on_flush(edge, id, body, size);
+        case GW_FRAME_AGREED:
+                return gw_edge_agreed(edge, now, id, body, size);
         default:
-                return GW_E_MALFORMED;
+                return type >= GW_FRAME_END ? 0 : GW_E_MALFORMED; /* of a later version, or out of place */
         }
 }

@@ -20,6 +20,7 @@
 
 #include "base/addr.h"
 #include "base/time.h"
+#include "wire/digest.h"
 #include "wire/frame.h"
 
 struct gw_edge;
@@ -150,6 +151,8 @@ enum {
         GW_EDGE_MEMBERS_MAX = 4096, /* of one VN */
         GW_EDGE_PORTS_MAX = 1 << 16,
         GW_EDGE_TALKERS_MAX = GW_REPORT_LOCATORS_MAX,
+        GW_EDGE_SWEEP_MS = 10000,        /* after a WELCOME, what was not confirmed until then is doubted */
+        GW_EDGE_REPORT_EVERY_MS = 60000, /* VNs and what is attached are told again, and digests compared */
 };
 
 int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const struct gw_edge_effects *effects,
@@ -287,6 +290,8 @@ void gw_edge_each_vn(const struct gw_edge *edge,
 bool gw_edge_vm_role(const struct gw_edge *edge, const struct gw_name *vm, enum gw_edge_role *role, uint64_t *epoch);
 bool gw_edge_has_device(const struct gw_edge *edge, uint32_t ifindex);
 bool gw_edge_is_registered(const struct gw_edge *edge); /* WELCOME came and the session is up */
+/* What happened since the session ended, or, while there is one, before it began. */
+struct gw_absence gw_edge_absence(const struct gw_edge *edge, struct gw_edge_now now);
 
 /* Counters, in the order of gw_edge_counter_names (ends with NULL). */
 enum gw_edge_counter {
@@ -318,6 +323,10 @@ enum gw_edge_counter {
         GW_EDGE_C_DEREGISTRATIONS_UNANSWERED,
         GW_EDGE_C_SUPERSEDED, /* refused because the VM has a newer place */
         GW_EDGE_C_QUERIES_LIMITED,
+        GW_EDGE_C_NO_SUCH,
+        GW_EDGE_C_FLUSHES,
+        GW_EDGE_C_RESYNC_AGREED,
+        GW_EDGE_C_RESYNC_DOUBTED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -92,10 +92,21 @@ static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct g
                bucket_take(&port->query_tokens_ns, GW_NS_PER_S / per_s, (uint64_t)per_s * QUERY_BURST_S, now.mono);
 }
 
+/* A port asks for somebody in a VN of which the NVA has told us everything. */
+static bool is_known_not_to_exist(const struct gw_edge *edge, const struct gw_edge_frame *frame) {
+        const struct edge_vn *vn = gw_edge_vn_find(edge, frame->vni);
+
+        return frame->ifindex && vn && vn->final;
+}
+
 static void ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
                          const struct gw_edge_frame *frame) {
         struct edge_query *query = gw_edge_query_find(edge, key);
 
+        if (!query && is_known_not_to_exist(edge, frame)) {
+                edge->counters[GW_EDGE_C_NO_SUCH]++;
+                return;
+        }
         if (!query && !may_ask(edge, now, frame)) {
                 edge->counters[GW_EDGE_C_QUERIES_LIMITED]++;
                 return;

@@ -220,6 +220,7 @@ void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct ed
                 return;
         }
         edge->counters[GW_EDGE_C_QUERY_TIMEOUTS]++;
+        gw_edge_absence_count(edge, &edge->absence.unanswered);
         if (query_mapping(edge, q)) /* a refresh without an answer takes nothing away */
                 query_free(edge, q);
         else
@@ -264,6 +265,17 @@ static void query_flush(struct gw_table_node *node, void *user) {
 
 void gw_edge_queries_flush(struct gw_edge *edge, uint32_t vni, const struct gw_mac *mac, bool all) {
         gw_table_each(&edge->queries, query_flush, &(struct flush){edge, vni, mac, all});
+}
+
+static void query_forget_negative(struct gw_table_node *node, void *user) {
+        struct edge_query *q = gw_container_of(node, struct edge_query, node);
+
+        if (q->state == QUERY_NEGATIVE)
+                query_free(user, q);
+}
+
+void gw_edge_negatives_forget(struct gw_edge *edge) {
+        gw_table_each(&edge->queries, query_forget_negative, edge);
 }
 
 static void query_free_each(struct gw_table_node *node, void *user) {

@@ -100,6 +100,7 @@ static void ended_report(struct gw_edge *edge, const struct edge_vm *vm) {
 
         gw_list_for_each (link, &vm->ports)
                 now.redirected += gw_list_entry(link, struct edge_port, of_vm)->redirected;
+        gw_edge_absence_count(edge, &edge->absence.redirects_ended);
         if (edge->welcome)
                 return ended_send(edge, &now);
         ended = calloc(1, sizeof *ended);

@@ -144,6 +144,7 @@ int gw_edge_cut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_na
         if (vm->role != GW_EDGE_SERVING)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s does not serve here", name->s);
         gw_edge_vm_moved(edge, now, vm, to, epoch);
+        gw_edge_absence_count(edge, &edge->absence.cuts);
         return 0;
 }
 
@@ -163,6 +164,7 @@ static void vm_serve(struct gw_edge *edge, struct gw_edge_now now, struct edge_v
                         gw_edge_neigh_claim(edge, port->a.vni, port->a.ips[i], port->a.mac);
         }
         vm_set_role(edge, vm, GW_EDGE_SERVING, epoch);
+        gw_edge_absence_count(edge, &edge->absence.activated);
         gw_edge_register(edge, now, vm, handoff);
 }
 

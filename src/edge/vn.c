@@ -51,6 +51,7 @@ void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
                 edge->fx->member_del(edge->user, vni, vn->members[i].locator);
         gw_table_remove(&edge->vns, &vn->node);
         free(vn->members);
+        free(vn->sums);
         free(vn);
         gw_edge_queries_flush(edge, vni, NULL, true);
         gw_edge_mappings_forget_vn(edge, vni);
@@ -64,6 +65,7 @@ static void vn_free(struct gw_table_node *node, void *user) {
 
         gw_table_remove(&edge->vns, node);
         free(vn->members);
+        free(vn->sums);
         free(vn);
 }
 
@@ -146,27 +148,83 @@ void gw_edge_members_sweep(struct gw_edge *edge) {
         gw_table_each(&edge->vns, members_sweep, edge);
 }
 
-struct vni_list {
-        uint32_t *vnis;
+static void vn_untold(struct gw_table_node *node, void *user) {
+        struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
+
+        (void)user;
+        vn->all_told = vn->final = false;
+}
+
+/* Whether all mappings are there is for the new session to say. */
+void gw_edge_vns_untold(struct gw_edge *edge) {
+        gw_table_each(&edge->vns, vn_untold, NULL);
+}
+
+/* ---- SUBSCRIBE ---- */
+
+struct vn_list {
+        struct gw_attached *vns;
         size_t n;
 };
 
-static void vni_collect(struct gw_table_node *node, void *user) {
-        struct vni_list *list = user;
+static void vn_collect(struct gw_table_node *node, void *user) {
+        const struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
+        struct vn_list *list = user;
 
-        list->vnis[list->n++] = gw_container_of(node, struct edge_vn, node)->vni;
+        list->vns[list->n++] =
+                (struct gw_attached){.vni = vn->vni, .ports = (uint32_t)vn->ports, .v4 = vn->v4, .v6 = vn->v6};
 }
 
+static void cover_clear(struct gw_table_node *node, void *user) {
+        struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
+
+        (void)user;
+        vn->v4 = vn->v6 = (struct gw_prefix){0};
+}
+
+/* The smallest prefix that has both. An empty one (bits 0) becomes the address alone. */
+static void cover(struct gw_prefix *p, struct gw_ip ip) {
+        uint8_t bits = 0;
+
+        if (!p->bits) {
+                *p = (struct gw_prefix){ip, 128};
+                return;
+        }
+        while (bits < p->bits && !((p->ip.b[bits / 8] ^ ip.b[bits / 8]) & (0x80 >> bits % 8)))
+                bits++;
+        for (unsigned i = bits; i < 128; i++)
+                p->ip.b[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+        p->bits = bits;
+}
+
+static void cover_port(struct gw_table_node *node, void *user) {
+        const struct edge_port *port = gw_container_of(node, struct edge_port, by_id);
+
+        (void)user;
+        for (size_t i = 0; i < port->a.n_ips; i++)
+                cover(gw_ip_is_v4(port->a.ips[i]) ? &port->vn->v4 : &port->vn->v6, port->a.ips[i]);
+}
+
+/* The VNs that are attached here, always all of them, and what of them is here. */
 void gw_edge_subscribe(struct gw_edge *edge) {
-        struct vni_list list = {0};
-        struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
+        struct vn_list list = {0};
+        struct gw_writer w;
+        uint8_t *room;
+        size_t size = 64 + edge->vns.count * 64;
 
         if (!edge->welcome)
                 return;
-        list.vnis = calloc(edge->vns.count + 1, sizeof *list.vnis);
-        if (!list.vnis)
-                return;
-        gw_table_each(&edge->vns, vni_collect, &list);
-        gw_edge_send_written(edge, gw_subscribe_encode(&w, 0, list.vnis, list.n));
-        free(list.vnis);
+        list.vns = calloc(edge->vns.count + 1, sizeof *list.vns);
+        room = malloc(size);
+        if (list.vns && room) {
+                gw_table_each(&edge->vns, cover_clear, NULL);
+                gw_table_each(&edge->ports_by_id, cover_port, NULL);
+                gw_table_each(&edge->vns, vn_collect, &list);
+                w = gw_writer(room, size);
+                size = gw_attached_encode(&w, 0, list.vns, list.n);
+                if (size && edge->up)
+                        edge->fx->send(edge->user, room, size);
+        }
+        free(room);
+        free(list.vns);
 }

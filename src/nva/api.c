@@ -52,6 +52,8 @@ const struct gw_route nva_routes[] = {
         {"POST", "/v1/vns", api_vns_create},
         {"GET", "/v1/vns/{vn}", api_vns_show},
         {"DELETE", "/v1/vns/{vn}", api_vns_delete},
+        {"PATCH", "/v1/vns/{vn}", api_vns_update},
+        {"POST", "/v1/vns/{vn}/flush", api_vns_flush},
         {"GET", "/v1/nves", api_nves_list},
         {"POST", "/v1/nves", api_nves_create},
         {"GET", "/v1/nves/{nve}", api_nves_show},

@@ -19,6 +19,8 @@ void api_vns_list(struct gw_request *request, void *user);
 void api_vns_create(struct gw_request *request, void *user);
 void api_vns_show(struct gw_request *request, void *user);
 void api_vns_delete(struct gw_request *request, void *user);
+void api_vns_update(struct gw_request *request, void *user);
+void api_vns_flush(struct gw_request *request, void *user);
 
 void api_nves_list(struct gw_request *request, void *user);
 void api_nves_create(struct gw_request *request, void *user);

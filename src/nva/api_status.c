@@ -21,6 +21,35 @@ static json_int_t open_moves(const struct nva *nva) {
         return n;
 }
 
+static json_t *directory_counters(const struct nva *nva) {
+        const struct gw_directory_counters *c = &nva->directory.counters;
+        const struct {
+                const char *name;
+                uint64_t value;
+        } all[] = {
+                {"updates", c->updates},
+                {"retransmissions", c->retransmissions},
+                {"acknowledged", c->acknowledged},
+                {"behind", c->behind},
+                {"lapsed", c->lapsed},
+                {"coalesced", c->coalesced},
+                {"flushes", c->flushes},
+                {"answers_positive", c->answers_positive},
+                {"answers_negative", c->answers_negative},
+                {"digests", c->digests},
+                {"buckets_agreed", c->buckets_agreed},
+                {"buckets_different", c->buckets_different},
+                {"held_agreed", c->held_agreed},
+                {"held_different", c->held_different},
+                {"frames_skipped", nva->n_skipped},
+        };
+        json_t *object = json_object();
+
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+                json_object_set_new(object, all[i].name, json_integer((json_int_t)all[i].value));
+        return object;
+}
+
 void api_status(struct gw_request *request, void *user) {
         const struct nva *nva = user;
         const struct gw_directory *d = &nva->directory;
@@ -34,6 +63,7 @@ void api_status(struct gw_request *request, void *user) {
                            "registrations", (json_int_t)nva->n_registrations, "queries", (json_int_t)nva->n_queries,
                            "refused", (json_int_t)nva->n_refused);
         json_object_set_new(status, "registrar", registrar_json(nva));
+        json_object_set_new(status, "directory", directory_counters(nva));
         if (mobility)
                 json_object_set_new(status, "mobility", mobility);
         gw_request_answer(request, 200, status);

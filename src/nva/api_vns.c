@@ -14,11 +14,29 @@ void api_vns_list(struct gw_request *request, void *user) {
         api_answer_list(request, "vns", list);
 }
 
+/* Who holds something of it costs a walk over its VMs: only when one VN is looked at. */
+static json_t *with_confirmations(struct nva *nva, const struct gw_vn *vn) {
+        struct gw_directory_vn_confirmations all = gw_directory_vn_confirmations(&nva->directory, vn);
+        json_t *object = nva_json_vn(vn);
+
+        json_object_set_new(object, "holders", json_integer(all.holders));
+        json_object_set_new(object, "unconfirmed",
+                            json_pack("{s:I, s:I}", "waiting", (json_int_t)all.waiting, "away", (json_int_t)all.away));
+        return object;
+}
+
 void api_vns_show(struct gw_request *request, void *user) {
-        const struct gw_vn *vn = api_vn(user, request);
+        struct gw_vn *vn = api_vn(user, request);
 
         if (vn)
-                gw_request_answer(request, 200, nva_json_vn(vn));
+                gw_request_answer(request, 200, with_confirmations(user, vn));
+}
+
+static void read_model(struct gw_json_reader *r, uint8_t *model) {
+        const char *word = gw_json_string(r, "directory", gw_vn_model_word(*model));
+
+        if (gw_vn_model_parse(word, model))
+                gw_json_fault(r, "directory", "directory is \"%.32s\"; allowed are hybrid, push and pull", word);
 }
 
 void api_vns_create(struct gw_request *request, void *user) {
@@ -35,6 +53,7 @@ void api_vns_create(struct gw_request *request, void *user) {
         spec.vni = (uint32_t)gw_json_int(&r, "vni", 1, GW_VNI_MAX, 0);
         spec.mtu = (uint16_t)gw_json_int(&r, "mtu", GW_VN_MTU_MIN, GW_VN_MTU_MAX, 0);
         gw_json_prefixes(&r, "subnets", subnets, GW_VN_SUBNETS_MAX, &spec.n_subnets);
+        read_model(&r, &spec.model);
         if (gw_json_done(&r) || gw_directory_vn_create(&nva->directory, &spec, &vn, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 201, nva_json_vn(vn));
@@ -50,4 +69,43 @@ void api_vns_delete(struct gw_request *request, void *user) {
         if (gw_directory_vn_delete(&nva->directory, vn, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 204, NULL);
+}
+
+/* What may change while VMs use it: who is told what. */
+void api_vns_update(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_vn *vn = api_vn(nva, request);
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        struct gw_vn_spec spec;
+
+        if (!vn)
+                return;
+        spec = (struct gw_vn_spec){.id = vn->id.s,
+                                   .vni = vn->vni,
+                                   .mtu = vn->mtu,
+                                   .model = vn->model,
+                                   .n_subnets = vn->n_subnets,
+                                   .subnets = vn->subnets};
+        read_model(&r, &spec.model);
+        if (gw_json_done(&r) || gw_directory_vn_update(&nva->directory, vn, &spec, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 200, nva_json_vn(vn));
+}
+
+void api_vns_flush(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_vn *vn = api_vn(nva, request);
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        bool positive = gw_json_bool(&r, "positive", false), negative = gw_json_bool(&r, "negative", false);
+
+        if (!vn)
+                return;
+        if (!positive && !negative)
+                gw_json_fault(&r, "positive", "neither positive nor negative is true: there is nothing to flush");
+        if (gw_json_done(&r))
+                return gw_request_fail(request, &error);
+        gw_directory_vn_flush(&nva->directory, vn, positive, negative, nva_now());
+        gw_request_answer(request, 202, with_confirmations(nva, vn));
 }

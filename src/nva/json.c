@@ -31,25 +31,49 @@ json_t *nva_json_vn(const struct gw_vn *vn) {
 
         for (size_t i = 0; i < vn->n_subnets; i++)
                 json_array_append_new(subnets, json_string(gw_prefix_text(&vn->subnets[i], text)));
-        return json_pack("{s:s, s:s, s:I, s:I, s:o, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s, "vni",
-                         (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets", subnets, "ports",
-                         (json_int_t)vn->n_ports, "members", (json_int_t)vn->n_members);
+        return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:b, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s,
+                         "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets", subnets, "directory",
+                         gw_vn_model_word(vn->model), "pushed", vn->push, "ports", (json_int_t)vn->n_ports, "members",
+                         (json_int_t)vn->n_members);
 }
 
 static json_t *sizes(uint32_t memory_mib, uint32_t vcpus) {
         return json_pack("{s:I, s:I}", "memory_mib", (json_int_t)memory_mib, "vcpus", (json_int_t)vcpus);
 }
 
+/* What it told of the time without us; null when it never did. */
+static json_t *absence_of(const struct gw_nve *nve) {
+        const struct gw_absence *a = &nve->absence;
+
+        if (!nve->absence_at.ns)
+                return json_null();
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "told_ns", (json_int_t)nve->absence_at.ns, "away_ms",
+                         (json_int_t)a->away_ms, "cuts", (json_int_t)a->cuts, "activated", (json_int_t)a->activated,
+                         "registrations_waiting", (json_int_t)a->waiting, "questions_unanswered",
+                         (json_int_t)a->unanswered, "redirects_ended", (json_int_t)a->redirects_ended);
+}
+
+/* The last claim of it that an epoch decided against; null when there was none. */
+static json_t *conflict_of(const struct gw_nve *nve) {
+        if (!nve->conflicts)
+                return json_null();
+        return json_pack("{s:s, s:I, s:I, s:I}", "vm", nve->conflict.vm.s, "claimed_epoch",
+                         (json_int_t)nve->conflict.claimed, "standing_epoch", (json_int_t)nve->conflict.stands, "at_ns",
+                         (json_int_t)nve->conflict.at.ns);
+}
+
 json_t *nva_json_nve(const struct gw_nve *nve) {
         char text[GW_IP_TEXT];
         bool known = !gw_ip_is_unspecified(nve->locator);
 
-        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I}", "id", nve->id.s, "locator",
-                         known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu", (json_int_t)nve->underlay_mtu,
-                         "nve_connected", nve->nve_connected, "hv_connected", nve->hv_connected, "behind", nve->behind,
-                         "capacity", sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
+        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:I, s:o}", "id", nve->id.s,
+                         "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
+                         (json_int_t)nve->underlay_mtu, "nve_connected", nve->nve_connected, "hv_connected",
+                         nve->hv_connected, "behind", nve->behind, "capacity",
+                         sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
                          sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
-                         (json_int_t)nve->restart_count);
+                         (json_int_t)nve->restart_count, "absence", absence_of(nve), "conflicts",
+                         (json_int_t)nve->conflicts, "last_conflict", conflict_of(nve));
 }
 
 json_t *nva_json_addresses(const struct gw_port *port) {

@@ -43,7 +43,7 @@ struct nva {
         struct gw_table lives; /* struct nva_life, by VM id */
         struct gw_wall started;
         uint64_t restart_count;
-        uint64_t n_registrations, n_queries, n_refused;
+        uint64_t n_registrations, n_queries, n_refused, n_skipped;
         bool loading;
 };
 

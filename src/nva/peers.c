@@ -265,6 +265,21 @@ static size_t allowed_vnis(struct nva_peer *peer, uint32_t *vnis, size_t n) {
         return kept;
 }
 
+/* A SUBSCRIBE's report of what is there. */
+static void on_attached(struct nva_peer *peer, const uint8_t *body, size_t size) {
+        struct gw_attached *attached = calloc(SUBSCRIBE_MAX, sizeof *attached);
+        size_t n = 0;
+
+        if (!attached || !peer->nve)
+                goto out;
+        if (gw_attached_decode(body, size, attached, SUBSCRIBE_MAX, &n))
+                malformed(peer, "SUBSCRIBE");
+        else
+                gw_directory_attached(&peer->nva->directory, peer->nve, attached, n, nva_now());
+out:
+        free(attached);
+}
+
 static void on_subscribe(struct nva_peer *peer, const uint8_t *body, size_t size) {
         uint32_t *vnis = malloc(SUBSCRIBE_MAX * sizeof *vnis);
         size_t n = 0;
@@ -276,6 +291,39 @@ static void on_subscribe(struct nva_peer *peer, const uint8_t *body, size_t size
         else
                 gw_directory_subscribe(&peer->nva->directory, peer->nve, vnis, allowed_vnis(peer, vnis, n), nva_now());
         free(vnis);
+        on_attached(peer, body, size);
+}
+
+static void on_digest(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
+        struct gw_digest *digest = malloc(sizeof *digest);
+
+        if (!digest)
+                return;
+        if (gw_digest_decode(body, size, digest))
+                malformed(peer, "DIGEST");
+        else
+                gw_directory_digest(&peer->nva->directory, peer->nve, id, digest, nva_now());
+        free(digest);
+}
+
+static void on_held(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
+        struct gw_held *held = malloc(sizeof *held);
+
+        if (!held)
+                return;
+        if (gw_held_decode(body, size, held))
+                malformed(peer, "HELD");
+        else
+                gw_directory_held(&peer->nva->directory, peer->nve, id, held, nva_now());
+        free(held);
+}
+
+static void on_absence(struct nva_peer *peer, const uint8_t *body, size_t size) {
+        struct gw_absence absence;
+
+        if (gw_absence_decode(body, size, &absence))
+                return malformed(peer, "ABSENCE");
+        gw_directory_absence(&peer->nva->directory, peer->nve, &absence, nva_now());
 }
 
 static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
@@ -304,8 +352,16 @@ static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const ui
         case GW_FRAME_UPDATE_ACK:
                 gw_directory_ack(&peer->nva->directory, peer->nve, id, nva_now());
                 return mover_acked(peer->nva);
+        case GW_FRAME_DIGEST:
+                return on_digest(peer, id, body, size);
+        case GW_FRAME_HELD:
+                return on_held(peer, id, body, size);
+        case GW_FRAME_ABSENCE:
+                return on_absence(peer, body, size);
         default:
-                refuse(peer, "a frame that an NVE may not send");
+                if (type < GW_FRAME_END)
+                        return refuse(peer, "a frame that an NVE may not send");
+                peer->nva->n_skipped++; /* of a later version */
         }
 }
 

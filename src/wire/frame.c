@@ -124,11 +124,19 @@ size_t gw_welcome_encode(struct gw_writer *w, uint32_t id, const struct gw_name 
         bool ok = gw_frame_put_name(w, nva);
 
         gw_tlv_put_u64(w, GW_TLV_RESTARTS, restart_count);
+        gw_tlv_put_u32(w, GW_TLV_FEATURES, GW_FEATURES);
         return gw_frame_end(w, &build, ok);
 }
 
+uint32_t gw_welcome_features(const uint8_t *body, size_t size) {
+        struct gw_tlv t[] = {{GW_TLV_FEATURES, true, 4, 4}};
+
+        return gw_tlvs_read(body, size, t, count_of(t)) ? gw_get_u32(&t[0].value) : 0;
+}
+
 int gw_welcome_decode(const uint8_t *body, size_t size, struct gw_name *nva, uint64_t *restart_count) {
-        struct gw_tlv t[] = {{GW_TLV_NAME, true, 1, GW_NAME_MAX}, {GW_TLV_RESTARTS, true, 8, 8}};
+        struct gw_tlv t[] = {
+                {GW_TLV_NAME, true, 1, GW_NAME_MAX}, {GW_TLV_RESTARTS, true, 8, 8}, {GW_TLV_FEATURES, false, 4, 4}};
         struct gw_name name;
 
         if (!gw_tlvs_read(body, size, t, count_of(t)) || !gw_wire_name_get(&t[0].value, &name))

@@ -29,6 +29,8 @@ enum {
         GW_FRAME_MAX = 1 << 20, /* octets, header included */
         GW_MAPPING_IPS_MAX = 16,
         GW_REPORT_LOCATORS_MAX = 1024,
+        GW_DIGEST_BUCKETS_MAX = 4096,
+        GW_HELD_MAX = 1024, /* mappings in one HELD */
 };
 
 enum gw_frame_type {
@@ -49,6 +51,12 @@ enum gw_frame_type {
         GW_FRAME_PING,
         GW_FRAME_PONG,
         GW_FRAME_BYE, /* a reason in words; the sender closes next */
+        /* Only to one whose WELCOME or HELLO named the feature: */
+        GW_FRAME_DIGEST,  /* NVE -> NVA: sums over the mappings held of a VN (wire/digest.h) */
+        GW_FRAME_HELD,    /* NVE -> NVA: mappings held of a VN that is not pushed, one by one */
+        GW_FRAME_AGREED,  /* NVA -> NVE: which buckets, or mappings, are as they should be */
+        GW_FRAME_ABSENCE, /* NVE -> NVA: what happened while there was no session */
+        GW_FRAME_END      /* from here on: of later versions, skipped */
 };
 
 enum gw_role { GW_ROLE_NVE = 1, GW_ROLE_HV = 2 };
@@ -80,11 +88,13 @@ struct gw_mapping {
         struct gw_name vm; /* name@tenant; empty in a negative answer */
 };
 
-/* A member: an NVE that has a port in the VN; gets its broadcast, may send into it. */
+/* A member: an NVE that has a port in the VN; gets its broadcast, may send into it.
+ * With the locator :: it is a mark. `gone`: a list of all members follows. Not `gone`: all mappings of the VN have been
+ * told, and with `final` what is not among them does not exist (a VN with the model push). */
 struct gw_member {
         uint32_t vni;
         struct gw_ip locator;
-        bool gone;
+        bool gone, final;
 };
 
 struct gw_hello {
@@ -134,6 +144,9 @@ struct gw_report {
  * follows the header: 0 or GW_E_MALFORMED. */
 size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *hello);
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out);
+/* A WELCOME says what its sender understands beyond the first version; 0 from one that does not say. */
+enum { GW_FEATURE_DIGESTS = 1, GW_FEATURE_ABSENCE = 2, GW_FEATURES = GW_FEATURE_DIGESTS | GW_FEATURE_ABSENCE };
+uint32_t gw_welcome_features(const uint8_t *body, size_t size);
 size_t gw_welcome_encode(struct gw_writer *w, uint32_t id, const struct gw_name *nva, uint64_t restart_count);
 int gw_welcome_decode(const uint8_t *body, size_t size, struct gw_name *nva, uint64_t *restart_count);
 size_t gw_register_encode(struct gw_writer *w, uint8_t type, uint32_t id,
@@ -156,6 +169,17 @@ size_t gw_report_encode(struct gw_writer *w, uint32_t id, const struct gw_report
 int gw_report_decode(const uint8_t *body, size_t size, struct gw_report *out);
 size_t gw_subscribe_encode(struct gw_writer *w, uint32_t id, const uint32_t *vnis, size_t n);
 int gw_subscribe_decode(const uint8_t *body, size_t size, uint32_t *vnis, size_t max, size_t *n);
+
+/* What a SUBSCRIBE may tell beside the numbers: per VN the ports that are there, and the smallest prefixes that cover
+ * their addresses (.bits 0 and :: when there is none of the family). */
+struct gw_attached {
+        uint32_t vni, ports;
+        struct gw_prefix v4, v6;
+};
+/* A SUBSCRIBE with both, of the same VNs. */
+size_t gw_attached_encode(struct gw_writer *w, uint32_t id, const struct gw_attached *attached, size_t n);
+/* 0 with *n 0 when the SUBSCRIBE has none. */
+int gw_attached_decode(const uint8_t *body, size_t size, struct gw_attached *out, size_t max, size_t *n);
 size_t gw_empty_encode(struct gw_writer *w, uint8_t type, uint32_t id); /* UPDATE_ACK, PING, PONG */
 size_t gw_bye_encode(struct gw_writer *w, const char *reason);
 int gw_bye_decode(const uint8_t *body, size_t size, char *reason, size_t reason_size);

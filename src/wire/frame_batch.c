@@ -15,7 +15,7 @@
 #include "wire/text.h"
 #include "wire/tlv.h"
 
-enum { MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1, MEMBER_SIZE = 4 + 16 + 1 };
+enum { MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1, MEMBER_SIZE = 4 + 16 + 1, MEMBER_FINAL = 1 };
 
 static bool mapping_ok(const struct gw_mapping *m) {
         size_t n = strnlen(m->vm.s, sizeof m->vm.s);
@@ -64,10 +64,12 @@ static bool get_mapping(struct gw_reader *r, struct gw_mapping *out) {
 }
 
 static void put_member(struct gw_writer *w, const struct gw_member *m) {
-        gw_tlv_put(w, GW_TLV_MEMBER, MEMBER_SIZE);
+        gw_tlv_put(w, GW_TLV_MEMBER, m->final ? MEMBER_SIZE + 1 : MEMBER_SIZE);
         gw_put_u32(w, m->vni);
         gw_put_bytes(w, m->locator.b, 16);
         gw_put_u8(w, m->gone);
+        if (m->final)
+                gw_put_u8(w, MEMBER_FINAL);
 }
 
 static bool get_member(struct gw_reader *r, struct gw_member *out) {
@@ -78,6 +80,7 @@ static bool get_member(struct gw_reader *r, struct gw_member *out) {
         gw_get_bytes(r, out->locator.b, 16);
         gone = gw_get_u8(r);
         out->gone = gone == 1;
+        out->final = r->ok && gw_reader_left(r) && gw_get_u8(r) & MEMBER_FINAL;
         return r->ok && out->vni <= GW_VNI_MAX && gone <= 1;
 }
 

@@ -32,6 +32,13 @@ enum gw_tlv_type {
         GW_TLV_REASON,   /* text */
         GW_TLV_MTU,      /* u32 */
         GW_TLV_COUNT,    /* u64 */
+        GW_TLV_FEATURES, /* u32 of bits */
+        GW_TLV_ATTACHED, /* n * (u32 vni, u32 ports, 17 IPv4 prefix, 17 IPv6 prefix) */
+        GW_TLV_DIGESTS,  /* n * u64 */
+        GW_TLV_BITS,     /* n octets, the first bit is the lowest of the first octet */
+        GW_TLV_LIFETIME, /* u32 ms */
+        GW_TLV_HELD,     /* n * (6 mac, u64 digest) */
+        GW_TLV_COUNTS,   /* n * u64 */
 };
 
 enum { GW_TLV_HEADER_SIZE = 6 };

@@ -36,7 +36,7 @@
 
 enum {
         NVES = 8,
-        VNS = 3,
+        VNS = 4, /* one of each model, and a hybrid one that is too large to be pushed */
         VMS = 24,
         FILLERS = GW_DIRECTORY_PUSH_MAX, /* VMs of the last VN that never run: it is too large to be pushed */
         LEASE_S = 40,
@@ -478,6 +478,8 @@ static void nve_learn(struct sim *s, int n, const struct gw_mapping *m) {
 static void nve_learn_member(struct sim *s, int n, const struct gw_member *m) {
         int vn = (int)m->vni - 100;
 
+        if (gw_ip_is_unspecified(m->locator) && !m->gone)
+                return; /* all mappings were told; nothing here believes that others do not exist */
         if (gw_ip_is_unspecified(m->locator)) {
                 memset(s->nves[n].members[vn], 0, sizeof s->nves[n].members[vn]);
                 return;
@@ -485,6 +487,16 @@ static void nve_learn_member(struct sim *s, int n, const struct gw_member *m) {
         for (int i = 0; i < NVES; i++)
                 if (gw_ip_eq(s->nves[i].locator, m->locator))
                         s->nves[n].members[vn][i] = !m->gone;
+}
+
+static void nve_flush(struct sim *s, int n, const struct message *m) {
+        struct gw_flush_request flush;
+
+        if (gw_flush_decode(m->body, m->size, &flush) || !flush.all)
+                die(s, "a flush does not decode");
+        for (int v = 0; v < VMS; v++)
+                if (flush.positive && s->vms[v].vn == (int)flush.vni - 100)
+                        s->nves[n].cache[v].there = false;
 }
 
 static void nve_update(struct sim *s, int n, const struct message *m) {
@@ -495,7 +507,9 @@ static void nve_update(struct sim *s, int n, const struct message *m) {
         struct gw_member member;
         int what;
 
-        while ((what = gw_batch_next(&batch, &mapping, &member)) != GW_BATCH_END) {
+        if (m->type == GW_FRAME_FLUSH)
+                nve_flush(s, n, m);
+        while (m->type != GW_FRAME_FLUSH && (what = gw_batch_next(&batch, &mapping, &member)) != GW_BATCH_END) {
                 if (what == GW_BATCH_BAD)
                         die(s, "an update does not decode");
                 if (what == GW_BATCH_MAPPING)
@@ -503,7 +517,7 @@ static void nve_update(struct sim *s, int n, const struct message *m) {
                 else
                         nve_learn_member(s, n, &member);
         }
-        if (m->type != GW_FRAME_UPDATE)
+        if (m->type == GW_FRAME_RESPONSE)
                 return;
         gw_empty_encode(&w, GW_FRAME_UPDATE_ACK, m->id);
         send_frame(s, n, &w);
@@ -975,6 +989,12 @@ static void storm(struct sim *s, unsigned steps) {
                         ask(s, (int)dice_below(&s->dice, NVES), (int)dice_below(&s->dice, VMS));
                 if (chance(s, 2))
                         session_break(s, (int)dice_below(&s->dice, NVES));
+                if (chance(s, 1) && s->authority_up) {
+                        gw_directory_vn_flush(&s->d,
+                                              gw_directory_vn_by_vni(&s->d, 100 + (uint32_t)dice_below(&s->dice, VNS)),
+                                              chance(s, 50), true, now_of(s));
+                        turn_end(s);
+                }
                 if (chance(s, 1) && s->authority_up)
                         authority_crash(s);
         }
@@ -1018,7 +1038,9 @@ static void begin(struct sim *s) {
                 abort();
         authority_init(s);
         for (int k = 0; k < VNS; k++) {
-                struct gw_vn_spec spec = {.id = name, .vni = 100 + (uint32_t)k, .n_subnets = 1, .subnets = &subnet};
+                static const uint8_t models[VNS] = {GW_VN_HYBRID, GW_VN_PUSH, GW_VN_PULL, GW_VN_HYBRID};
+                struct gw_vn_spec spec = {
+                        .id = name, .vni = 100 + (uint32_t)k, .model = models[k], .n_subnets = 1, .subnets = &subnet};
 
                 snprintf(name, sizeof name, "10.%d.0.0/16", k);
                 gw_prefix_parse(name, &subnet);

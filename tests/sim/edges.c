@@ -30,8 +30,8 @@
 
 enum {
         EDGES = 6,
-        VNS = 2,
-        VMS = 12,
+        VNS = 4, /* one of each model, and a hybrid one that is too large to be pushed */
+        VMS = 16,
         NOWHERE = -1,
         ROUND_STEPS = 300,
         SETTLE_MS = 40000,
@@ -347,10 +347,19 @@ static void on_query(struct sim *s, int n, uint32_t id, const uint8_t *body, siz
 
 static void on_other(struct sim *s, int n, uint8_t type, uint32_t id, const uint8_t *body, size_t size) {
         static struct gw_report report;
+        static struct gw_digest digest;
+        static struct gw_held held;
+        struct gw_absence absence;
         uint32_t vnis[8];
         size_t count;
 
-        if (type == GW_FRAME_SUBSCRIBE && !gw_subscribe_decode(body, size, vnis, 8, &count))
+        if (type == GW_FRAME_DIGEST && !gw_digest_decode(body, size, &digest))
+                gw_directory_digest(&s->d, nve_of(s, n), id, &digest, now_of(s));
+        else if (type == GW_FRAME_HELD && !gw_held_decode(body, size, &held))
+                gw_directory_held(&s->d, nve_of(s, n), id, &held, now_of(s));
+        else if (type == GW_FRAME_ABSENCE && !gw_absence_decode(body, size, &absence))
+                gw_directory_absence(&s->d, nve_of(s, n), &absence, now_of(s));
+        else if (type == GW_FRAME_SUBSCRIBE && !gw_subscribe_decode(body, size, vnis, 8, &count))
                 gw_directory_subscribe(&s->d, nve_of(s, n), vnis, count, now_of(s));
         else if (type == GW_FRAME_UPDATE_ACK)
                 gw_directory_ack(&s->d, nve_of(s, n), id, now_of(s));
@@ -827,7 +836,9 @@ static void weather(struct sim *s, bool fair) {
 static void make_vn(struct sim *s, int k) {
         struct gw_prefix subnet = {gw_ip_from_v4(0), 112};
         char name[16];
-        struct gw_vn_spec spec = {.id = name, .vni = 100 + (uint32_t)k, .n_subnets = 1, .subnets = &subnet};
+        static const uint8_t models[VNS] = {GW_VN_HYBRID, GW_VN_PUSH, GW_VN_PULL, GW_VN_HYBRID};
+        struct gw_vn_spec spec = {
+                .id = name, .vni = 100 + (uint32_t)k, .model = models[k], .n_subnets = 1, .subnets = &subnet};
         struct gw_error error;
 
         subnet.ip.b[12] = 10;

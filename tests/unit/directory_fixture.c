@@ -42,10 +42,21 @@ static void effect_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint
         struct sent sent = {.to = to->id, .id = id};
         int what;
 
-        MUST(type == GW_FRAME_UPDATE && w->n_frames < WORLD_SENT_MAX);
+        if (type == GW_FRAME_AGREED) {
+                MUST(gw_agreed_decode(body, size, &w->agreed) == 0);
+                w->n_agreed++;
+                return;
+        }
+        MUST((type == GW_FRAME_UPDATE || type == GW_FRAME_FLUSH) && w->n_frames < WORLD_SENT_MAX);
+        w->octets += size;
+        if (type == GW_FRAME_FLUSH) {
+                MUST(gw_flush_decode(body, size, &w->flush) == 0);
+                w->n_flushes++;
+        }
         w->frames[w->n_frames].to = to->id;
+        w->frames[w->n_frames].flush = type == GW_FRAME_FLUSH;
         w->frames[w->n_frames++].id = id;
-        while ((what = gw_batch_next(&batch, &sent.mapping, &sent.member)) != GW_BATCH_END) {
+        while (type == GW_FRAME_UPDATE && (what = gw_batch_next(&batch, &sent.mapping, &sent.member)) != GW_BATCH_END) {
                 MUST(what != GW_BATCH_BAD && w->n_sent < WORLD_RECORDS_MAX);
                 sent.is_member = what == GW_BATCH_MEMBER;
                 w->sent[w->n_sent++] = sent;
@@ -247,6 +258,8 @@ const struct gw_member *world_told_member(const struct world *w, const struct gw
         for (size_t i = w->n_sent; i-- > 0;) {
                 const struct sent *s = &w->sent[i];
 
+                if (s->is_member && !s->member.gone && gw_ip_is_unspecified(s->member.locator))
+                        continue; /* that all mappings were told */
                 if (s->is_member && gw_name_eq(&s->to, &nve->id) && gw_ip_eq(s->member.locator, locator))
                         return &s->member;
         }

@@ -25,7 +25,11 @@ struct world {
         struct { /* frames to acknowledge */
                 struct gw_name to;
                 uint32_t id;
+                bool flush;
         } frames[WORLD_SENT_MAX];
+        struct gw_agreed agreed; /* the last */
+        struct gw_flush_request flush;
+        size_t n_agreed, n_flushes, octets;
         char note[256];
         enum gw_note note_kind;
         size_t n_notes, n_changes, n_stores;

@@ -221,7 +221,7 @@ static void test_queries(void **state) {
         query.ip = ip_of("10.1.0.99");
         gw_directory_query(&w->d, w->h2, &query, w->now, &m);
         assert_int_equal(m.state, GW_MAPPING_ABSENT);
-        assert_int_equal(m.lifetime_ms, GW_DIRECTORY_UNKNOWN_MS);
+        assert_int_equal(m.lifetime_ms, GW_DIRECTORY_NEGATIVE_MS);
         assert_true(gw_ip_eq(m.ips[0], query.ip));
         query.ip = ip_of("10.1.0.2");
         gw_directory_query(&w->d, w->h3, &query, w->now, &m); /* not a member */

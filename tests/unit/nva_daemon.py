@@ -529,7 +529,7 @@ def openapi_is_complete(nva):
     import yaml
     with open(ROOT + "/docs/openapi.yaml") as f:
         described = {(method.upper(), path) for path, item in yaml.safe_load(f)["paths"].items() for method in item
-                     if method in ("get", "post", "put", "delete")}
+                     if method in ("get", "post", "put", "patch", "delete")}
     with open(ROOT + "/src/nva/api.c") as f:
         routes = set(re.findall(r'\{"([A-Z]+)", "([^"]+)"', f.read()))
     assert routes, "no routes found"
