@@ -153,6 +153,22 @@ static int tenant_delete(struct gw_cli *cli, const struct gw_args *args) {
         return delete_object(cli, args, "tenants");
 }
 
+/* The flags of a VN's settings that are given. */
+static void settings_of(const struct gw_args *args, json_t *body) {
+        const char *ip;
+        json_t *gateways = json_array();
+
+        for (size_t i = 0; (ip = gw_args_nth(args, "gateway", i)); i++)
+                json_array_append_new(gateways, json_string(ip));
+        if (gw_args_has(args, "gateway"))
+                json_object_set(body, "gateways", gateways);
+        json_decref(gateways);
+        if (gw_args_has(args, "announcements"))
+                json_object_set_new(body, "announcements", json_string(gw_args_text(args, "announcements")));
+        if (gw_args_has(args, "rarp"))
+                json_object_set_new(body, "rarp", json_boolean(!strcmp(gw_args_text(args, "rarp"), "on")));
+}
+
 static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *body, *subnets;
         struct gw_name name, tenant;
@@ -171,6 +187,7 @@ static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "mtu", json_integer(gw_args_int(args, "mtu")));
         if (gw_args_has(args, "directory"))
                 json_object_set_new(body, "directory", json_string(gw_args_text(args, "directory")));
+        settings_of(args, body);
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns");
         return done(cli, r, answer, "created", args->words[0]);
 }
@@ -199,10 +216,16 @@ static int vn_show(struct gw_cli *cli, const struct gw_args *args) {
 
 static int vn_set(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
-        json_t *answer = NULL, *body = json_pack("{s:s}", "directory", gw_args_text(args, "directory"));
-        int r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/vns/%s",
-                            gw_client_segment(args->words[0], segment, sizeof segment));
+        json_t *answer = NULL, *body = json_object();
+        int r;
 
+        settings_of(args, body);
+        if (gw_args_has(args, "directory"))
+                json_object_set_new(body, "directory", json_string(gw_args_text(args, "directory")));
+        if (gw_args_has(args, "no-gateway"))
+                json_object_set_new(body, "gateways", json_array());
+        r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/vns/%s",
+                        gw_client_segment(args->words[0], segment, sizeof segment));
         return done(cli, r, answer, "changed", args->words[0]);
 }
 
@@ -289,6 +312,17 @@ static const struct gw_flag nve_add_flags[] = {
         {0},
 };
 static const char models[] = "hybrid push pull";
+#define GATEWAY_FLAG                                                                                                   \
+        { "gateway", GW_FLAG_IP, "IP", "an address of its gateway", .repeat = true }
+#define ANNOUNCEMENTS_FLAG                                                                                             \
+        {                                                                                                              \
+                "announcements", GW_FLAG_CHOICE, "POLICY",                                                             \
+                        "may an announcement move a VM? planned: no; announced: when its "                             \
+                        "old place does not have it any more",                                                         \
+                        .choices = "planned announced"                                                                 \
+        }
+#define RARP_FLAG                                                                                                      \
+        { "rarp", GW_FLAG_CHOICE, "ON", "are RARP requests of diskless clients answered?", .choices = "on off" }
 static const struct gw_flag vn_create_flags[] = {
         {"subnet", GW_FLAG_PREFIX, "PREFIX", "a subnet that its VMs have addresses of", .repeat = true,
          .required = true},
@@ -296,11 +330,18 @@ static const struct gw_flag vn_create_flags[] = {
         {"mtu", GW_FLAG_INT, "OCTETS", "what VMs may use; from the underlay when not given", 1280, 9216, "octets"},
         {"directory", GW_FLAG_CHOICE, "MODEL", "who is told where its VMs are: push all, pull on demand, or hybrid",
          .choices = models},
+        GATEWAY_FLAG,
+        ANNOUNCEMENTS_FLAG,
+        RARP_FLAG,
         {0},
 };
 static const struct gw_flag vn_set_flags[] = {
         {"directory", GW_FLAG_CHOICE, "MODEL", "who is told where its VMs are: push all, pull on demand, or hybrid",
-         .choices = models, .required = true},
+         .choices = models},
+        GATEWAY_FLAG,
+        {"no-gateway", GW_FLAG_SWITCH, .help = "it has no gateway any more"},
+        ANNOUNCEMENTS_FLAG,
+        RARP_FLAG,
         {0},
 };
 static const struct gw_flag vn_flush_flags[] = {
@@ -331,7 +372,7 @@ const struct gw_command gw_object_commands[] = {
         {"vn", "create", "NAME[@TENANT]", 1, 1, "make a virtual network", vn_create_flags, vn_create},
         {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},
         {"vn", "show", "VN", 1, 1, "one of them", .run = vn_show},
-        {"vn", "set", "VN", 1, 1, "change who is told where its VMs are", vn_set_flags, vn_set},
+        {"vn", "set", "VN", 1, 1, "change its gateway, who is told where its VMs are, what guests may announce", vn_set_flags, vn_set},
         {"vn", "flush", "VN", 1, 1, "make all edges forget what they hold of it", vn_flush_flags, vn_flush},
         {"vn", "delete", "VN", 1, 1, "delete one that has no ports", .run = vn_delete},
         {"port", "attach", "TASK", 1, 1, "attach a device on a host to a VN", port_attach_flags, port_attach},

@@ -109,6 +109,7 @@ struct gw_vn {
         uint8_t model; /* enum gw_vn_model */
         uint8_t n_subnets;
         struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
+        struct gw_vn_settings settings; /* what its members are told */
         uint32_t n_ports, n_members;
         /* the directory's own: */
         struct gw_list in_tenant;
@@ -116,6 +117,7 @@ struct gw_vn {
         struct gw_list members; /* gw_directory_member, in the order of their last change */
         struct gw_list ports;   /* gw_port.in_vn, of those with a mapping, in the order of its last change */
         uint64_t change;        /* number of the last change */
+        uint64_t set;           /* vn->change when its settings last changed */
         uint32_t n_gone;
         bool push;                                 /* its mappings go to all members now */
         struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
@@ -345,10 +347,13 @@ struct gw_vn_spec {
         uint8_t model; /* enum gw_vn_model */
         size_t n_subnets;
         const struct gw_prefix *subnets;
+        uint32_t flags; /* enum gw_vn_flag */
+        size_t n_gateways;
+        const struct gw_ip *gateways; /* of its subnets; no VM has them */
 };
 int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_vn **out,
                            struct gw_error *error);
-/* The VNI cannot change; a subnet can go only when no address is in it. */
+/* The VNI cannot change; a subnet can go only when no address is in it. Flags and gateways become those of the spec. */
 int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struct gw_vn_spec *spec,
                            struct gw_error *error);
 int gw_directory_vn_delete(struct gw_directory *d, struct gw_vn *vn, struct gw_error *error);

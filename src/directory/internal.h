@@ -20,6 +20,7 @@ enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 enum {
         BATCH_MAPPINGS = 64,       /* in one frame */
         BATCH_MEMBERS = 4096,      /* in one frame; a VN with more has no complete list */
+        BATCH_VNS = 256,           /* in one frame */
         BATCH_OCTETS = 256 * 1024, /* enough for both */
         UPDATES_ON_THE_WAY = 16,   /* to one NVE */
         RECORD_OCTETS = 1024,      /* any record but a VM's */
@@ -85,7 +86,8 @@ struct gw_directory_scratch {
         uint8_t frame[BATCH_OCTETS];
         struct gw_mapping mappings[BATCH_MAPPINGS];
         struct gw_member members[BATCH_MEMBERS];
-        size_t n_mappings, n_members;
+        struct gw_vn_settings vns[BATCH_VNS];
+        size_t n_mappings, n_members, n_vns;
 };
 
 /* Keys of the tables; hashed as octets, so without padding. */
@@ -139,6 +141,8 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm);
 /* port.c */
 int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec, unsigned index,
                      struct gw_port **out, struct gw_error *error);
+int gw_dir_gateways_check(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_vn_spec *spec,
+                          struct gw_error *error);
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
                     unsigned index, struct gw_port **out); /* with MAC and addresses as they are in *spec */
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
@@ -165,6 +169,7 @@ void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve);       /* 
 void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m);
 void gw_dir_members_forget(struct gw_directory *d, struct gw_nve *nve); /* and did not come back */
 void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port);
+void gw_dir_vn_set(struct gw_directory *d, struct gw_vn *vn);    /* its settings have changed */
 void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn); /* after its number of ports changed */
 void gw_dir_vn_remodel(struct gw_directory *d, struct gw_vn *vn, uint8_t model);
 void gw_dir_member_flush(struct gw_directory *d, struct directory_member *m, uint8_t what);

@@ -98,6 +98,11 @@ void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port) {
                 receivers_dirty(d, vn);
 }
 
+void gw_dir_vn_set(struct gw_directory *d, struct gw_vn *vn) {
+        vn->set = ++vn->change;
+        receivers_dirty(d, vn);
+}
+
 static int member_get(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve, struct directory_member **out) {
         struct directory_member *m = gw_dir_member_find(d, vn, nve);
 
@@ -210,7 +215,7 @@ void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nv
 static bool knows_members(const struct directory_member *m) {
         const struct directory_member *last = gw_list_entry(m->vn->members.prev, struct directory_member, in_vn);
 
-        return m->known_members && m->known_members >= last->changed;
+        return m->known_members && m->known_members >= last->changed && m->known_members >= m->vn->set;
 }
 
 static bool complete(const struct directory_member *m) {
@@ -271,6 +276,16 @@ static bool fill_all_members(struct gw_directory_scratch *s, struct directory_me
         }
         m->sent_members = vn->change;
         return true;
+}
+
+/* Settings are told with the members, and confirmed with them. */
+static void fill_settings(struct gw_directory_scratch *s, const struct directory_member *m) {
+        const struct gw_vn *vn = m->vn;
+
+        if (!m->known_members || vn->set > m->known_members) {
+                s->vns[s->n_vns] = vn->settings;
+                s->vns[s->n_vns++].vni = vn->vni;
+        }
 }
 
 static bool fill_members(struct gw_directory_scratch *s, struct directory_member *m) {
@@ -335,8 +350,9 @@ static void fill_ports(struct gw_directory_scratch *s, struct directory_member *
 bool gw_dir_member_fill(struct gw_directory *d, struct directory_member *m) {
         struct gw_directory_scratch *s = d->scratch;
 
-        if (!fill_members(s, m))
+        if (s->n_vns == BATCH_VNS || !fill_members(s, m))
                 return false;
+        fill_settings(s, m);
         fill_ports(s, m);
         return true;
 }

@@ -8,6 +8,9 @@
  * address that is not given is the lowest free one of each subnet of the VN,
  * from GW_SUBNET_AUTO_FIRST on; vn->free_from only spares the search.
  *
+ * A VN's gateway has addresses of its subnets, too, and one MAC everywhere
+ * (GW_GATEWAY_MAC): no port is given any of these.
+ *
  * A subnet's all-zero host and, in IPv4, its all-one host are no addresses,
  * except where the prefix leaves less than two host bits (RFC 3021, RFC 6164).
  */
@@ -71,6 +74,13 @@ static bool is_host(const struct gw_prefix *p, struct gw_ip ip) {
         return !gw_ip_eq(ip, p->ip) && !(gw_ip_is_v4(ip) && all_ones(p, ip));
 }
 
+static bool is_gateway(const struct gw_vn *vn, struct gw_ip ip) {
+        for (unsigned i = 0; i < vn->settings.n_gateways; i++)
+                if (gw_ip_eq(vn->settings.gateways[i], ip))
+                        return true;
+        return false;
+}
+
 /* The lowest free address of subnet i; GW_E_FULL. */
 static int address_choose(struct gw_directory *d, struct gw_vn *vn, unsigned i, struct gw_ip *out) {
         const struct gw_prefix *p = &vn->subnets[i];
@@ -78,7 +88,8 @@ static int address_choose(struct gw_directory *d, struct gw_vn *vn, unsigned i, 
 
         if (gw_prefix_contains(p, vn->free_from[i]) && memcmp(&vn->free_from[i], &ip, sizeof ip) > 0)
                 ip = vn->free_from[i];
-        while (gw_prefix_contains(p, ip) && is_host(p, ip) && gw_directory_port_by_ip(d, vn->vni, ip))
+        while (gw_prefix_contains(p, ip) && is_host(p, ip) &&
+               (gw_directory_port_by_ip(d, vn->vni, ip) || is_gateway(vn, ip)))
                 ip = add(ip, 1);
         if (!gw_prefix_contains(p, ip) || !is_host(p, ip))
                 return GW_E_FULL;
@@ -121,6 +132,8 @@ static int address_check(const struct gw_directory *d, const struct gw_vn *vn, s
                                gw_prefix_text(subnet, in));
         if (other)
                 return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s", text, other->vm->id.s);
+        if (is_gateway(vn, ip))
+                return gw_fail(error, GW_E_EXISTS, field, "%s is the gateway of VN %s", text, vn->id.s);
         return 0;
 }
 
@@ -137,6 +150,40 @@ static int addresses_check(const struct gw_directory *d, const struct gw_vn *vn,
                                 r = gw_fail(error, GW_E_INVALID, field, "the same address as addresses[%u]", k);
                 if (r)
                         return r;
+        }
+        return 0;
+}
+
+static const struct gw_prefix *subnet_of(const struct gw_vn_spec *spec, struct gw_ip ip) {
+        for (size_t i = 0; i < spec->n_subnets; i++)
+                if (gw_prefix_contains(&spec->subnets[i], ip))
+                        return &spec->subnets[i];
+        return NULL;
+}
+
+/* vn: NULL when it is about to be made. */
+int gw_dir_gateways_check(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_vn_spec *spec,
+                          struct gw_error *error) {
+        char text[GW_IP_TEXT];
+
+        if (spec->n_gateways > GW_VN_GATEWAYS_MAX)
+                return gw_fail(error, GW_E_INVALID, "gateways", "%zu gateway addresses; a VN has at most %d",
+                               spec->n_gateways, GW_VN_GATEWAYS_MAX);
+        for (size_t i = 0; i < spec->n_gateways; i++) {
+                struct gw_ip ip = spec->gateways[i];
+                const struct gw_prefix *subnet = subnet_of(spec, ip);
+                const struct gw_port *other = vn ? gw_directory_port_by_ip(d, vn->vni, ip) : NULL;
+
+                gw_ip_text(ip, text);
+                if (!subnet || !is_host(subnet, ip))
+                        return gw_fail(error, GW_E_INVALID, "gateways", "gateway %s is no host's address of a subnet",
+                                       text);
+                if (other)
+                        return gw_fail(error, GW_E_CONFLICT, "gateways", "gateway %s is used by VM %s", text,
+                                       other->vm->id.s);
+                for (size_t k = 0; k < i; k++)
+                        if (gw_ip_eq(spec->gateways[k], ip))
+                                return gw_fail(error, GW_E_INVALID, "gateways", "gateway %s is given twice", text);
         }
         return 0;
 }
@@ -172,6 +219,9 @@ static int mac_check(const struct gw_directory *d, const struct gw_vn *vn, struc
 
         if (gw_mac_is_group(mac) || gw_mac_eq(mac, zero))
                 return gw_fail(error, GW_E_INVALID, field, "%s is not the address of one station",
+                               gw_mac_text(mac, text));
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC))
+                return gw_fail(error, GW_E_EXISTS, field, "%s is the MAC of every VN's gateway",
                                gw_mac_text(mac, text));
         if (other)
                 return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s in VN %s", gw_mac_text(mac, text),

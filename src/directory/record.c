@@ -8,6 +8,10 @@
  * names are a length and octets. Times are wall-clock, since monotonic time
  * does not survive.
  *
+ * A VN's record goes on, after its subnets, with sections: u8 kind, u16 octets,
+ * value. What a VN does not have has no section, so that records from before a
+ * section was invented are complete; one of an unknown kind does not load.
+ *
  * A record is staged in the call that changed the object. Loading is in the
  * order of the tables: what a record refers to is there already, or the record
  * does not load. A lifetime that ran out while we were away is lengthened to
@@ -22,6 +26,11 @@
 #include <stdlib.h>
 
 enum { RECORD_VERSION = 1 };
+
+enum vn_section {
+        VN_SECTION_FLAGS = 1, /* u32, enum gw_vn_flag */
+        VN_SECTION_GATEWAYS,  /* n * 16 */
+};
 static const char floor_key[] = "epoch-floor";
 
 static void put_name(struct gw_writer *w, const char *name) {
@@ -69,6 +78,22 @@ void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant)
         stage(d, GW_RECORD_TENANT, tenant->name.s, &w);
 }
 
+static void put_section(struct gw_writer *w, uint8_t kind, size_t size) {
+        gw_put_u8(w, kind);
+        gw_put_u16(w, (uint16_t)size);
+}
+
+static void put_settings(struct gw_writer *w, const struct gw_vn_settings *settings) {
+        if (settings->flags) {
+                put_section(w, VN_SECTION_FLAGS, 4);
+                gw_put_u32(w, settings->flags);
+        }
+        if (settings->n_gateways)
+                put_section(w, VN_SECTION_GATEWAYS, (size_t)settings->n_gateways * 16);
+        for (size_t i = 0; i < settings->n_gateways; i++)
+                gw_put_bytes(w, settings->gateways[i].b, 16);
+}
+
 void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
         struct gw_writer w = begin(d);
 
@@ -80,6 +105,7 @@ void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
                 gw_put_u8(&w, vn->subnets[i].bits);
         }
         gw_put_u8(&w, vn->model);
+        put_settings(&w, &vn->settings);
         stage(d, GW_RECORD_VN, vn->id.s, &w);
 }
 
@@ -186,9 +212,37 @@ static struct gw_tenant *tenant_of_id(const struct gw_directory *d, const char *
         return strcmp(id, parsed->s) == 0 ? gw_directory_tenant(d, strchr(id, '@') + 1) : NULL;
 }
 
+static bool load_vn_section(struct gw_reader *value, uint8_t kind, struct gw_vn_spec *spec, struct gw_ip *gateways) {
+        switch (kind) {
+        case VN_SECTION_FLAGS:
+                spec->flags = gw_get_u32(value);
+                break;
+        case VN_SECTION_GATEWAYS:
+                for (spec->n_gateways = 0; gw_reader_left(value) && spec->n_gateways < GW_VN_GATEWAYS_MAX;
+                     spec->n_gateways++)
+                        gw_get_bytes(value, gateways[spec->n_gateways].b, 16);
+                break;
+        default:
+                return false;
+        }
+        return whole(value);
+}
+
+static bool load_vn_sections(struct gw_reader *r, struct gw_vn_spec *spec, struct gw_ip *gateways) {
+        while (r->ok && gw_reader_left(r)) {
+                uint8_t kind = gw_get_u8(r);
+                struct gw_reader value = gw_get_sub(r, gw_get_u16(r));
+
+                if (!r->ok || !load_vn_section(&value, kind, spec, gateways))
+                        return false;
+        }
+        return r->ok;
+}
+
 static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r) {
         struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
-        struct gw_vn_spec spec = {.id = key, .subnets = subnets};
+        struct gw_ip gateways[GW_VN_GATEWAYS_MAX];
+        struct gw_vn_spec spec = {.id = key, .subnets = subnets, .gateways = gateways};
         struct gw_tenant *tenant;
         struct gw_name id;
         struct gw_vn *vn;
@@ -208,7 +262,8 @@ static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r)
         if (spec.model >= GW_VN_MODELS)
                 return GW_E_MALFORMED;
         tenant = tenant_of_id(d, key, &id);
-        if (!whole(r) || !tenant || gw_directory_vn(d, key) || gw_directory_vn_by_vni(d, spec.vni))
+        if (!load_vn_sections(r, &spec, gateways) || !tenant || gw_directory_vn(d, key) ||
+            gw_directory_vn_by_vni(d, spec.vni))
                 return GW_E_MALFORMED;
         return gw_dir_vn_add(d, &spec, tenant, &vn);
 }

@@ -142,6 +142,19 @@ static void subnets_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
                 vn->subnets[i] = spec->subnets[i];
 }
 
+/* True when the settings are others than before. */
+static bool settings_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
+        struct gw_vn_settings was = vn->settings;
+
+        memset(&vn->settings, 0, sizeof vn->settings);
+        vn->settings.vni = vn->vni;
+        vn->settings.flags = spec->flags;
+        vn->settings.n_gateways = (uint8_t)spec->n_gateways;
+        for (size_t i = 0; i < spec->n_gateways; i++)
+                vn->settings.gateways[i] = spec->gateways[i];
+        return memcmp(&was, &vn->settings, sizeof was) != 0;
+}
+
 int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out) {
         struct gw_vn *vn = calloc(1, sizeof *vn);
 
@@ -154,6 +167,7 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         subnets_copy(vn, spec);
         vn->model = spec->model;
         vn->push = vn->model != GW_VN_PULL;
+        settings_copy(vn, spec);
         gw_list_init(&vn->members);
         gw_list_init(&vn->ports);
         if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0) {
@@ -234,7 +248,7 @@ int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec
         if (!full.vni)
                 full.vni = vni_choose(d);
         if ((r = vni_check(d, full.vni, error)) || (r = subnets_check(tenant, NULL, spec, error)) ||
-            (r = gw_dir_mtu_choose(d, spec, &full.mtu, error)))
+            (r = gw_dir_gateways_check(d, NULL, spec, error)) || (r = gw_dir_mtu_choose(d, spec, &full.mtu, error)))
                 return r;
         r = gw_dir_vn_add(d, &full, tenant, &vn);
         if (r < 0)
@@ -274,7 +288,8 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         if (spec->vni && spec->vni != vn->vni)
                 return gw_fail(error, GW_E_INVALID, "vni", "the VNI of VN %s is %u and cannot change", vn->id.s,
                                vn->vni);
-        if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
+        if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_gateways_check(d, vn, spec, error)) ||
+            (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
                 return r;
         gw_table_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
@@ -285,6 +300,8 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         memset(vn->free_from, 0, sizeof vn->free_from);
         if (spec->model != vn->model)
                 gw_dir_vn_remodel(d, vn, spec->model);
+        if (settings_copy(vn, spec))
+                gw_dir_vn_set(d, vn);
         gw_dir_store_vn(d, vn);
         gw_dir_changed(d, GW_OBJECT_VN, vn->id.s, false);
         gw_dir_updates_flush(d);

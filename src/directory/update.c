@@ -107,7 +107,8 @@ static void update_send(struct gw_directory *d, struct directory_update *u) {
         struct gw_writer w = gw_writer(s->frame, sizeof s->frame);
         uint8_t type = u->flush ? GW_FRAME_FLUSH : GW_FRAME_UPDATE;
         size_t size = u->flush ? flush_encode(&w, u)
-                               : gw_batch_encode(&w, type, u->id, s->mappings, s->n_mappings, s->members, s->n_members);
+                               : gw_batch_encode_vns(&w, type, u->id, s->mappings, s->n_mappings, s->members,
+                                                     s->n_members, s->vns, s->n_vns);
         uint64_t wait_ms = (uint64_t)GW_DIRECTORY_RETRY_MS << u->tries;
 
         if (u->tries++)
@@ -171,7 +172,7 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
 
         if (gw_list_empty(&nve->dirty) || !(u = update_new(d, nve)))
                 return false;
-        s->n_mappings = s->n_members = 0;
+        s->n_mappings = s->n_members = s->n_vns = 0;
         gw_list_for_each (link, &nve->dirty) {
                 struct directory_item *item = gw_list_entry(link, struct directory_item, link);
 
@@ -186,7 +187,7 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
                         break;
                 update_take(u, item);
         }
-        if (s->n_mappings || s->n_members || u->flush)
+        if (s->n_mappings || s->n_members || s->n_vns || u->flush)
                 update_send(d, u);
         else
                 update_confirmed(d, u);
@@ -238,7 +239,7 @@ void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
 
         if (u->tries >= GW_DIRECTORY_TRIES)
                 return fall_behind(d, u->nve);
-        s->n_mappings = s->n_members = 0;
+        s->n_mappings = s->n_members = s->n_vns = 0;
         gw_list_for_each (link, &u->items)
                 if (!u->flush)
                         item_fill(d, gw_list_entry(link, struct directory_item, link));

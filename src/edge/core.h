@@ -48,6 +48,7 @@ struct edge_vn {
         struct gw_prefix v4, v6; /* for a report: what covers the addresses here */
         uint64_t *sums;          /* while a digest is made */
         size_t n_sums, n_counted;
+        struct gw_vn_settings settings;
 };
 
 struct edge_port {
@@ -199,6 +200,12 @@ void gw_edge_vns_untold(struct gw_edge *edge);
 void gw_edge_members_mark(struct gw_edge *edge);
 void gw_edge_members_sweep(struct gw_edge *edge);
 void gw_edge_subscribe(struct gw_edge *edge);
+
+/* settings.c */
+void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said);
+bool gw_edge_settings_adopt(struct gw_edge *edge, uint32_t vni, struct gw_ip ip); /* a gateway's; false: no such VN */
+struct gw_ip gw_edge_link_local(struct gw_mac mac);
+bool gw_edge_link_local_mac(struct gw_ip ip, struct gw_mac *out); /* ip is the one derived from *out */
 
 /* vm.c */
 struct edge_vm *gw_edge_vm_find(const struct gw_edge *edge, const struct gw_name *name);

@@ -317,7 +317,7 @@ static bool batch_is_sound(const uint8_t *body, size_t size) {
 
         do
                 kind = gw_batch_next(&batch, &mapping, &member);
-        while (kind == GW_BATCH_MAPPING || kind == GW_BATCH_MEMBER);
+        while (kind != GW_BATCH_END && kind != GW_BATCH_BAD);
         return kind == GW_BATCH_END;
 }
 
@@ -335,6 +335,10 @@ static uint32_t batch_apply(struct gw_edge *edge, struct gw_edge_now now, const 
                         if (mapping.state == GW_MAPPING_ABSENT)
                                 negative_ms = mapping.lifetime_ms;
                         gw_edge_mapping_apply(edge, now, &mapping);
+                        continue;
+                }
+                if (kind == GW_BATCH_VN) {
+                        gw_edge_settings_apply(edge, &batch.vn);
                         continue;
                 }
                 vn = gw_edge_vn_find(edge, member.vni);

@@ -145,6 +145,14 @@ static void punt_unknown(struct gw_edge *edge, struct gw_edge_now now, const str
         }
 }
 
+/* What the directory is asked about a target. A link-local address that is made of a MAC (RFC 4291 appendix A) is not
+ * in it, but whoever has the MAC may be. */
+static struct edge_key solicit_key(uint32_t vni, struct gw_ip ip) {
+        struct gw_mac mac;
+
+        return gw_edge_link_local_mac(ip, &mac) ? gw_edge_key_mac(vni, mac) : gw_edge_key_ip(vni, ip);
+}
+
 static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_key key;
         struct gw_mac mac;
@@ -155,7 +163,7 @@ static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const str
         } else if (gw_edge_neigh_find(edge, frame->vni, ip, &mac)) {
                 edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
         } else {
-                key = gw_edge_key_ip(frame->vni, ip);
+                key = solicit_key(frame->vni, ip);
                 ask_and_hold(edge, now, &key, frame);
         }
 }

@@ -160,6 +160,8 @@ void gw_edge_adopt_neigh(struct gw_edge *edge, struct gw_edge_now now, uint32_t 
         (void)now;
         if (gw_edge_neigh_find(edge, vni, ip, &owner))
                 return;
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC) && gw_edge_settings_adopt(edge, vni, ip))
+                return;
         if (gw_edge_mapping_find(edge, vni, mac))
                 gw_edge_mapping_adopt_ip(edge, vni, mac, ip);
         else

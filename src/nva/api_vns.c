@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/vns: virtual networks. */
+#include <string.h>
+
 #include "nva/api.h"
 #include "nva/definition.h"
 #include "nva/json.h"
@@ -39,11 +41,35 @@ static void read_model(struct gw_json_reader *r, uint8_t *model) {
                 gw_json_fault(r, "directory", "directory is \"%.32s\"; allowed are hybrid, push and pull", word);
 }
 
+/* What is not said stays as it is in *spec. */
+static void read_settings(struct gw_json_reader *r, struct gw_vn_spec *spec, struct gw_ip *gateways) {
+        const char *announcements = gw_json_string(r, "announcements", "");
+        int rarp = gw_json_bool(r, "rarp", spec->flags & GW_VN_RARP ? 1 : 0);
+        size_t n = 0;
+
+        if (gw_json_array(r, "gateways")) {
+                gw_json_ips(r, "gateways", gateways, GW_VN_GATEWAYS_MAX, &n);
+                spec->n_gateways = n;
+        }
+        spec->gateways = gateways;
+        spec->flags = (spec->flags & ~(uint32_t)GW_VN_RARP) | (rarp ? GW_VN_RARP : 0);
+        if (!*announcements)
+                return;
+        if (!strcmp(announcements, "announced"))
+                spec->flags |= GW_VN_ANNOUNCED;
+        else if (!strcmp(announcements, "planned"))
+                spec->flags &= ~(uint32_t)GW_VN_ANNOUNCED;
+        else
+                gw_json_fault(r, "announcements", "announcements is \"%.32s\"; allowed are planned and announced",
+                              announcements);
+}
+
 void api_vns_create(struct gw_request *request, void *user) {
         struct nva *nva = user;
         struct gw_error error = {0};
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
         struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
+        struct gw_ip gateways[GW_VN_GATEWAYS_MAX];
         struct gw_vn_spec spec = {.subnets = subnets};
         struct gw_name id = {""};
         struct gw_vn *vn;
@@ -54,6 +80,7 @@ void api_vns_create(struct gw_request *request, void *user) {
         spec.mtu = (uint16_t)gw_json_int(&r, "mtu", GW_VN_MTU_MIN, GW_VN_MTU_MAX, 0);
         gw_json_prefixes(&r, "subnets", subnets, GW_VN_SUBNETS_MAX, &spec.n_subnets);
         read_model(&r, &spec.model);
+        read_settings(&r, &spec, gateways);
         if (gw_json_done(&r) || gw_directory_vn_create(&nva->directory, &spec, &vn, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 201, nva_json_vn(vn));
@@ -77,6 +104,7 @@ void api_vns_update(struct gw_request *request, void *user) {
         struct gw_vn *vn = api_vn(nva, request);
         struct gw_error error = {0};
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        struct gw_ip gateways[GW_VN_GATEWAYS_MAX];
         struct gw_vn_spec spec;
 
         if (!vn)
@@ -86,8 +114,12 @@ void api_vns_update(struct gw_request *request, void *user) {
                                    .mtu = vn->mtu,
                                    .model = vn->model,
                                    .n_subnets = vn->n_subnets,
-                                   .subnets = vn->subnets};
+                                   .subnets = vn->subnets,
+                                   .flags = vn->settings.flags,
+                                   .n_gateways = vn->settings.n_gateways};
+        memcpy(gateways, vn->settings.gateways, sizeof gateways);
         read_model(&r, &spec.model);
+        read_settings(&r, &spec, gateways);
         if (gw_json_done(&r) || gw_directory_vn_update(&nva->directory, vn, &spec, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 200, nva_json_vn(vn));

@@ -25,16 +25,29 @@ json_t *nva_json_tenant(const struct gw_tenant *tenant) {
         return json_pack("{s:s, s:I}", "name", tenant->name.s, "vms", (json_int_t)tenant->n_vms);
 }
 
+static json_t *json_settings(const struct gw_vn_settings *settings) {
+        json_t *gateways = json_array();
+        char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
+
+        for (size_t i = 0; i < settings->n_gateways; i++)
+                json_array_append_new(gateways, json_string(gw_ip_text(settings->gateways[i], ip)));
+        return json_pack("{s:o, s:s, s:s, s:b}", "gateways", gateways, "gateway_mac", gw_mac_text(GW_GATEWAY_MAC, mac),
+                         "announcements", settings->flags & GW_VN_ANNOUNCED ? "announced" : "planned", "rarp",
+                         (settings->flags & GW_VN_RARP) != 0);
+}
+
 json_t *nva_json_vn(const struct gw_vn *vn) {
-        json_t *subnets = json_array();
+        json_t *subnets = json_array(), *object;
         char text[GW_PREFIX_TEXT];
 
         for (size_t i = 0; i < vn->n_subnets; i++)
                 json_array_append_new(subnets, json_string(gw_prefix_text(&vn->subnets[i], text)));
-        return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:b, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s,
+        object = json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:b, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s,
                          "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets", subnets, "directory",
                          gw_vn_model_word(vn->model), "pushed", vn->push, "ports", (json_int_t)vn->n_ports, "members",
                          (json_int_t)vn->n_members);
+        json_object_update_new(object, json_settings(&vn->settings));
+        return object;
 }
 
 static json_t *sizes(uint32_t memory_mib, uint32_t vcpus) {

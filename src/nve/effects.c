@@ -44,7 +44,9 @@ static void fx_fdb_del(void *user, uint32_t vni, struct gw_mac mac) {
 }
 
 static int fx_neigh_set(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac mac) {
-        return gw_datapath_neigh_set(((struct nve *)user)->dp, vni, ip, mac, 0);
+        uint8_t flags = gw_mac_eq(mac, GW_GATEWAY_MAC) ? GW_NEIGH_ROUTER : 0;
+
+        return gw_datapath_neigh_set(((struct nve *)user)->dp, vni, ip, mac, flags);
 }
 
 static void fx_neigh_del(void *user, uint32_t vni, struct gw_ip ip) {

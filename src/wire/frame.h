@@ -31,7 +31,12 @@ enum {
         GW_REPORT_LOCATORS_MAX = 1024,
         GW_DIGEST_BUCKETS_MAX = 4096,
         GW_HELD_MAX = 1024, /* mappings in one HELD */
+        GW_VN_GATEWAYS_MAX = 8, /* addresses of a VN's gateway: one for each subnet */
 };
+
+/* The MAC address of every VN's gateway, the same on every NVE: what a VM has in its cache stays right when it moves.
+ * No port may have it. */
+#define GW_GATEWAY_MAC ((struct gw_mac){{0x02, 0x67, 0x77, 0x00, 0x00, 0x01}})
 
 enum gw_frame_type {
         GW_FRAME_HELLO = 1,  /* NVE/HV -> NVA: role, id, locator, restart counter, last known state */
@@ -97,6 +102,17 @@ struct gw_member {
         bool gone, final;
 };
 
+/* What every NVE that has a port in a VN must know of it. */
+enum gw_vn_flag {
+        GW_VN_ANNOUNCED = 1, /* a claim of a VM by another NVE than its own is looked into, not just refused */
+        GW_VN_RARP = 2,      /* RARP requests are answered */
+};
+struct gw_vn_settings {
+        uint32_t vni, flags; /* enum gw_vn_flag */
+        uint8_t n_gateways;
+        struct gw_ip gateways[GW_VN_GATEWAYS_MAX]; /* at GW_GATEWAY_MAC */
+};
+
 struct gw_hello {
         uint8_t role;      /* enum gw_role */
         struct gw_name id; /* must equal the certificate's name */
@@ -154,13 +170,17 @@ size_t gw_register_encode(struct gw_writer *w, uint8_t type, uint32_t id,
 int gw_register_decode(const uint8_t *body, size_t size, struct gw_register *out);
 size_t gw_query_encode(struct gw_writer *w, uint32_t id, const struct gw_query *query);
 int gw_query_decode(const uint8_t *body, size_t size, struct gw_query *out);
-/* RESPONSE and UPDATE: mappings then members, read one by one with gw_batch_next. */
+/* RESPONSE and UPDATE: mappings, then members, then settings of VNs, read one by one with gw_batch_next. */
 size_t gw_batch_encode(struct gw_writer *w, uint8_t type, uint32_t id, const struct gw_mapping *mappings,
                        size_t n_mappings, const struct gw_member *members, size_t n_members);
+size_t gw_batch_encode_vns(struct gw_writer *w, uint8_t type, uint32_t id, const struct gw_mapping *mappings,
+                           size_t n_mappings, const struct gw_member *members, size_t n_members,
+                           const struct gw_vn_settings *vns, size_t n_vns);
 struct gw_batch {
         struct gw_reader in;
+        struct gw_vn_settings vn; /* after GW_BATCH_VN */
 };
-enum { GW_BATCH_END, GW_BATCH_MAPPING, GW_BATCH_MEMBER, GW_BATCH_BAD };
+enum { GW_BATCH_END, GW_BATCH_MAPPING, GW_BATCH_MEMBER, GW_BATCH_BAD, GW_BATCH_VN };
 struct gw_batch gw_batch_open(const uint8_t *body, size_t size);
 int gw_batch_next(struct gw_batch *batch, struct gw_mapping *mapping, struct gw_member *member);
 size_t gw_flush_encode(struct gw_writer *w, uint32_t id, const struct gw_flush_request *flush);

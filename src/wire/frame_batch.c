@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RESPONSE and UPDATE bodies: any number of mappings, then any number of
- * members, each one TLV. They are read one at a time, so that a batch of a
+ * members, then any number of settings of VNs, each one TLV. They are read one at a time, so that a batch of a
  * thousand needs no memory of its own, and what was read before a fault has
  * been handed over already; a reader that meets GW_BATCH_BAD ends the session,
  * and the peer sends all it has when the next one begins.
@@ -15,7 +15,7 @@
 #include "wire/text.h"
 #include "wire/tlv.h"
 
-enum { MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1, MEMBER_SIZE = 4 + 16 + 1, MEMBER_FINAL = 1 };
+enum { MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1, MEMBER_SIZE = 4 + 16 + 1, MEMBER_FINAL = 1, VN_FIXED_SIZE = 4 + 4 + 1 };
 
 static bool mapping_ok(const struct gw_mapping *m) {
         size_t n = strnlen(m->vm.s, sizeof m->vm.s);
@@ -84,8 +84,39 @@ static bool get_member(struct gw_reader *r, struct gw_member *out) {
         return r->ok && out->vni <= GW_VNI_MAX && gone <= 1;
 }
 
+static bool vn_ok(const struct gw_vn_settings *vn) {
+        return vn->vni && vn->vni <= GW_VNI_MAX && vn->n_gateways <= GW_VN_GATEWAYS_MAX;
+}
+
+static void put_vn(struct gw_writer *w, const struct gw_vn_settings *vn) {
+        gw_tlv_put(w, GW_TLV_VN, VN_FIXED_SIZE + (size_t)vn->n_gateways * 16);
+        gw_put_u32(w, vn->vni);
+        gw_put_u32(w, vn->flags);
+        gw_put_u8(w, vn->n_gateways);
+        for (size_t i = 0; i < vn->n_gateways; i++)
+                gw_put_bytes(w, vn->gateways[i].b, 16);
+}
+
+static bool get_vn(struct gw_reader *r, struct gw_vn_settings *out) {
+        memset(out, 0, sizeof *out);
+        out->vni = gw_get_u32(r);
+        out->flags = gw_get_u32(r);
+        out->n_gateways = gw_get_u8(r);
+        if (!r->ok || !vn_ok(out))
+                return false;
+        for (size_t i = 0; i < out->n_gateways; i++)
+                gw_get_bytes(r, out->gateways[i].b, 16);
+        return r->ok;
+}
+
 size_t gw_batch_encode(struct gw_writer *w, uint8_t type, uint32_t id, const struct gw_mapping *mappings,
                        size_t n_mappings, const struct gw_member *members, size_t n_members) {
+        return gw_batch_encode_vns(w, type, id, mappings, n_mappings, members, n_members, NULL, 0);
+}
+
+size_t gw_batch_encode_vns(struct gw_writer *w, uint8_t type, uint32_t id, const struct gw_mapping *mappings,
+                           size_t n_mappings, const struct gw_member *members, size_t n_members,
+                           const struct gw_vn_settings *vns, size_t n_vns) {
         struct gw_frame_build build = gw_frame_begin(w, type, id);
         bool ok = true;
 
@@ -98,6 +129,11 @@ size_t gw_batch_encode(struct gw_writer *w, uint8_t type, uint32_t id, const str
                 ok = members[i].vni <= GW_VNI_MAX;
                 put_member(w, &members[i]);
         }
+        for (size_t i = 0; i < n_vns && ok && w->ok; i++) {
+                ok = vn_ok(&vns[i]);
+                if (ok)
+                        put_vn(w, &vns[i]);
+        }
         return gw_frame_end(w, &build, ok);
 }
 
@@ -108,15 +144,16 @@ struct gw_batch gw_batch_open(const uint8_t *body, size_t size) {
 int gw_batch_next(struct gw_batch *batch, struct gw_mapping *mapping, struct gw_member *member) {
         struct gw_reader value;
         uint16_t type;
-        bool good;
 
         while (gw_tlv_next(&batch->in, &type, &value)) {
-                if (type != GW_TLV_MAPPING && type != GW_TLV_MEMBER)
-                        continue;
-                good = type == GW_TLV_MAPPING ? get_mapping(&value, mapping) : get_member(&value, member);
-                if (good)
-                        return type == GW_TLV_MAPPING ? GW_BATCH_MAPPING : GW_BATCH_MEMBER;
-                batch->in.ok = false; /* and so for every further call */
+                if (type == GW_TLV_MAPPING && get_mapping(&value, mapping))
+                        return GW_BATCH_MAPPING;
+                if (type == GW_TLV_MEMBER && get_member(&value, member))
+                        return GW_BATCH_MEMBER;
+                if (type == GW_TLV_VN && get_vn(&value, &batch->vn))
+                        return GW_BATCH_VN;
+                if (type == GW_TLV_MAPPING || type == GW_TLV_MEMBER || type == GW_TLV_VN)
+                        batch->in.ok = false; /* and so for every further call */
         }
         return batch->in.ok ? GW_BATCH_END : GW_BATCH_BAD;
 }

@@ -39,6 +39,7 @@ enum gw_tlv_type {
         GW_TLV_LIFETIME, /* u32 ms */
         GW_TLV_HELD,     /* n * (6 mac, u64 digest) */
         GW_TLV_COUNTS,   /* n * u64 */
+        GW_TLV_VN = 32,  /* u32 vni, u32 flags, u8 n, n * 16: settings of a VN */
 };
 
 enum { GW_TLV_HEADER_SIZE = 6 };

@@ -89,6 +89,11 @@ static size_t again_batch(const uint8_t *body, size_t size, struct gw_writer *w)
                         n = gw_batch_encode(w, GW_FRAME_UPDATE, 1, NULL, 0, &member, 1);
                         must(n);
                         break;
+                case GW_BATCH_VN:
+                        w->at = 0;
+                        n = gw_batch_encode_vns(w, GW_FRAME_UPDATE, 1, NULL, 0, NULL, 0, &batch.vn, 1);
+                        must(n);
+                        break;
                 case GW_BATCH_BAD:
                         must(gw_batch_next(&batch, &mapping, &member) == GW_BATCH_BAD);
                         return 0;

@@ -328,7 +328,8 @@ static void any_mapping(struct gw_mapping *m) {
 }
 
 static void expect_batch(size_t size, const struct gw_mapping *mappings, size_t n_mappings,
-                         const struct gw_member *members, size_t n_members) {
+                         const struct gw_member *members, size_t n_members, const struct gw_vn_settings *vns,
+                         size_t n_vns) {
         struct gw_batch batch = gw_batch_open(body_of(size, GW_FRAME_RESPONSE, 7), size - HEAD);
         struct gw_mapping mapping;
         struct gw_member member;
@@ -341,18 +342,32 @@ static void expect_batch(size_t size, const struct gw_mapping *mappings, size_t 
                 assert_int_equal(gw_batch_next(&batch, &mapping, &member), GW_BATCH_MEMBER);
                 assert_memory_equal(&member, &members[i], sizeof member);
         }
+        for (size_t i = 0; i < n_vns; i++) {
+                assert_int_equal(gw_batch_next(&batch, &mapping, &member), GW_BATCH_VN);
+                assert_memory_equal(&batch.vn, &vns[i], sizeof batch.vn);
+        }
         assert_int_equal(gw_batch_next(&batch, &mapping, &member), GW_BATCH_END);
+}
+
+static void any_settings(struct gw_vn_settings *vn) {
+        memset(vn, 0, sizeof *vn);
+        vn->vni = 1 + (uint32_t)below(GW_VNI_MAX);
+        vn->flags = (uint32_t)below(4);
+        vn->n_gateways = (uint8_t)below(GW_VN_GATEWAYS_MAX + 1);
+        for (size_t i = 0; i < vn->n_gateways; i++)
+                vn->gateways[i] = any_ip();
 }
 
 static void batches(void **state) {
         struct gw_mapping mappings[12];
         struct gw_member members[12];
+        struct gw_vn_settings vns[4];
 
         (void)state;
         memset(members, 0, sizeof members);
         for (int round = 0; round < ROUNDS / 10; round++) {
                 struct gw_writer w = gw_writer(bytes, sizeof bytes);
-                size_t n_mappings = below(13), n_members = below(13);
+                size_t n_mappings = below(13), n_members = below(13), n_vns = below(5);
 
                 for (size_t i = 0; i < n_mappings; i++)
                         any_mapping(&mappings[i]);
@@ -361,8 +376,11 @@ static void batches(void **state) {
                         members[i].locator = any_ip();
                         members[i].gone = below(2);
                 }
-                expect_batch(gw_batch_encode(&w, GW_FRAME_RESPONSE, 7, mappings, n_mappings, members, n_members),
-                             mappings, n_mappings, members, n_members);
+                for (size_t i = 0; i < n_vns; i++)
+                        any_settings(&vns[i]);
+                expect_batch(gw_batch_encode_vns(&w, GW_FRAME_RESPONSE, 7, mappings, n_mappings, members, n_members,
+                                                 vns, n_vns),
+                             mappings, n_mappings, members, n_members, vns, n_vns);
         }
 }
 

@@ -514,7 +514,7 @@ static void nve_update(struct sim *s, int n, const struct message *m) {
                         die(s, "an update does not decode");
                 if (what == GW_BATCH_MAPPING)
                         nve_learn(s, n, &mapping);
-                else
+                else if (what == GW_BATCH_MEMBER)
                         nve_learn_member(s, n, &member);
         }
         if (m->type == GW_FRAME_RESPONSE)

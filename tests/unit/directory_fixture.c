@@ -58,6 +58,10 @@ static void effect_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint
         w->frames[w->n_frames++].id = id;
         while (type == GW_FRAME_UPDATE && (what = gw_batch_next(&batch, &sent.mapping, &sent.member)) != GW_BATCH_END) {
                 MUST(what != GW_BATCH_BAD && w->n_sent < WORLD_RECORDS_MAX);
+                if (what == GW_BATCH_VN) {
+                        w->settings = batch.vn;
+                        continue;
+                }
                 sent.is_member = what == GW_BATCH_MEMBER;
                 w->sent[w->n_sent++] = sent;
         }

@@ -22,7 +22,8 @@ struct world {
         struct gw_now now;
         struct sent sent[WORLD_RECORDS_MAX]; /* since the last world_forget */
         size_t n_sent, n_frames, n_drops;
-        struct { /* frames to acknowledge */
+        struct gw_vn_settings settings; /* the last that were sent */
+        struct {                        /* frames to acknowledge */
                 struct gw_name to;
                 uint32_t id;
                 bool flush;

@@ -122,7 +122,8 @@ enum gw_neigh_flag {
         X(DROP_OVERSIZE, "drop-oversize")                                                                              \
         X(DROP_LIMIT_NEIGHBOURS, "drop-limit-neighbours")                                                              \
         X(DROP_LIMIT_MISSES, "drop-limit-misses")                                                                      \
-        X(DROP_LIMIT_GROUP, "drop-limit-group")
+        X(DROP_LIMIT_GROUP, "drop-limit-group")                                                                        \
+        X(ND_SECURED, "nd-secured")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,

@@ -63,21 +63,23 @@ static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct
         }
 }
 
-static __always_inline int ipv6_walk(struct __sk_buff *skb, const struct walk *w) {
+static __always_inline int ipv6_walk(struct __sk_buff *skb, struct walk *w) {
         struct ipv6hdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
+        __u8 hops;
 
         if (!ip)
                 return drop(GW_COUNT_DROP_SHORT);
         ip = (void *)ip + ETH_HLEN;
-        if (ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != ND_HOP_LIMIT)
+        if (ip->nexthdr != IPPROTO_ICMPV6)
                 return WALK_ON;
-        if (!w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
+        hops = ip->hop_limit;
+        if (hops == ND_HOP_LIMIT && !w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
                 return drop(GW_COUNT_DROP_LIMIT_NEIGHBOURS);
-        return nd_walk(skb, w);
+        return nd_walk(skb, w, hops);
 }
 
 /* ARP, RARP and ND: answered here, taken up, or to be forwarded. */
-static __always_inline int neigh_walk(struct __sk_buff *skb, const struct walk *w, __be16 proto) {
+static __always_inline int neigh_walk(struct __sk_buff *skb, struct walk *w, __be16 proto) {
         if (proto == bpf_htons(ETH_P_IPV6))
                 return ipv6_walk(skb, w);
         if (proto != bpf_htons(ETH_P_ARP) && proto != bpf_htons(ETH_P_RARP))
@@ -112,8 +114,14 @@ static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *
                         return drop(bad);
         }
         action = neigh_walk(skb, &w, eth.h_proto);
-        if (action != WALK_ON)
+        if (action == WALK_TO_OWNER) {
+                p = headers(skb, ETH_HLEN);
+                if (!p)
+                        return drop(GW_COUNT_DROP_SHORT);
+                mac_copy(eth.h_dest, p->h_dest);
+        } else if (action != WALK_ON) {
                 return action;
+        }
         if (skb->len > port->mtu + ETH_HLEN && ip_octets(skb, eth.h_proto) > port->mtu)
                 return too_big(skb, &w, eth.h_proto);
         return forward_from_port(skb, &w, eth.h_source, eth.h_dest, at_ingress);

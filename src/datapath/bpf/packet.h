@@ -24,6 +24,10 @@ struct nd_option_mac {
         __u8 type, length, mac[6];
 } __attribute__((packed));
 
+struct nd_option_nonce {
+        __u8 type, length, nonce[6];
+} __attribute__((packed));
+
 enum {
         ARP_REQUEST = 1,
         ARP_REPLY = 2,
@@ -35,6 +39,9 @@ enum {
         ND_REDIRECT = 137,
         ND_OPTION_SOURCE = 1,
         ND_OPTION_TARGET = 2,
+        ND_OPTION_CGA = 11, /* SEND (RFC 3971): CGA, RSA signature, time stamp, nonce */
+        ND_OPTION_TIMESTAMP = 13,
+        ND_OPTION_NONCE = 14,
         ND_HOP_LIMIT = 255,
 };
 enum { /* what hides in IPv4 and behind IPv6 extension headers */

@@ -31,12 +31,15 @@ static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __
 }
 
 /* A frame of a local port on its way through these programs; what handles a part of it may answer WALK_ON. */
-enum { WALK_ON = -2 };
+enum { WALK_ON = -2, WALK_TO_OWNER = -3, WALK_ANSWER = -4 }; /* neigh.h */
 
 struct walk {
         struct gw_abi_port *port;
         __u32 ifindex, vni; /* of the port that sent it */
         bool injected;      /* never up again */
+        bool nonce;
+        struct gw_abi_neigh owner;   /* of the target of a NS */
+        struct nd_option_nonce echo; /* with .nonce */
 };
 
 /* What a port makes user space do is limited; what user space has sent down stays down. */
