@@ -123,7 +123,8 @@ enum gw_neigh_flag {
         X(DROP_LIMIT_NEIGHBOURS, "drop-limit-neighbours")                                                              \
         X(DROP_LIMIT_MISSES, "drop-limit-misses")                                                                      \
         X(DROP_LIMIT_GROUP, "drop-limit-group")                                                                        \
-        X(ND_SECURED, "nd-secured")
+        X(ND_SECURED, "nd-secured")                                                                                    \
+        X(DROP_ND_INVALID, "drop-nd-invalid")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,

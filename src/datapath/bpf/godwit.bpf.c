@@ -65,17 +65,15 @@ static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct
 
 static __always_inline int ipv6_walk(struct __sk_buff *skb, struct walk *w) {
         struct ipv6hdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
-        __u8 hops;
 
         if (!ip)
                 return drop(GW_COUNT_DROP_SHORT);
         ip = (void *)ip + ETH_HLEN;
-        if (ip->nexthdr != IPPROTO_ICMPV6)
+        if (ip->nexthdr != IPPROTO_ICMPV6 || ip->hop_limit != ND_HOP_LIMIT)
                 return WALK_ON;
-        hops = ip->hop_limit;
-        if (hops == ND_HOP_LIMIT && !w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
+        if (!w->injected && !limit_take(w->port, GW_LIMIT_NEIGHBOURS))
                 return drop(GW_COUNT_DROP_LIMIT_NEIGHBOURS);
-        return nd_walk(skb, w, hops);
+        return nd_walk(skb, w);
 }
 
 /* ARP, RARP and ND: answered here, taken up, or to be forwarded. */

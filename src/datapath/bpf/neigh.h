@@ -245,7 +245,7 @@ static __noinline int ns_walk(struct __sk_buff *skb, struct walk *w, __u32 paylo
         nd_options(skb, w, payload, &o);
         ns = headers(skb, sizeof *ns);
         if (!ns || !ns_is_valid(ns, &o))
-                return drop(GW_COUNT_DROP_MALFORMED);
+                return drop(GW_COUNT_DROP_ND_INVALID);
         group = mac_is_group(ns->eth.h_dest);
         ip_copy(target, ns->target);
         known = neigh_find(w->vni, target, &w->owner);
@@ -261,8 +261,8 @@ static __noinline int ns_walk(struct __sk_buff *skb, struct walk *w, __u32 paylo
         return secured ? nd_to_owner(skb, &w->owner) : WALK_ANSWER;
 }
 
-/* The caller has seen ICMPv6. What belongs to one link and came, or pretends to have come, over a router is nobody's. */
-static __always_inline int nd_walk(struct __sk_buff *skb, struct walk *w, __u8 hops) {
+/* The caller has seen ICMPv6 with hop limit 255. */
+static __always_inline int nd_walk(struct __sk_buff *skb, struct walk *w) {
         struct nd_frame *nd;
         bool group;
         int action;
@@ -270,15 +270,11 @@ static __always_inline int nd_walk(struct __sk_buff *skb, struct walk *w, __u8 h
 
         if (bpf_skb_load_bytes(skb, offsetof(struct nd_frame, type), &type, 1))
                 return WALK_ON; /* shorter than ICMPv6 */
-        if (type < ND_ROUTER_SOLICIT || type > ND_REDIRECT)
-                return WALK_ON;
-        if (hops != ND_HOP_LIMIT)
-                return drop(GW_COUNT_DROP_GUARD_ND);
         if (type != ND_SOLICIT && type != ND_ADVERT)
                 return WALK_ON;
         nd = headers(skb, sizeof *nd);
         if (!nd)
-                return drop(GW_COUNT_DROP_SHORT);
+                return drop(GW_COUNT_DROP_ND_INVALID);
         group = mac_is_group(nd->eth.h_dest);
         if (type == ND_SOLICIT) {
                 action = ns_walk(skb, w, bpf_ntohs(nd->ip.payload_len));
