@@ -37,7 +37,12 @@ struct row {
 static int read_node_id(struct gw_reader *r, struct gw_registration *out) {
         if (gw_get_u8(r) != GW_MH_NODE_ID_NAI)
                 return SKIP;
-        return gw_wire_name_get(r, &out->vm) ? GW_REG_FAULT_NONE : GW_REG_FAULT_OPTION_VALUE;
+        if (out->has & GW_REG_HAS_VM)
+                return GW_REG_FAULT_OPTION_REPEATED;
+        if (!gw_wire_name_get(r, &out->vm))
+                return GW_REG_FAULT_OPTION_VALUE;
+        out->has |= GW_REG_HAS_VM;
+        return GW_REG_FAULT_NONE;
 }
 
 static int read_group(struct gw_reader *r, struct gw_registration *out) {
@@ -192,10 +197,10 @@ static int read_restarts(struct gw_reader *r, struct gw_registration *out) {
         return GW_REG_FAULT_NONE;
 }
 
-/* The vendor option keeps its own bit: several vendors may each have one. */
+/* Vendors' options and identifiers keep their own bits: there may be several, of which one is for us (RFC 4283). */
 static const struct row rows[256] = {
         [GW_MH_OPT_ALTERNATE_COA] = {GW_REG_HAS_ALTERNATE_COA, 16, 16, read_alternate_coa},
-        [GW_MH_OPT_NODE_ID] = {GW_REG_HAS_VM, 1, 255, read_node_id},
+        [GW_MH_OPT_NODE_ID] = {0, 1, 255, read_node_id},
         [GW_MH_OPT_AUTH] = {GW_REG_HAS_AUTH, 5 + GW_MH_AUTH_SIZE, 5 + GW_MH_AUTH_SIZE_LONG, read_auth},
         [GW_MH_OPT_MESSAGE_ID] = {GW_REG_HAS_MESSAGE_ID, 8, 8, read_message_id},
         [GW_MH_OPT_VENDOR] = {0, 5, 255, read_vendor},

@@ -313,6 +313,8 @@ static void skipped(void **state) {
         static const uint8_t options[] = {
                 200, 3,  1,  2,    3,                 /* unknown */
                 8,   3,  5,  0x52, 0x54,              /* an identifier that is no NAI */
+                8,   2,  1,  'a',                     /* ours */
+                8,   3,  5,  0x52, 0x55,              /* and one more that is not */
                 25,  4,  0,  0,    1,    2,           /* no Ethernet address */
                 19,  5,  0,  0,    0,    9,    1,     /* another vendor's */
                 19,  6,  0,  0,    0x7e, 0xd9, 77, 1, /* ours, of a later version */
@@ -328,7 +330,8 @@ static void skipped(void **state) {
         expected.sequence = 1;
         expected.flags = GW_MH_REQUEST_USUAL;
         expected.lifetime_units = 900;
-        expected.has = GW_REG_HAS_HANDOFF;
+        expected.has = GW_REG_HAS_HANDOFF | GW_REG_HAS_VM;
+        expected.vm.s[0] = 'a';
         expected.handoff = GW_MH_HANDOFF_MOVED;
         expected.n_addrs6 = 1;
         expected.addrs6[0] = (struct gw_prefix){ip_of("fd00::"), 64};
