@@ -7,11 +7,11 @@
 
 enum { TABLE_FIRST_SIZE = 16 };
 
-static uint64_t rotl(uint64_t x, int n) {
+static inline uint64_t rotl(uint64_t x, int n) {
         return x << n | x >> (64 - n);
 }
 
-static void sip_round(uint64_t v[4]) {
+static inline __attribute__((always_inline)) void sip_round(uint64_t v[4]) {
         v[0] += v[1];
         v[1] = rotl(v[1], 13);
         v[1] ^= v[0];
@@ -73,6 +73,17 @@ struct gw_table_node *gw_table_find(const struct gw_table *table, uint64_t hash,
 
         while (node && !(node->hash == hash && table->match(node, key)))
                 node = node->next;
+        return node;
+}
+
+void gw_table_expect(const struct gw_table *table, uint64_t hash) {
+        __builtin_prefetch(&table->buckets[hash & table->mask]);
+}
+
+const struct gw_table_node *gw_table_expect_node(const struct gw_table *table, uint64_t hash) {
+        const struct gw_table_node *node = table->buckets[hash & table->mask];
+
+        __builtin_prefetch(node);
         return node;
 }
 

@@ -30,6 +30,10 @@ void gw_table_deinit(struct gw_table *table); /* the elements stay the caller's 
 
 uint64_t gw_table_hash(const struct gw_table *table, const void *bytes, size_t n);
 struct gw_table_node *gw_table_find(const struct gw_table *table, uint64_t hash, const void *key);
+/* For many look-ups at once: first their buckets, then what these point to (or NULL) are fetched into the cache, while
+ * the others' are on their way. */
+void gw_table_expect(const struct gw_table *table, uint64_t hash);
+const struct gw_table_node *gw_table_expect_node(const struct gw_table *table, uint64_t hash);
 int gw_table_insert(struct gw_table *table, struct gw_table_node *node, uint64_t hash); /* -ENOMEM */
 void gw_table_remove(struct gw_table *table, struct gw_table_node *node);
 

@@ -449,6 +449,10 @@ int gw_directory_register_within(struct gw_directory *d, struct gw_nve *nve, con
 /* QUERY. Always gives an answer for a RESPONSE; nve is told of changes for its lifetime. */
 void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct gw_query *query, struct gw_now now,
                         struct gw_mapping *out);
+/* Of queries that came together: has what their answers need fetched from memory for all of them at once. */
+enum { GW_DIRECTORY_AHEAD_MAX = 32 };
+void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, const struct gw_query *queries,
+                        size_t n);
 /* SUBSCRIBE: the complete list. What the NVE must know follows by `send`: per VN its members, in full when
  * the NVE newly listed it in this session, and the mappings of a VN that is pushed (GW_DIRECTORY_PUSH_MAX).
  * A full list of members begins with {vni, locator ::, gone}: all members not in the same frame are none. */

@@ -25,6 +25,7 @@ struct directory_holder *gw_dir_holder_find(const struct gw_directory *d, const 
 
 /* Finds or makes it, and renews its lifetime. */
 struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
+        struct gw_mono expires = gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_HOLD_MS + GW_DIRECTORY_HOLD_SLACK_MS));
         struct directory_holder *h = gw_dir_holder_find(d, vm, nve);
 
         if (!h) {
@@ -37,7 +38,10 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
                 gw_list_append(&vm->holders, &h->in_vm);
                 gw_list_append(&nve->holders, &h->in_nve);
         }
-        h->expires = gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_HOLD_MS + GW_DIRECTORY_HOLD_SLACK_MS));
+        /* Who asks again at once is not moved to the end of the list again at once. */
+        if (h->expires.ns + GW_NS_PER_S > expires.ns)
+                return h;
+        h->expires = expires;
         gw_list_remove(&h->in_all);
         gw_list_append(&d->holders, &h->in_all);
         return h;

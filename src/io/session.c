@@ -224,6 +224,8 @@ static void on_stream(void *user) {
         }
         while (s->stream == stream && !s->closing && take_frame(s))
                 ;
+        if (s->stream == stream && s->open && s->ops->settled)
+                s->ops->settled(s, s->user);
         /* `closing` has its own reason and comes with the post. */
         if (s->stream == stream && stream->ended && !s->closing)
                 gw_session_end(s, s->reason[0] ? s->reason : stream->reason);

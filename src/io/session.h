@@ -55,6 +55,8 @@ struct gw_session_ops {
         /* The session has ended; outstanding calls were answered with status 503 before
          * this. An accepted session is freed by the library afterwards; a dialled one reconnects. */
         void (*closed)(struct gw_session *session, const char *reason, void *user);
+        /* The frames that had come are through: what can be done better for several at once is due now. */
+        void (*settled)(struct gw_session *session, void *user);
 };
 
 /* A listening end. Each accepted session gets its own .user by gw_session_set_user. */

@@ -197,6 +197,9 @@ static void read_some(struct gw_stream *s) {
                         gw_stream_consume(s, s->in_size - s->in_at);
                 else
                         s->in_size += (size_t)n;
+                /* The end of a record that is not full, and nothing behind it: to ask the socket would be in vain. */
+                if (s->ssl && n < SSL3_RT_MAX_PLAIN_LENGTH && !SSL_has_pending(s->ssl))
+                        return;
         }
 }
 

@@ -22,7 +22,10 @@
 #include "base/error.h"
 #include "io/file.h"
 
-enum { PEM_MAX = 256 << 10 };
+enum {
+        PEM_MAX = 256 << 10,
+        READ_BUFFER_OCTETS = 64 << 10, /* a read of the socket may bring several records; given back when empty */
+};
 
 struct set {
         SSL_CTX *context;
@@ -76,6 +79,7 @@ static SSL_CTX *new_context(void) {
         SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                           SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_read_ahead(context, 1);
+        SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER_OCTETS);
         return context;
 }
 

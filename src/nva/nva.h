@@ -17,6 +17,7 @@
 #include "io/session.h"
 #include "move/move.h"
 #include "nva/config.h"
+#include "nva/questions.h"
 #include "nva/registrar.h"
 #include "store/store.h"
 
@@ -43,6 +44,7 @@ struct nva {
         struct gw_table lives; /* struct nva_life, by VM id */
         struct gw_wall started;
         uint64_t restart_count;
+        struct nva_questions questions;
         uint64_t n_registrations, n_queries, n_refused, n_skipped;
         bool loading;
 };

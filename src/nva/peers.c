@@ -121,6 +121,7 @@ static void on_closed(struct gw_session *session, const char *reason, void *user
                 return;
         gw_log_limited(GW_INFO, LOG_BURST, "session ended: peer=%s reason=\"%s\"", gw_session_peer(session), reason);
         part(peer);
+        questions_drop(peer->nva, session);
         gw_list_remove(&peer->link);
         gw_timer_free(peer->patience);
         gw_session_set_user(session, NULL);
@@ -235,16 +236,10 @@ static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body,
 
 static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
         struct gw_query query;
-        struct gw_mapping mapping;
-        uint8_t bytes[1024];
-        struct gw_writer w = gw_writer(bytes, sizeof bytes);
 
         if (gw_query_decode(body, size, &query))
                 return malformed(peer, "QUERY");
-        peer->nva->n_queries++;
-        gw_directory_query(&peer->nva->directory, peer->nve, &query, nva_now(), &mapping);
-        if (gw_batch_encode(&w, GW_FRAME_RESPONSE, id, &mapping, 1, NULL, 0))
-                send_frame(peer, GW_FRAME_RESPONSE, id, &w);
+        questions_add(peer->nva, peer->session, peer->nve, id, &query);
 }
 
 /* Those VNs in which the NVE has business: it is a member, or a VM was there (what it redirects may outlast its
@@ -340,6 +335,8 @@ static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
 }
 
 static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const uint8_t *body, size_t size) {
+        if (type != GW_FRAME_QUERY)
+                questions_answer(peer->nva);
         switch (type) {
         case GW_FRAME_REGISTER:
                 return on_register(peer, id, body, size);
@@ -430,8 +427,16 @@ static void on_event(struct gw_session *session, json_t *event, void *user) {
                 life_state(peer->nva, peer->nve, vm, "running", "");
 }
 
+static void on_settled(struct gw_session *session, void *user) {
+        struct nva_peer *peer = user;
+
+        (void)session;
+        if (peer)
+                questions_answer(peer->nva);
+}
+
 static const struct gw_session_ops session_ops = {
-        .opened = on_opened, .frame = on_frame, .event = on_event, .closed = on_closed};
+        .opened = on_opened, .frame = on_frame, .settled = on_settled, .event = on_event, .closed = on_closed};
 
 int peers_listen(struct nva *nva) {
         return gw_listener_new_tls(&nva->listener, &nva->loop, &nva->config.listen, nva->tls, &session_ops, &no_api,
