@@ -23,6 +23,7 @@ enum gw_exit {
         GW_EXIT_UNREACHABLE = 3, /* the authority does not answer */
         GW_EXIT_NOT_FOUND = 4,   /* no such object */
         GW_EXIT_MOVE_FAILED = 5, /* the move ended and the VM is where it was, or was restarted */
+        GW_EXIT_NOT_CLEAN = 6,   /* the audit found what contradicts the authority, or an edge did not answer */
 };
 
 enum gw_flag_type {
@@ -90,6 +91,7 @@ extern const struct gw_flag gw_global_flags[];
 
 /* The tables. gw_lab_commands belongs to the folder lab. */
 extern const struct gw_command gw_object_commands[], gw_vm_commands[], gw_move_commands[], gw_pki_commands[],
+        gw_audit_commands[],
         gw_lab_commands[];
 
 /* Parses argv (after noun and verb) against the command's flags and the global ones.

@@ -47,7 +47,8 @@ static void print_exit_codes(FILE *out) {
               "  2  the command line is wrong\n"
               "  3  the authority does not answer\n"
               "  4  no such object\n"
-              "  5  the move failed; the text says where the VM is now\n",
+              "  5  the move failed; the text says where the VM is now\n"
+              "  6  the audit found what contradicts the authority\n",
               out);
 }
 

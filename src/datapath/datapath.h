@@ -96,6 +96,29 @@ int gw_datapath_member_del(struct gw_datapath *dp, uint32_t vni, struct gw_ip lo
 int gw_datapath_member_each(struct gw_datapath *dp, int (*each)(uint32_t vni, struct gw_ip locator, void *user),
                             void *user);
 
+/* Looking at the tables as a packet would (look.c). GW_E_NOT_FOUND: no entry. */
+int gw_datapath_neigh_get(struct gw_datapath *dp, uint32_t vni, struct gw_ip ip, struct gw_mac *mac, uint8_t *flags);
+bool gw_datapath_is_allowed(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
+bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator);
+/* False: frames to it take the VXLAN device, which knows routes by itself. */
+bool gw_datapath_next_hop(struct gw_datapath *dp, struct gw_ip locator, uint32_t *ifindex, struct gw_ip *via);
+/* At most max elements that come after the one named (NULL: from the first), in no order that means anything. *more: not
+ * all yet. GW_E_NOT_FOUND: the one named is gone; begin anew. */
+struct gw_fdb_at {
+        uint32_t vni;
+        struct gw_mac mac;
+};
+int gw_datapath_fdb_page(struct gw_datapath *dp, const struct gw_fdb_at *after, size_t max, bool *more,
+                         int (*each)(uint32_t vni, struct gw_mac mac, const struct gw_forward *entry, void *user),
+                         void *user);
+struct gw_neigh_at {
+        uint32_t vni;
+        struct gw_ip ip;
+};
+int gw_datapath_neigh_page(struct gw_datapath *dp, const struct gw_neigh_at *after, size_t max, bool *more,
+                           int (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user),
+                           void *user);
+
 /* Locators that have exchanged frames with (vni, mac) in the last `within_ms`: their number, at most max. */
 int gw_datapath_talkers_of(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, uint32_t within_ms,
                            struct gw_ip *out, size_t max);

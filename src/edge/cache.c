@@ -232,6 +232,7 @@ static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const st
         mapping_drop_ips(edge, m, said);
         if (mapping_set(m, said))
                 return;
+        m->said_at = now.mono;
         if (leads_elsewhere(edge, m->state, m->locator))
                 mapping_claim_ips(edge, m, said);
         mapping_start_timer(edge, now, m);

@@ -110,6 +110,7 @@ struct edge_mapping {
         struct gw_table_node node;
         struct edge_timer timer;
         struct gw_mono expires; /* 0: when told otherwise */
+        struct gw_mono said_at; /* by the NVA, last */
         uint64_t epoch;
         struct gw_ip locator;
         uint32_t vni, lifetime_ms;

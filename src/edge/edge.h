@@ -293,6 +293,23 @@ bool gw_edge_is_registered(const struct gw_edge *edge); /* WELCOME came and the 
 /* What happened since the session ended, or, while there is one, before it began. */
 struct gw_absence gw_edge_absence(const struct gw_edge *edge, struct gw_edge_now now);
 
+/* What an entry of the data plane rests on, and putting right one that the authority contradicts (audit.c). */
+enum gw_edge_origin {
+        GW_EDGE_ORIGIN_NONE,      /* nothing known here stands for it */
+        GW_EDGE_ORIGIN_PORT,      /* a port here */
+        GW_EDGE_ORIGIN_AUTHORITY, /* what the NVA said */
+        GW_EDGE_ORIGIN_KEPT,      /* found in the data plane at this daemon's start, and not confirmed yet */
+};
+struct gw_edge_source {
+        uint8_t origin;       /* enum gw_edge_origin */
+        struct gw_mono since; /* said, or cut; 0: not known */
+};
+struct gw_edge_source gw_edge_source_of_mac(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+struct gw_edge_source gw_edge_source_of_ip(const struct gw_edge *edge, uint32_t vni, struct gw_ip ip);
+/* What was learnt about it is forgotten; its entry becomes what the ports here say, or goes until the NVA says anew. */
+void gw_edge_repair_mac(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+void gw_edge_repair_ip(struct gw_edge *edge, uint32_t vni, struct gw_ip ip);
+
 /* Counters, in the order of gw_edge_counter_names (ends with NULL). */
 enum gw_edge_counter {
         GW_EDGE_C_QUERIES,

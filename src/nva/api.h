@@ -44,6 +44,10 @@ void api_moves_list(struct gw_request *request, void *user);
 void api_moves_show(struct gw_request *request, void *user);
 void api_moves_cancel(struct gw_request *request, void *user);
 
+void api_audit_run(struct gw_request *request, void *user);
+void api_audit_show(struct gw_request *request, void *user);
+void api_trace(struct gw_request *request, void *user);
+
 void api_events(struct gw_request *request, void *user);
 void api_status(struct gw_request *request, void *user);
 

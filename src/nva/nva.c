@@ -23,6 +23,7 @@
 #include "io/http.h"
 #include "io/tls.h"
 #include "nva/api.h"
+#include "nva/audit.h"
 #include "nva/life.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
@@ -317,6 +318,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         gw_list_init(&nva->peers);
         gw_list_init(&nva->moves);
         gw_list_init(&nva->calls);
+        gw_list_init(&nva->audits);
         r = gw_loop_init(&nva->loop);
         if (r < 0)
                 return gw_fail(error, r, "", "no event loop: %s", strerror(-r));
@@ -328,7 +330,8 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         nva->loop.commit = commit;
         nva->loop.commit_user = nva;
         mover_restore(nva, nva_now());
-        return listen_all(nva, error);
+        r = audit_init(nva, error);
+        return r ? r : listen_all(nva, error);
 }
 
 /* The payload follows the link, aligned for anything. */
@@ -367,6 +370,7 @@ void nva_deinit(struct nva *nva) {
         if (nva->store)
                 gw_store_commit(nva->store);
         gw_store_free(nva->store);
+        audit_deinit(nva);
         gw_loop_deinit(&nva->loop);
         gw_list_for_each (link, &nva->calls) {
                 gw_list_remove(link);

@@ -42,6 +42,9 @@ struct nva {
         uint64_t next_move;
         size_t n_moves_done;
         struct gw_table lives; /* struct nva_life, by VM id */
+        struct gw_list audits; /* under way */
+        struct gw_timer *audit_timer;
+        json_t *last_audit; /* the report of the last full one; NULL: none yet */
         struct gw_wall started;
         uint64_t restart_count;
         struct nva_questions questions;

@@ -360,5 +360,8 @@ const struct gw_route nve_routes[] = {
         {"GET", "/v1/members", nve_show_members},
         {"GET", "/v1/counters", nve_show_counters},
         {"GET", "/v1/status", nve_show_status},
+        {"GET", "/v1/caches", nve_caches},
+        {"POST", "/v1/repair", nve_repair},
+        {"POST", "/v1/trace", nve_trace},
         {0},
 };

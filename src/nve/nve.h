@@ -109,3 +109,14 @@ void nve_show_neighbours(struct gw_request *request, void *user);
 void nve_show_members(struct gw_request *request, void *user);
 void nve_show_counters(struct gw_request *request, void *user);
 void nve_show_status(struct gw_request *request, void *user);
+
+/* caches.c, trace.c: what an audit compares and repairs; what would become of a frame */
+void nve_caches(struct gw_request *request, void *user);
+void nve_repair(struct gw_request *request, void *user);
+void nve_trace(struct gw_request *request, void *user);
+
+/* show.c: words and values that several answers have */
+json_t *nve_json_ip(struct gw_ip ip); /* null when unspecified */
+json_t *nve_json_mac(struct gw_mac mac);
+const char *nve_forward_word(uint8_t kind); /* "local", "remote", "moved", "arriving"; "?" */
+const char *nve_origin_word(uint8_t origin);

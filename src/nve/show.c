@@ -10,16 +10,34 @@ static const char *const registration_words[] = {[GW_EDGE_REG_NONE] = "none",
                                                  [GW_EDGE_REG_ACCEPTED] = "accepted",
                                                  [GW_EDGE_REG_REFUSED] = "refused"};
 
-static json_t *json_ip(struct gw_ip ip) {
+json_t *nve_json_ip(struct gw_ip ip) {
         char text[GW_IP_TEXT];
 
         return gw_ip_is_unspecified(ip) ? json_null() : json_string(gw_ip_text(ip, text));
 }
 
-static json_t *json_mac(struct gw_mac mac) {
+json_t *nve_json_mac(struct gw_mac mac) {
         char text[GW_MAC_TEXT];
 
         return json_string(gw_mac_text(mac, text));
+}
+
+const char *nve_forward_word(uint8_t kind) {
+        static const char *const words[] = {[GW_FORWARD_LOCAL] = "local",
+                                            [GW_FORWARD_REMOTE] = "remote",
+                                            [GW_FORWARD_MOVED] = "moved",
+                                            [GW_FORWARD_ARRIVING] = "arriving"};
+
+        return kind >= GW_FORWARD_LOCAL && kind <= GW_FORWARD_ARRIVING ? words[kind] : "?";
+}
+
+const char *nve_origin_word(uint8_t origin) {
+        static const char *const words[] = {[GW_EDGE_ORIGIN_NONE] = "nobody",
+                                            [GW_EDGE_ORIGIN_PORT] = "port",
+                                            [GW_EDGE_ORIGIN_AUTHORITY] = "authority",
+                                            [GW_EDGE_ORIGIN_KEPT] = "kept"};
+
+        return words[origin];
 }
 
 struct port_list {
@@ -33,12 +51,12 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
         json_t *ips = json_array(), *shown;
 
         for (size_t i = 0; i < port->n_ips; i++)
-                json_array_append_new(ips, json_ip(port->ips[i]));
+                json_array_append_new(ips, nve_json_ip(port->ips[i]));
         shown = json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
-                          port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", json_mac(port->mac),
+                          port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", nve_json_mac(port->mac),
                           "addresses", ips, "mtu", (int)port->mtu, "device", nve_state_device(ports->nve, &port->id),
                           "attached", view->attached, "role", role_words[port->role], "epoch", (json_int_t)port->epoch,
-                          "peer", json_ip(port->peer), "hold", view->held, "held_frames", (json_int_t)view->held_frames,
+                          "peer", nve_json_ip(port->peer), "hold", view->held, "held_frames", (json_int_t)view->held_frames,
                           "redirected", (json_int_t)view->redirected, "registration",
                           registration_words[view->registration], "status", (int)view->status);
         nve_rules_write(shown, port);
@@ -53,16 +71,10 @@ void nve_show_ports(struct gw_request *request, void *user) {
 }
 
 static int show_forward(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
-        static const char *const words[] = {[GW_FORWARD_LOCAL] = "local",
-                                            [GW_FORWARD_REMOTE] = "remote",
-                                            [GW_FORWARD_MOVED] = "moved",
-                                            [GW_FORWARD_ARRIVING] = "arriving"};
-        bool known = forward->kind >= GW_FORWARD_LOCAL && forward->kind <= GW_FORWARD_ARRIVING;
-
         json_array_append_new(user,
                               json_pack("{s:I, s:o, s:s, s:I, s:o, s:I, s:b}", "vni", (json_int_t)vni, "mac",
-                                        json_mac(mac), "kind", known ? words[forward->kind] : "?", "ifindex",
-                                        (json_int_t)forward->ifindex, "locator", json_ip(forward->locator), "epoch",
+                                        nve_json_mac(mac), "kind", nve_forward_word(forward->kind), "ifindex",
+                                        (json_int_t)forward->ifindex, "locator", nve_json_ip(forward->locator), "epoch",
                                         (json_int_t)forward->epoch, "punt", (forward->flags & GW_FORWARD_PUNT) != 0));
         return 0;
 }
@@ -75,8 +87,8 @@ void nve_show_fdb(struct gw_request *request, void *user) {
 }
 
 static void show_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user) {
-        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", json_ip(ip), "mac",
-                                              json_mac(mac)));
+        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip), "mac",
+                                              nve_json_mac(mac)));
 }
 
 void nve_show_neighbours(struct gw_request *request, void *user) {
@@ -90,7 +102,7 @@ static void show_vn(uint32_t vni, size_t ports, const struct gw_ip *members, siz
         json_t *list = json_array();
 
         for (size_t i = 0; i < n; i++)
-                json_array_append_new(list, json_ip(members[i]));
+                json_array_append_new(list, nve_json_ip(members[i]));
         json_array_append_new(user, json_pack("{s:I, s:I, s:o}", "vni", (json_int_t)vni, "ports", (json_int_t)ports,
                                               "members", list));
 }
@@ -130,7 +142,7 @@ void nve_show_status(struct gw_request *request, void *user) {
         gw_edge_each_port(nve->edge, count_port, &ports);
         gw_request_answer(request, 200,
                           json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I}", "version", GW_VERSION, "id",
-                                    nve->config.common.id.s, "locator", json_ip(nve->config.locator), "nva_connected",
+                                    nve->config.common.id.s, "locator", nve_json_ip(nve->config.locator), "nva_connected",
                                     gw_edge_is_registered(nve->edge), "nva",
                                     gw_session_is_open(nve->session) ? gw_session_peer(nve->session) : "", "starts",
                                     (json_int_t)nve->restart_count, "started_ns", (json_int_t)nve->started.ns, "ports",

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An edge's entry against the truth, which is the binding.
+ *
+ *      local     the VM is placed there, with that epoch
+ *      remote    the VM is reachable at that locator, with that epoch
+ *      moved     the VM was there, and is at that locator now
+ *      arriving  a move brings it there
+ *      address   the port with that address has that MAC
+ *
+ * An edge learns later than the directory. So an entry that differs is only said
+ * to be settling while the VM moves, for GW_AUDIT_SETTLE_MS after its binding
+ * changed, and while updates to that edge are on the way. After that it is wrong.
+ */
+#include "directory/audit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "directory/internal.h"
+
+static bool settles(const struct gw_nve *nve, const struct gw_vm *vm, struct gw_now now) {
+        if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->updates))
+                return true;
+        return vm && (vm->binding.move_to ||
+                      vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
+}
+
+static __attribute__((format(printf, 3, 4))) void differs(struct gw_audit_finding *out, const char *why,
+                                                          const char *format, ...) {
+        va_list args;
+
+        out->verdict = GW_AUDIT_CONTRADICTS;
+        out->why = why;
+        va_start(args, format);
+        vsnprintf(out->text, sizeof out->text, format, args);
+        va_end(args);
+}
+
+static void check_local(const struct gw_nve *nve, const struct gw_binding *b, uint64_t epoch,
+                        struct gw_audit_finding *out) {
+        if (!b->nve)
+                differs(out, "nowhere", "%s is held as served here, but is nowhere", out->vm->id.s);
+        else if (b->nve != nve)
+                differs(out, "not-here", "%s is held as served here, but is at %s", out->vm->id.s, b->nve->id.s);
+        else if (b->epoch != epoch)
+                differs(out, "epoch", "%s is served with epoch %llu, but has %llu", out->vm->id.s,
+                        (unsigned long long)epoch, (unsigned long long)b->epoch);
+}
+
+static void check_remote(const struct gw_nve *nve, const struct gw_audit_forward *e, struct gw_audit_finding *out) {
+        const struct gw_binding *b = &out->vm->binding;
+        char text[GW_IP_TEXT];
+
+        gw_ip_text(e->locator, text);
+        if (!gw_dir_reachable(b) && !(e->kind == GW_AUDIT_MOVED && b->nve))
+                differs(out, "nowhere", "%s is sent to %s, but is not reachable anywhere", out->vm->id.s, text);
+        else if (!gw_ip_eq(e->locator, b->nve->locator))
+                differs(out, "elsewhere", "%s is sent to %s, but is at %s", out->vm->id.s, text, b->nve->id.s);
+        else if (e->kind == GW_AUDIT_MOVED && !gw_directory_vm_was_at(out->vm, nve))
+                differs(out, "elsewhere", "%s is redirected here, but was never here", out->vm->id.s);
+        else if (e->kind == GW_AUDIT_REMOTE && e->epoch != b->epoch)
+                differs(out, "epoch", "%s is held with epoch %llu, but has %llu", out->vm->id.s,
+                        (unsigned long long)e->epoch, (unsigned long long)b->epoch);
+}
+
+static void set_vm(struct gw_audit_finding *out, struct gw_vm *vm) {
+        out->vm = vm;
+        if (vm->binding.nve && gw_dir_reachable(&vm->binding))
+                out->truth = vm->binding.nve->locator;
+}
+
+static void settle(const struct gw_nve *nve, struct gw_now now, struct gw_audit_finding *out) {
+        if (out->verdict == GW_AUDIT_CONTRADICTS && settles(nve, out->vm, now))
+                out->verdict = GW_AUDIT_SETTLING;
+}
+
+void gw_directory_audit_forward(const struct gw_directory *d, const struct gw_nve *nve,
+                                const struct gw_audit_forward *e, struct gw_now now, struct gw_audit_finding *out) {
+        const struct gw_port *port = gw_directory_port_by_mac(d, e->vni, e->mac);
+        char mac[GW_MAC_TEXT];
+
+        *out = (struct gw_audit_finding){.verdict = GW_AUDIT_FITS, .why = ""};
+        if (!port) {
+                differs(out, "unknown", "no port of VNI %u has the MAC %s", e->vni, gw_mac_text(e->mac, mac));
+                return settle(nve, now, out);
+        }
+        set_vm(out, port->vm);
+        if (e->kind == GW_AUDIT_LOCAL)
+                check_local(nve, &port->vm->binding, e->epoch, out);
+        else if (e->kind != GW_AUDIT_ARRIVING)
+                check_remote(nve, e, out);
+        else if (port->vm->binding.move_to != nve && port->vm->binding.move_from != nve)
+                differs(out, "no-move", "%s is held as arriving here, but no move brings it", port->vm->id.s);
+        settle(nve, now, out);
+}
+
+void gw_directory_audit_neighbour(const struct gw_directory *d, const struct gw_nve *nve,
+                                  const struct gw_audit_neighbour *e, struct gw_now now,
+                                  struct gw_audit_finding *out) {
+        const struct gw_port *port = gw_directory_port_by_ip(d, e->vni, e->ip);
+        char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
+
+        *out = (struct gw_audit_finding){.verdict = GW_AUDIT_FITS, .why = ""};
+        gw_ip_text(e->ip, ip);
+        if (!port) {
+                differs(out, "unknown", "no port of VNI %u has the address %s", e->vni, ip);
+                return settle(nve, now, out);
+        }
+        set_vm(out, port->vm);
+        out->mac = port->mac;
+        if (!gw_mac_eq(port->mac, e->mac))
+                differs(out, "other-mac", "%s is answered with %s, but belongs to %s", ip, gw_mac_text(e->mac, mac),
+                        port->vm->id.s);
+        settle(nve, now, out);
+}
+
+void gw_directory_tell_again(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, struct gw_now now) {
+        d->now = now;
+        gw_dir_holder_tell(d, vm, nve, true);
+        gw_dir_updates_flush(d);
+}

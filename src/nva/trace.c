@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GET /v1/trace?vm=VM&to=ADDRESS[&port=INDEX]: what would become of a packet, hop by hop.
+ *
+ * Each edge on the way is asked what it would do with the frame now (the edges'
+ * POST /v1/trace), beginning at the VM's; the answer names the next one. The
+ * authority adds what only it knows: whose the address is, which VN's subnets it
+ * is in, and what it would answer to an edge that has to ask.
+ *
+ * Edges are asked one after the other, so on a network that changes in between the
+ * hops may be of different instants; HOPS_MAX ends what then goes in circles.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "nva/api.h"
+#include "nva/json.h"
+
+enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 200 };
+
+struct trace {
+        struct nva *nva;
+        struct gw_request *request;
+        struct gw_name vm, nve; /* .nve: the edge that is being asked */
+        uint32_t vni;
+        unsigned index; /* of the VM's port */
+        struct gw_ip to, sender;
+        struct gw_mac source, mac; /* of the frame; .mac is known from the first edge's answer on */
+        bool outwards, mac_known, marked;
+        unsigned hops;
+        json_t *list;
+};
+
+static void trace_next(struct trace *t);
+
+static struct gw_port *port_of(const struct trace *t) {
+        struct gw_vm *vm = gw_directory_vm(&t->nva->directory, t->vm.s);
+        struct gw_port *port = vm ? vm->ports : NULL;
+
+        while (port && port->index != t->index)
+                port = port->next;
+        return port;
+}
+
+static void finish(struct trace *t, const char *outcome, const char *text) {
+        char to[GW_IP_TEXT];
+        const struct gw_port *port = port_of(t);
+
+        gw_request_answer(t->request, 200,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "vm", t->vm.s, "port",
+                                    port ? gw_port_id(port).s : "", "vn", port ? port->vn->id.s : "", "to",
+                                    gw_ip_text(t->to, to), "outcome", outcome, "text", text, "hops", t->list));
+        json_decref(t->list);
+        nva_call_free(t);
+}
+
+static void hop(struct trace *t, const char *nve, json_t *steps) {
+        json_array_append_new(t->list, json_pack("{s:s, s:o}", "nve", nve, "steps", steps));
+}
+
+static void own_step(struct trace *t, const char *name, const char *verdict, const char *text) {
+        hop(t, "", json_pack("[{s:s, s:s, s:s}]", "step", name, "verdict", verdict, "text", text));
+}
+
+/* --- what the authority knows --- */
+
+static void say_whose(struct trace *t) {
+        const struct gw_port *port = gw_directory_port_by_ip(&t->nva->directory, t->vni, t->to);
+        char ip[GW_IP_TEXT], text[REASON_SIZE];
+
+        gw_ip_text(t->to, ip);
+        if (!port)
+                snprintf(text, sizeof text, "%s belongs to no port of this VN", ip);
+        else if (!port->vm->binding.nve)
+                snprintf(text, sizeof text, "%s belongs to %s, which is nowhere", ip, gw_port_id(port).s);
+        else
+                snprintf(text, sizeof text, "%s belongs to %s at %s (%s)", ip, gw_port_id(port).s,
+                         port->vm->binding.nve->id.s, gw_binding_state_word(port->vm->binding.state));
+        own_step(t, "authority", port ? "pass" : "unknown", text);
+}
+
+/* An edge would ask. Its question is answered here, and the trace goes on with the answer. */
+static void answer_question(struct trace *t) {
+        const struct gw_directory *d = &t->nva->directory;
+        const struct gw_port *port = t->mac_known ? gw_directory_port_by_mac(d, t->vni, t->mac)
+                                                  : gw_directory_port_by_ip(d, t->vni, t->to);
+        struct gw_mapping mapping;
+        char text[REASON_SIZE], mac[GW_MAC_TEXT], ip[GW_IP_TEXT];
+
+        if (port)
+                gw_directory_mapping(port, &mapping);
+        if (!port || mapping.state != GW_MAPPING_SERVING) {
+                snprintf(text, sizeof text, "the answer is no: %s%s", port ? port->vm->id.s : "nobody has it",
+                         port ? " is not reachable now" : "");
+                own_step(t, "authority", "drop", text);
+                return finish(t, "dropped", text);
+        }
+        snprintf(text, sizeof text, "the answer is %s at %s (%s)", gw_mac_text(mapping.mac, mac),
+                 gw_ip_text(mapping.locator, ip), port->vm->binding.nve->id.s);
+        own_step(t, "authority", "pass", text);
+        t->mac = mapping.mac;
+        t->mac_known = true;
+        if (port->vm->binding.nve == gw_directory_nve(d, t->nve.s))
+                return finish(t, "waits", "the authority says that it is at the edge that asks");
+        t->sender = gw_directory_nve(d, t->nve.s)->locator;
+        t->nve = port->vm->binding.nve->id;
+        t->outwards = false;
+        trace_next(t);
+}
+
+/* --- the edges' answers --- */
+
+static void delivered(struct trace *t, const char *port) {
+        const struct gw_port *owner = gw_directory_port_by_ip(&t->nva->directory, t->vni, t->to);
+        struct gw_name id = {""};
+        char text[REASON_SIZE];
+
+        if (owner)
+                id = gw_port_id(owner);
+        if (owner && strcmp(id.s, port) != 0) {
+                snprintf(text, sizeof text, "delivered to %s, but the address belongs to %s", port, id.s);
+                return finish(t, "misdelivered", text);
+        }
+        snprintf(text, sizeof text, "delivered to %s at %s", port, t->nve.s);
+        finish(t, "delivered", text);
+}
+
+static void forward(struct trace *t, const json_t *body) {
+        const struct gw_nve *from = gw_directory_nve(&t->nva->directory, t->nve.s), *to;
+        char text[REASON_SIZE];
+        struct gw_ip locator;
+
+        if (gw_ip_parse(nva_json_text(body, "locator"), &locator) ||
+            !(to = gw_directory_nve_by_locator(&t->nva->directory, locator))) {
+                snprintf(text, sizeof text, "it is sent to %.46s, which is no NVE's locator",
+                         nva_json_text(body, "locator"));
+                return finish(t, "lost", text);
+        }
+        t->sender = from->locator;
+        t->nve = to->id;
+        t->outwards = false;
+        t->marked = json_is_true(json_object_get(body, "marked"));
+        trace_next(t);
+}
+
+static void on_answer(int status, json_t *body, void *user) {
+        struct trace *t = user;
+        const char *outcome = nva_json_text(body, "outcome");
+        struct gw_error error = {0};
+        char text[REASON_SIZE];
+
+        if (gw_api_error(status, body, &error) || !gw_directory_nve(&t->nva->directory, t->nve.s)) {
+                snprintf(text, sizeof text, "%s does not say what it would do: %.120s", t->nve.s,
+                         error.text[0] ? error.text : "no answer");
+                gw_text_mend(text);
+                return finish(t, "unknown", text);
+        }
+        hop(t, t->nve.s, json_incref(json_object_get(body, "steps")));
+        if (!gw_mac_parse(nva_json_text(body, "mac"), &t->mac))
+                t->mac_known = true;
+        if (!strcmp(outcome, "delivered"))
+                return delivered(t, nva_json_text(body, "port"));
+        if (!strcmp(outcome, "forward"))
+                return forward(t, body);
+        if (!strcmp(outcome, "asks"))
+                return answer_question(t);
+        snprintf(text, sizeof text, "dropped at %s, counted as %.64s", t->nve.s, nva_json_text(body, "counter"));
+        finish(t, "dropped", text);
+}
+
+static json_t *question(const struct trace *t) {
+        char to[GW_IP_TEXT], mac[GW_MAC_TEXT], source[GW_MAC_TEXT], sender[GW_IP_TEXT];
+        const struct gw_port *port = port_of(t);
+
+        if (t->outwards)
+                return json_pack("{s:s, s:s}", "port", port ? gw_port_id(port).s : "", "to", gw_ip_text(t->to, to));
+        return json_pack("{s:I, s:s, s:s, s:s, s:b}", "vni", (json_int_t)t->vni, "mac", gw_mac_text(t->mac, mac),
+                         "source_mac", gw_mac_text(t->source, source), "sender", gw_ip_text(t->sender, sender),
+                         "marked", t->marked);
+}
+
+static void trace_next(struct trace *t) {
+        const struct gw_nve *nve = gw_directory_nve(&t->nva->directory, t->nve.s);
+        char text[REASON_SIZE];
+
+        if (t->hops++ == HOPS_MAX)
+                return finish(t, "unknown", "more hops than a frame can take; the network changes too fast to follow");
+        if (!nve || !nve->nve_session) {
+                snprintf(text, sizeof text, "%s is not connected; what it would do is not known", t->nve.s);
+                return finish(t, "unknown", text);
+        }
+        gw_call(nve->nve_session, "POST", "/v1/trace", question(t), gw_s(CALL_S), on_answer, t);
+}
+
+/* --- the request --- */
+
+static bool in_subnet(const struct gw_vn *vn, struct gw_ip ip) {
+        for (unsigned i = 0; i < vn->n_subnets; i++)
+                if (gw_prefix_contains(&vn->subnets[i], ip))
+                        return true;
+        return false;
+}
+
+/* The one wanted, else the one whose VN has the address, else the first. */
+static const struct gw_port *choose_port(const struct gw_vm *vm, const char *wanted, struct gw_ip to) {
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                if (wanted ? (unsigned long)port->index == strtoul(wanted, NULL, 10) : in_subnet(port->vn, to))
+                        return port;
+        return wanted ? NULL : vm->ports;
+}
+
+static int read_request(struct nva *nva, const struct gw_request *request, struct gw_vm **vm,
+                        const struct gw_port **port, struct gw_ip *to, struct gw_error *error) {
+        const char *id = gw_request_query(request, "vm"), *address = gw_request_query(request, "to"),
+                   *index = gw_request_query(request, "port");
+        struct gw_name name;
+
+        if (!id || gw_id_parse(id, &name))
+                return gw_fail(error, GW_E_INVALID, "vm", "vm is \"%.64s\"; the id of a VM is needed", id ? id : "");
+        if (!address || gw_ip_parse(address, to))
+                return gw_fail(error, GW_E_INVALID, "to", "to is \"%.64s\"; an IPv4 or IPv6 address is needed",
+                               address ? address : "");
+        *vm = gw_directory_vm(&nva->directory, name.s);
+        if (!*vm)
+                return gw_fail(error, GW_E_NOT_FOUND, "vm", "there is no VM \"%s\"; `godwit vm list` shows them",
+                               name.s);
+        *port = choose_port(*vm, index, *to);
+        if (!*port)
+                return gw_fail(error, GW_E_NOT_FOUND, "port", "%s has no port %.16s", name.s, index ? index : "");
+        if (!(*vm)->binding.nve)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is nowhere; start it first", name.s);
+        return 0;
+}
+
+void api_trace(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        const struct gw_port *port;
+        struct gw_error error = {0};
+        struct trace *t = NULL;
+        struct gw_vm *vm;
+        struct gw_ip to;
+
+        if (!read_request(nva, request, &vm, &port, &to, &error) && !(t = nva_call_new(nva, sizeof *t)))
+                gw_fail(&error, -ENOMEM, "", "out of memory");
+        if (error.code)
+                return gw_request_fail(request, &error);
+        *t = (struct trace){.nva = nva,
+                            .request = request,
+                            .vm = vm->id,
+                            .nve = vm->binding.nve->id,
+                            .vni = port->vn->vni,
+                            .index = port->index,
+                            .to = to,
+                            .source = port->mac,
+                            .outwards = true,
+                            .list = json_array()};
+        say_whose(t);
+        trace_next(t);
+}

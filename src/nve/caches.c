@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The caches of this edge as an audit wants them: the forwarding and neighbour
+ * entries that the data plane has now, each with what it rests on and for how
+ * long; and putting entries right.
+ *
+ *      GET /v1/caches?table=forwarding|neighbours[&after=...]   a page, and where the next one begins
+ *      POST /v1/repair {entries: [{vni, mac} | {vni, address}]}
+ *
+ * The data plane is read, not the core: an audit is to find what packets follow.
+ * A page is bounded, so that a large table neither holds the loop up nor is more
+ * than one frame of a session takes.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "nve/nve.h"
+
+enum { PAGE = 2000, REPAIRS_MAX = 1000, AT_SIZE = 80 };
+
+struct page {
+        struct nve *nve;
+        json_t *entries;
+        struct gw_mono now;
+        struct gw_fdb_at fdb_last;
+        struct gw_neigh_at neigh_last;
+};
+
+/* null: not known. */
+static json_t *age_json(const struct page *page, struct gw_edge_source source) {
+        return source.since.ns
+                       ? json_integer((json_int_t)(gw_mono_between(source.since, page->now).ns / GW_NS_PER_MS))
+                       : json_null();
+}
+
+static int forward_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
+        struct page *page = user;
+        struct gw_edge_source source = gw_edge_source_of_mac(page->nve->edge, vni, mac);
+
+        page->fdb_last = (struct gw_fdb_at){vni, mac};
+        json_array_append_new(page->entries,
+                              json_pack("{s:I, s:o, s:s, s:o, s:I, s:s, s:o}", "vni", (json_int_t)vni, "mac",
+                                        nve_json_mac(mac), "kind", nve_forward_word(forward->kind), "locator",
+                                        nve_json_ip(forward->locator), "epoch", (json_int_t)forward->epoch, "origin",
+                                        nve_origin_word(source.origin), "age_ms", age_json(page, source)));
+        return 0;
+}
+
+static int neigh_entry(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user) {
+        struct page *page = user;
+        struct gw_edge_source source = gw_edge_source_of_ip(page->nve->edge, vni, ip);
+
+        (void)flags;
+        page->neigh_last = (struct gw_neigh_at){vni, ip};
+        json_array_append_new(page->entries, json_pack("{s:I, s:o, s:o, s:s, s:o}", "vni", (json_int_t)vni, "address",
+                                                       nve_json_ip(ip), "mac", nve_json_mac(mac), "origin",
+                                                       nve_origin_word(source.origin), "age_ms",
+                                                       age_json(page, source)));
+        return 0;
+}
+
+/* "<vni>/<mac or address>" */
+static const char *split_after(const char *text, uint32_t *vni) {
+        char *end = NULL;
+        unsigned long n = text ? strtoul(text, &end, 10) : 0;
+
+        if (!text || *end != '/' || n > GW_VNI_MAX)
+                return NULL;
+        *vni = (uint32_t)n;
+        return end + 1;
+}
+
+static int forwarding_page(struct page *page, const char *after, bool *more, char at[static AT_SIZE]) {
+        struct gw_fdb_at from;
+        const char *rest = split_after(after, &from.vni);
+        char mac[GW_MAC_TEXT];
+        int r;
+
+        if (after && (!rest || gw_mac_parse(rest, &from.mac)))
+                return GW_E_INVALID;
+        r = gw_datapath_fdb_page(page->nve->dp, after ? &from : NULL, PAGE, more, forward_entry, page);
+        snprintf(at, AT_SIZE, "%u/%s", page->fdb_last.vni, gw_mac_text(page->fdb_last.mac, mac));
+        return r;
+}
+
+static int neighbours_page(struct page *page, const char *after, bool *more, char at[static AT_SIZE]) {
+        struct gw_neigh_at from;
+        const char *rest = split_after(after, &from.vni);
+        char ip[GW_IP_TEXT];
+        int r;
+
+        if (after && (!rest || gw_ip_parse(rest, &from.ip)))
+                return GW_E_INVALID;
+        r = gw_datapath_neigh_page(page->nve->dp, after ? &from : NULL, PAGE, more, neigh_entry, page);
+        snprintf(at, AT_SIZE, "%u/%s", page->neigh_last.vni, gw_ip_text(page->neigh_last.ip, ip));
+        return r;
+}
+
+void nve_caches(struct gw_request *request, void *user) {
+        const char *table = gw_request_query(request, "table"), *after = gw_request_query(request, "after");
+        struct page page = {.nve = user, .entries = json_array(), .now = gw_mono_now()};
+        struct gw_error error = {0};
+        char at[AT_SIZE] = "";
+        bool more = false;
+        int r = GW_E_INVALID;
+
+        if (table && !strcmp(table, "forwarding"))
+                r = forwarding_page(&page, after, &more, at);
+        else if (table && !strcmp(table, "neighbours"))
+                r = neighbours_page(&page, after, &more, at);
+        else
+                gw_fail(&error, r, "table", "table is \"%.32s\"; allowed are \"forwarding\" and \"neighbours\"",
+                        table ? table : "");
+        if (!r) {
+                gw_request_answer(request, 200,
+                                  json_pack("{s:o, s:o}", "entries", page.entries, "next",
+                                            more ? json_string(at) : json_null()));
+                return;
+        }
+        json_decref(page.entries);
+        if (r == GW_E_NOT_FOUND)
+                gw_fail(&error, GW_E_CONFLICT, "after", "the entry \"%.64s\" is gone; begin with the first page", after);
+        else if (!error.code)
+                gw_fail(&error, r, "after", "the page after \"%.64s\" cannot be read: %s", after ? after : "",
+                        gw_error_word(r));
+        gw_request_fail(request, &error);
+}
+
+/* ---- repair ---- */
+
+struct repair {
+        uint32_t vni;
+        bool by_mac;
+        struct gw_mac mac;
+        struct gw_ip ip;
+};
+
+static int read_repair(const struct gw_json_reader *list, json_t *item, size_t i, struct repair *out) {
+        struct gw_json_reader r = gw_json_reader_at(list, item, "entries[%zu].", i);
+
+        out->vni = (uint32_t)gw_json_int(&r, "vni", 1, GW_VNI_MAX, GW_JSON_REQUIRED);
+        out->by_mac = gw_json_mac(&r, "mac", GW_JSON_OPTIONAL, &out->mac);
+        if (!gw_json_ip(&r, "address", GW_JSON_OPTIONAL, &out->ip) && !out->by_mac)
+                gw_json_fault(&r, "mac", "an entry is named by its mac or by its address");
+        return gw_json_done(&r);
+}
+
+void nve_repair(struct gw_request *request, void *user) {
+        struct nve *nve = user;
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        json_t *list = gw_json_array(&r, "entries");
+        size_t n = json_array_size(list);
+        struct repair *repairs = calloc(n + 1, sizeof *repairs);
+        int code = gw_json_done(&r);
+
+        if (!code && (!n || n > REPAIRS_MAX))
+                code = gw_fail(&error, GW_E_INVALID, "entries", "%zu entries; allowed are 1 to %d", n, REPAIRS_MAX);
+        if (!code && !repairs)
+                code = gw_fail(&error, -ENOMEM, "", "out of memory");
+        for (size_t i = 0; !code && i < n; i++)
+                code = read_repair(&r, json_array_get(list, i), i, &repairs[i]);
+        for (size_t i = 0; !code && i < n; i++) {
+                if (repairs[i].by_mac)
+                        gw_edge_repair_mac(nve->edge, repairs[i].vni, repairs[i].mac);
+                else
+                        gw_edge_repair_ip(nve->edge, repairs[i].vni, repairs[i].ip);
+        }
+        free(repairs);
+        if (code) {
+                gw_request_fail(request, &error);
+                return;
+        }
+        gw_log(GW_NOTICE, "%zu entries were put right for %s", n, gw_request_peer(request));
+        gw_request_answer(request, 200, json_pack("{s:I}", "repaired", (json_int_t)n));
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this edge would do with a frame, and why: the decisions of the eBPF
+ * programs, made again from the tables that they read, one step after the other.
+ * Nothing is sent and nothing is changed.
+ *
+ *      POST /v1/trace {port, to [, mac]}                   as if that port sent to that address (its next hop)
+ *      POST /v1/trace {vni, mac, source_mac, sender, marked}   as if that frame came from the wire
+ *
+ * The answer is a list of steps {step, verdict, text[, counter]}, and how it ends:
+ *
+ *      delivered  to .port          dropped   .counter is what counts it
+ *      forward    to .locator       asks      the authority, while the frame waits
+ *
+ * The order of the steps is that of godwit.bpf.c; who changes one changes both.
+ */
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "nve/nve.h"
+
+enum { TEXT_SIZE = 320 };
+
+struct trace {
+        struct nve *nve;
+        json_t *steps, *end; /* how it ends, when that is known */
+        struct gw_mono now;
+};
+
+static __attribute__((format(printf, 5, 6))) void step(struct trace *t, const char *name, const char *verdict,
+                                                       int counter, const char *format, ...) {
+        char text[TEXT_SIZE];
+        json_t *object;
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof text, format, args);
+        va_end(args);
+        object = json_pack("{s:s, s:s, s:s}", "step", name, "verdict", verdict, "text", text);
+        if (counter >= 0)
+                json_object_set_new(object, "counter", json_string(gw_counter_name((enum gw_counter)counter)));
+        json_array_append_new(t->steps, object);
+}
+
+/* Always false: `return dropped(...)` in a walk of steps that go on while they are true. */
+#define dropped(t, name, counter, ...)                                                                                 \
+        (step(t, name, "drop", counter, __VA_ARGS__),                                                                  \
+         end(t, json_pack("{s:s, s:s}", "outcome", "dropped", "counter", gw_counter_name(counter))))
+
+static bool end(struct trace *t, json_t *how) {
+        t->end = how;
+        return false;
+}
+
+static bool asks(struct trace *t, const char *name, const char *what) {
+        step(t, name, "wait", -1, "%s is not known here: the frame waits while the authority is asked", what);
+        return end(t, json_pack("{s:s}", "outcome", "asks"));
+}
+
+/* ---- ports ---- */
+
+struct found {
+        const struct gw_name *id;
+        uint32_t ifindex;
+        bool found;
+        struct gw_edge_port_view view;
+        struct gw_edge_attach port;
+};
+
+static void match_port(const struct gw_edge_port_view *view, void *user) {
+        struct found *f = user;
+
+        if (f->id ? !gw_name_eq(&view->port->id, f->id) : view->port->ifindex != f->ifindex)
+                return;
+        f->found = true;
+        f->view = *view;
+        f->port = *view->port;
+        f->view.port = &f->port;
+}
+
+static bool device_is_well(struct trace *t, const struct found *f, const char *name) {
+        struct gw_link link;
+
+        if (!f->view.attached || gw_link_get_index((int)f->port.ifindex, &link))
+                return dropped(t, name, GW_COUNT_DROP_NO_PORT, "port %s has no device any more", f->port.id.s);
+        if (!link.up || !link.carrier)
+                return dropped(t, name, GW_COUNT_DROP_NO_PORT, "port %s: its device %s is %s", f->port.id.s, link.name,
+                               link.up ? "without carrier: nobody holds its other end" : "down");
+        return true;
+}
+
+static bool sending_port(struct trace *t, const struct found *f) {
+        struct gw_datapath_port port;
+
+        if (!device_is_well(t, f, "port"))
+                return false;
+        if (gw_datapath_port_get(t->nve->dp, f->port.ifindex, &port))
+                return dropped(t, "port", GW_COUNT_DROP_NO_PORT, "port %s is not in the data plane", f->port.id.s);
+        if (port.flags & GW_PORT_MOVED)
+                return dropped(t, "port", GW_COUNT_DROP_FENCED, "port %s: its VM was cut over; nothing it sends passes",
+                               f->port.id.s);
+        if (f->port.role == GW_EDGE_ARRIVING)
+                step(t, "port", "pass", -1, "port %s on %s; its VM has not arrived yet", f->port.id.s,
+                     nve_state_device(t->nve, &f->port.id));
+        else
+                step(t, "port", "pass", -1, "port %s on %s, epoch %llu", f->port.id.s,
+                     nve_state_device(t->nve, &f->port.id), (unsigned long long)f->port.epoch);
+        return true;
+}
+
+static bool is_link_local(struct gw_ip ip) {
+        return ip.b[0] == 0xfe && (ip.b[1] & 0xc0) == 0x80;
+}
+
+/* fe80:: with a modified EUI-64: the MAC is in it (RFC 4291 appendix A). */
+static bool mac_of_link_local(struct gw_ip ip, struct gw_mac *out) {
+        if (!is_link_local(ip) || ip.b[11] != 0xff || ip.b[12] != 0xfe)
+                return false;
+        *out = (struct gw_mac){{ip.b[8] ^ 2, ip.b[9], ip.b[10], ip.b[13], ip.b[14], ip.b[15]}};
+        return true;
+}
+
+static struct gw_ip link_local_of(struct gw_mac mac) {
+        return (struct gw_ip){{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac.b[0] ^ 2, mac.b[1], mac.b[2], 0xff, 0xfe, mac.b[3],
+                               mac.b[4], mac.b[5]}};
+}
+
+/* The address with which the VM would speak to `to`. */
+static bool source_address(const struct gw_edge_attach *port, struct gw_ip to, struct gw_ip *out) {
+        if (is_link_local(to)) {
+                *out = link_local_of(port->mac);
+                return true;
+        }
+        for (size_t i = 0; i < port->n_ips; i++) {
+                if (gw_ip_is_v4(port->ips[i]) != gw_ip_is_v4(to) || is_link_local(port->ips[i]))
+                        continue;
+                *out = port->ips[i];
+                return true;
+        }
+        return false;
+}
+
+static bool guard(struct trace *t, const struct found *f, struct gw_ip to) {
+        int counter = gw_ip_is_v4(to) ? GW_COUNT_DROP_GUARD_IPV4 : GW_COUNT_DROP_GUARD_IPV6;
+        char text[GW_IP_TEXT];
+        struct gw_ip from;
+
+        if (!source_address(&f->port, to, &from))
+                return dropped(t, "guard", counter, "port %s has no %s address to speak with", f->port.id.s,
+                               gw_ip_is_v4(to) ? "IPv4" : "IPv6");
+        if (!gw_datapath_is_allowed(t->nve->dp, f->port.ifindex, from))
+                return dropped(t, "guard", counter, "%s may not be used on port %s", gw_ip_text(from, text),
+                               f->port.id.s);
+        step(t, "guard", "pass", -1, "%s is this port's own; so is its MAC", gw_ip_text(from, text));
+        return true;
+}
+
+/* ---- where to ---- */
+
+static const char *age_text(const struct trace *t, struct gw_edge_source source, char out[static 48]) {
+        if (source.since.ns)
+                snprintf(out, 48, ", %.1f s old",
+                         (double)gw_mono_between(source.since, t->now).ns / (double)GW_NS_PER_MS / 1000);
+        else
+                out[0] = 0;
+        return out;
+}
+
+static bool neighbour(struct trace *t, uint32_t vni, struct gw_ip to, struct gw_mac *mac) {
+        struct gw_edge_source source = gw_edge_source_of_ip(t->nve->edge, vni, to);
+        char ip[GW_IP_TEXT], text[GW_MAC_TEXT], age[48];
+        struct gw_forward entry;
+        uint8_t flags;
+
+        gw_ip_text(to, ip);
+        if (!gw_datapath_neigh_get(t->nve->dp, vni, to, mac, &flags)) {
+                step(t, "neighbour", "pass", -1, "%s is %s (from the %s%s); %s for it is answered here", ip,
+                     gw_mac_text(*mac, text), nve_origin_word(source.origin), age_text(t, source, age),
+                     gw_ip_is_v4(to) ? "ARP" : "a solicitation");
+                return true;
+        }
+        if (mac_of_link_local(to, mac) && !gw_datapath_fdb_get(t->nve->dp, vni, *mac, &entry)) {
+                step(t, "neighbour", "pass", -1, "%s is made of the MAC %s, which is known", ip,
+                     gw_mac_text(*mac, text));
+                return true;
+        }
+        return asks(t, "neighbour", ip);
+}
+
+static bool port_by_ifindex(struct trace *t, uint32_t ifindex, struct found *f) {
+        *f = (struct found){.ifindex = ifindex};
+        gw_edge_each_port(t->nve->edge, match_port, f);
+        return f->found;
+}
+
+static bool deliver(struct trace *t, uint32_t ifindex) {
+        struct found f;
+
+        if (!port_by_ifindex(t, ifindex, &f))
+                return dropped(t, "port", GW_COUNT_DROP_NO_PORT, "no port is on the device with index %u", ifindex);
+        if (!device_is_well(t, &f, "port"))
+                return false;
+        if (f.view.held || f.port.role == GW_EDGE_ARRIVING)
+                step(t, "port", "wait", -1, "port %s on %s: the frame waits there until its VM runs", f.port.id.s,
+                     nve_state_device(t->nve, &f.port.id));
+        else
+                step(t, "port", "pass", -1, "port %s on %s", f.port.id.s, nve_state_device(t->nve, &f.port.id));
+        return end(t, json_pack("{s:s, s:s}", "outcome", "delivered", "port", f.port.id.s));
+}
+
+static bool send_on(struct trace *t, struct gw_ip locator, bool marked) {
+        char to[GW_IP_TEXT], via[GW_IP_TEXT], device[IF_NAMESIZE] = "?";
+        struct gw_ip hop;
+        uint32_t ifindex;
+
+        gw_ip_text(locator, to);
+        if (gw_datapath_next_hop(t->nve->dp, locator, &ifindex, &hop)) {
+                if_indextoname(ifindex, device);
+                step(t, "underlay", "pass", -1, "VXLAN to %s%s by %s, next hop %s", to, marked ? ", marked" : "", device,
+                     gw_ip_text(hop, via));
+        } else {
+                step(t, "underlay", "pass", -1, "VXLAN to %s%s by the host's own routes (%s)", to,
+                     marked ? ", marked" : "", t->nve->config.vxlan_device);
+        }
+        return end(t, json_pack("{s:s, s:o, s:b}", "outcome", "forward", "locator", nve_json_ip(locator), "marked",
+                                marked));
+}
+
+static const char *entry_text(const struct trace *t, uint32_t vni, struct gw_mac mac, const struct gw_forward *entry,
+                              char out[static TEXT_SIZE]) {
+        struct gw_edge_source source = gw_edge_source_of_mac(t->nve->edge, vni, mac);
+        char text[GW_MAC_TEXT], ip[GW_IP_TEXT], age[48];
+
+        snprintf(out, TEXT_SIZE, "%s is %s%s%s, epoch %llu (from %s%s)", gw_mac_text(mac, text),
+                 nve_forward_word(entry->kind), entry->kind == GW_FORWARD_LOCAL ? "" : " ",
+                 entry->kind == GW_FORWARD_LOCAL ? "" : gw_ip_text(entry->locator, ip),
+                 (unsigned long long)entry->epoch, nve_origin_word(source.origin), age_text(t, source, age));
+        return out;
+}
+
+/* ---- from a port ---- */
+
+static bool forward_out(struct trace *t, const struct found *f, struct gw_mac mac) {
+        struct gw_forward entry;
+        char text[TEXT_SIZE];
+
+        if (gw_datapath_fdb_get(t->nve->dp, f->port.vni, mac, &entry))
+                return asks(t, "forwarding", gw_mac_text(mac, text));
+        step(t, "forwarding", entry.flags & GW_FORWARD_PUNT ? "wait" : "pass", -1, "%s%s",
+             entry_text(t, f->port.vni, mac, &entry, text),
+             entry.flags & GW_FORWARD_PUNT ? "; frames that waited go first" : "");
+        if (entry.kind != GW_FORWARD_LOCAL)
+                return send_on(t, entry.locator, false);
+        if (entry.ifindex == f->port.ifindex)
+                return dropped(t, "forwarding", GW_COUNT_DROP_SELF, "that is the port itself");
+        return deliver(t, entry.ifindex);
+}
+
+static int trace_out(struct trace *t, struct gw_json_reader *r, struct gw_error *error) {
+        struct gw_name id = {""};
+        struct found f = {.id = &id};
+        struct gw_ip to = {{0}};
+        struct gw_mac mac;
+        bool known;
+
+        gw_json_id(r, "port", GW_JSON_NEEDED, &id);
+        gw_json_ip(r, "to", GW_JSON_NEEDED, &to);
+        known = gw_json_mac(r, "mac", GW_JSON_OPTIONAL, &mac);
+        if (gw_json_done(r))
+                return error->code;
+        gw_edge_each_port(t->nve->edge, match_port, &f);
+        if (!f.found)
+                return gw_fail(error, GW_E_NOT_FOUND, "port", "this edge has no port %s", id.s);
+        if (!sending_port(t, &f) || !guard(t, &f, to) || (!known && !neighbour(t, f.port.vni, to, &mac)))
+                return 0;
+        step(t, "size", "pass", -1, "packets of up to %u octets pass; a sender of larger ones is told", f.port.mtu);
+        forward_out(t, &f, mac);
+        if (!json_object_get(t->end, "mac"))
+                json_object_set_new(t->end, "mac", nve_json_mac(mac));
+        return 0;
+}
+
+/* ---- from the wire ---- */
+
+struct arrival {
+        uint32_t vni;
+        struct gw_mac mac, source;
+        struct gw_ip sender;
+        bool marked;
+};
+
+static bool sender(struct trace *t, const struct arrival *a) {
+        char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
+        struct gw_forward entry;
+
+        gw_ip_text(a->sender, ip);
+        if (!gw_datapath_is_member(t->nve->dp, a->vni, a->sender))
+                return dropped(t, "sender", GW_COUNT_DROP_BAD_SENDER, "%s is no member of VNI %u here", ip, a->vni);
+        if (gw_datapath_fdb_get(t->nve->dp, a->vni, a->source, &entry) || a->marked) {
+                step(t, "sender", "pass", -1, "%s is a member of VNI %u", ip, a->vni);
+                return true;
+        }
+        gw_mac_text(a->source, mac);
+        if (entry.kind == GW_FORWARD_LOCAL)
+                return dropped(t, "sender", GW_COUNT_DROP_SOURCE_LOCAL, "the frame's source %s is a port here", mac);
+        if (entry.kind == GW_FORWARD_REMOTE && !gw_ip_eq(entry.locator, a->sender))
+                step(t, "sender", "pass", GW_COUNT_SOURCE_ELSEWHERE,
+                     "%s is a member of VNI %u, but %s is believed to be elsewhere", ip, a->vni, mac);
+        else
+                step(t, "sender", "pass", -1, "%s is a member of VNI %u, and %s is there", ip, a->vni, mac);
+        return true;
+}
+
+static bool forward_in(struct trace *t, const struct arrival *a) {
+        struct gw_forward entry;
+        char text[TEXT_SIZE];
+
+        if (gw_datapath_fdb_get(t->nve->dp, a->vni, a->mac, &entry))
+                return asks(t, "forwarding", gw_mac_text(a->mac, text));
+        entry_text(t, a->vni, a->mac, &entry, text);
+        if (entry.kind == GW_FORWARD_LOCAL || entry.kind == GW_FORWARD_ARRIVING) {
+                step(t, "forwarding", "pass", -1, "%s", text);
+                return deliver(t, entry.ifindex);
+        }
+        if (a->marked)
+                return dropped(t, "forwarding", GW_COUNT_DROP_LOOP,
+                               "%s; the frame was redirected once already, and is not again", text);
+        step(t, "forwarding", "redirect", GW_COUNT_REDIRECTED, "%s; the sender is behind and will be told", text);
+        return send_on(t, entry.locator, true);
+}
+
+static int trace_in(struct trace *t, struct gw_json_reader *r, struct gw_error *error) {
+        struct arrival a = {0};
+
+        a.vni = (uint32_t)gw_json_int(r, "vni", 1, GW_VNI_MAX, GW_JSON_REQUIRED);
+        gw_json_mac(r, "mac", GW_JSON_NEEDED, &a.mac);
+        gw_json_mac(r, "source_mac", GW_JSON_NEEDED, &a.source);
+        gw_json_ip(r, "sender", GW_JSON_NEEDED, &a.sender);
+        a.marked = gw_json_bool(r, "marked", false);
+        if (gw_json_done(r))
+                return error->code;
+        if (sender(t, &a))
+                forward_in(t, &a);
+        return 0;
+}
+
+void nve_trace(struct gw_request *request, void *user) {
+        struct trace t = {.nve = user, .steps = json_array(), .now = gw_mono_now()};
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        int code = json_object_get(gw_request_body(request), "port") ? trace_out(&t, &r, &error)
+                                                                     : trace_in(&t, &r, &error);
+
+        if (code) {
+                json_decref(t.steps);
+                json_decref(t.end);
+                gw_request_fail(request, &error);
+                return;
+        }
+        json_object_set_new(t.end, "steps", t.steps);
+        gw_request_answer(request, 200, t.end);
+}
