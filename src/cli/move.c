@@ -93,6 +93,8 @@ int gw_vm_move(struct gw_cli *cli, const struct gw_args *args) {
 
         if (gw_args_has(args, "wait") && gw_args_has(args, "no-wait"))
                 return gw_cli_fail(GW_EXIT_USAGE, "--wait and --no-wait exclude each other");
+        if (gw_args_has(args, "plan"))
+                return gw_move_plan(cli, args);
         error.code = gw_move_ask(cli, &wish, id, &error);
         if (error.code)
                 return gw_cli_error(&error);
@@ -227,6 +229,7 @@ const struct gw_flag gw_vm_move_flags[] = {
         {"to", GW_FLAG_NAME, "NVE", "where to", .required = true},
         {"wait", GW_FLAG_SWITCH, .help = "wait for the end, and show the progress; this is the default"},
         {"no-wait", GW_FLAG_SWITCH, .help = "only start it"},
+        {"plan", GW_FLAG_SWITCH, .help = "only say what stands for and against it, check by check"},
         {"bandwidth", GW_FLAG_INT, "MIB", "at most so many MiB of memory a second; no limit when not given", 1, 1048576,
          "MiB/s"},
         {"downtime", GW_FLAG_INT, "MS",

@@ -22,6 +22,8 @@ int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[sta
 /* Follows a move to its end, drawing its progress when `live`. *out is the move as it ended. */
 int gw_move_follow(struct gw_cli *cli, const char *id, bool live, json_t **out, struct gw_error *error);
 
+int gw_move_plan(struct gw_cli *cli, const struct gw_args *args); /* rules.c: `vm move --plan` */
+
 /* timeline.c */
 bool gw_move_is_over(const json_t *move);
 bool gw_move_went_well(const json_t *move);

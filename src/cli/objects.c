@@ -368,6 +368,7 @@ const struct gw_command gw_object_commands[] = {
         {"nve", "delete", "NVE", 1, 1, "forget one that has no VMs", .run = nve_delete},
         {"tenant", "create", "NAME", 1, 1, "make a tenant", .run = tenant_create},
         {"tenant", "list", "", 0, 0, "the tenants", .run = tenant_list},
+        {"tenant", "update", "NAME", 1, 1, "say with whom it shares hosts", gw_tenant_update_flags, gw_tenant_update},
         {"tenant", "delete", "NAME", 1, 1, "delete one that owns nothing", .run = tenant_delete},
         {"vn", "create", "NAME[@TENANT]", 1, 1, "make a virtual network", vn_create_flags, vn_create},
         {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},

@@ -85,6 +85,9 @@ int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *
                 if (r < 0)
                         goto undo;
         }
+        r = gw_dir_tenancy_enter(nve, vm->tenant);
+        if (r < 0)
+                goto undo;
         nve->n_vms++;
         nve->used_memory_mib += vm->memory_mib;
         nve->used_vcpus += vm->vcpus;
@@ -99,6 +102,7 @@ undo:
 void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
         for (struct gw_port *port = vm->ports; port; port = port->next)
                 gw_dir_member_unplan(d, port->vn, nve);
+        gw_dir_tenancy_leave(nve, vm->tenant);
         nve->n_vms--;
         nve->used_memory_mib -= vm->memory_mib;
         nve->used_vcpus -= vm->vcpus;
@@ -147,28 +151,93 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         gw_dir_binding_changed(d, vm);
 }
 
+const char *const gw_check_words[GW_CHECKS] = {
+        [GW_CHECK_EDGE] = "edge",     [GW_CHECK_AGENT] = "agent", [GW_CHECK_MTU] = "mtu",
+        [GW_CHECK_MEMORY] = "memory", [GW_CHECK_VCPUS] = "vcpus", [GW_CHECK_TENANTS] = "tenants",
+        [GW_CHECK_RULES] = "rules",
+};
+
+static int edge_check(const struct gw_nve *nve, struct gw_error *error) {
+        bool well = nve->nve_connected && !nve->behind;
+
+        return gw_fail(error, well ? 0 : GW_E_CONFLICT, "nve", "the godwit-nve of %s is %sconnected", nve->id.s,
+                       well ? "" : "not ");
+}
+
+static int agent_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
+        if (vm->kind == GW_VM_TASK)
+                return gw_fail(error, 0, "nve", "a task needs no godwit-hv");
+        return gw_fail(error, nve->hv_connected ? 0 : GW_E_CONFLICT, "nve", "the godwit-hv of %s is %sconnected",
+                       nve->id.s, nve->hv_connected ? "" : "not ");
+}
+
+static int mtu_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
+        int r = nve == vm->binding.nve ? 0 : gw_dir_mtu_fits(vm, nve, error);
+
+        return r ? r : gw_fail(error, 0, "nve", "the underlay of %s carries the packets of its VNs", nve->id.s);
+}
+
+/* What the VM needs is in `used` already where it is, and at both ends of a move. */
+static int room_check(const struct gw_vm *vm, const struct gw_nve *nve, const char *unit, uint32_t used,
+                      uint32_t capacity, uint32_t needed, struct gw_error *error) {
+        if (vm->kind == GW_VM_TASK)
+                return gw_fail(error, 0, "nve", "a task needs none");
+        if (gw_directory_vm_occupies(vm, nve))
+                return gw_fail(error, 0, "nve", "%s has %u of %u %s in use, with those of VM %s", nve->id.s, used,
+                               capacity, unit, vm->id.s);
+        return gw_fail(error, (uint64_t)used + needed > capacity ? GW_E_CONFLICT : 0, "nve",
+                       "%s has %u of %u %s in use; VM %s needs %u", nve->id.s, used, capacity, unit, vm->id.s, needed);
+}
+
+static int sharing_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
+        int r = gw_dir_tenants_check(vm, nve, error);
+
+        return r ? r
+                 : gw_fail(error, 0, "nve", "tenant %s may share %s with those that are there", vm->tenant->name.s,
+                           nve->id.s);
+}
+
+static int rules_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                       struct gw_error *error) {
+        int r = gw_dir_rules_check(d, vm, nve, error);
+
+        return r ? r : gw_fail(error, 0, "nve", "no rule keeps VM %s from %s", vm->id.s, nve->id.s);
+}
+
+static int one_check(const struct gw_directory *d, enum gw_check check, const struct gw_vm *vm,
+                     const struct gw_nve *nve, struct gw_error *error) {
+        switch (check) {
+        case GW_CHECK_EDGE:
+                return edge_check(nve, error);
+        case GW_CHECK_AGENT:
+                return agent_check(vm, nve, error);
+        case GW_CHECK_MTU:
+                return mtu_check(vm, nve, error);
+        case GW_CHECK_MEMORY:
+                return room_check(vm, nve, "MiB", nve->used_memory_mib, nve->capacity_memory_mib, vm->memory_mib,
+                                  error);
+        case GW_CHECK_VCPUS:
+                return room_check(vm, nve, "vCPUs", nve->used_vcpus, nve->capacity_vcpus, vm->vcpus, error);
+        case GW_CHECK_TENANTS:
+                return sharing_check(vm, nve, error);
+        default:
+                return rules_check(d, vm, nve, error);
+        }
+}
+
+void gw_directory_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                        struct gw_error out[static GW_CHECKS]) {
+        for (int i = 0; i < GW_CHECKS; i++)
+                one_check(d, (enum gw_check)i, vm, nve, &out[i]);
+}
+
 int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
                       struct gw_error *error) {
-        int r;
+        int r = 0;
 
-        (void)d;
-        if (!nve->nve_connected || nve->behind)
-                return gw_fail(error, GW_E_CONFLICT, "nve", "the godwit-nve of %s is not connected", nve->id.s);
-        if (nve != vm->binding.nve && (r = gw_dir_mtu_fits(vm, nve, error)))
-                return r;
-        if (vm->kind == GW_VM_TASK)
-                return 0;
-        if (!nve->hv_connected)
-                return gw_fail(error, GW_E_CONFLICT, "nve", "the godwit-hv of %s is not connected", nve->id.s);
-        if (nve == vm->binding.nve || nve == vm->binding.move_to || nve == vm->binding.move_from)
-                return 0;
-        if ((uint64_t)nve->used_memory_mib + vm->memory_mib > nve->capacity_memory_mib)
-                return gw_fail(error, GW_E_CONFLICT, "nve", "%s has %u of %u MiB in use; VM %s needs %u", nve->id.s,
-                               nve->used_memory_mib, nve->capacity_memory_mib, vm->id.s, vm->memory_mib);
-        if ((uint64_t)nve->used_vcpus + vm->vcpus > nve->capacity_vcpus)
-                return gw_fail(error, GW_E_CONFLICT, "nve", "%s has %u of %u vCPUs in use; VM %s needs %u", nve->id.s,
-                               nve->used_vcpus, nve->capacity_vcpus, vm->id.s, vm->vcpus);
-        return 0;
+        for (int i = 0; !r && i < GW_CHECKS; i++)
+                r = one_check(d, (enum gw_check)i, vm, nve, error);
+        return r;
 }
 
 int gw_directory_place(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, struct gw_now now, uint64_t *epoch,

@@ -107,12 +107,15 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
 
 void gw_directory_deinit(struct gw_directory *d) {
         struct gw_tenant *tenant;
+        struct gw_rule *rule;
         struct gw_nve *nve;
         struct gw_vm *vm;
         struct gw_vn *vn;
 
         if (!d->effects)
                 return;
+        while ((rule = gw_directory_rule_after(d, NULL)))
+                gw_dir_rule_free(d, rule);
         while ((vm = gw_directory_vm_after(d, NULL)))
                 gw_dir_vm_free(d, vm);
         while ((vn = gw_directory_vn_after(d, NULL)))

@@ -34,6 +34,7 @@ enum {
         GW_VN_SUBNETS_MAX = 8,
         GW_VM_PORTS_MAX = 16, /* as many MACs as one registration carries */
         GW_PORT_IPS_MAX = GW_MAPPING_IPS_MAX,
+        GW_TENANT_APART_MAX = 16,
         GW_PREVIOUS_MAX = 8,           /* former locators remembered per VM, the newest */
         GW_DEFINITION_MAX = 64 * 1024, /* octets */
         GW_DEVICE_MAX = 15,            /* octets of an interface name */
@@ -72,6 +73,7 @@ enum gw_record {
         GW_RECORD_VM,
         GW_RECORD_PORT,
         GW_RECORD_BINDING,
+        GW_RECORD_RULE = 8, /* 7 is the shell's: moves */
 };
 
 enum gw_object { GW_OBJECT_TENANT, GW_OBJECT_VN, GW_OBJECT_NVE, GW_OBJECT_VM, GW_OBJECT_PORT, GW_OBJECT_BINDING };
@@ -98,6 +100,9 @@ struct gw_tenant {
         struct gw_name name;
         struct gw_list vns; /* gw_vn.in_tenant */
         uint32_t n_vms;
+        bool exclusive; /* shares a host with no other (rules.h) */
+        uint8_t n_apart;
+        struct gw_name apart[GW_TENANT_APART_MAX]; /* tenants with which it shares no host */
 };
 
 struct gw_vn {
@@ -144,6 +149,11 @@ struct gw_nve {
                 uint64_t claimed, stands;
                 struct gw_wall at;
         } conflict;
+        struct gw_tenancy {
+                struct gw_tenant *tenant;
+                uint32_t n_vms;
+        } * tenancies; /* whose those VMs are */
+        uint32_t n_tenancies;
         /* the directory's own: */
         struct gw_table_node by_locator;
         struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */
@@ -276,7 +286,7 @@ struct gw_directory {
         void *user;
         uint64_t seed[2];
         uint32_t lease_ms; /* longest lifetime granted to a registration */
-        struct gw_order tenants, vns, nves, vms;
+        struct gw_order tenants, vns, nves, vms, rules;
         struct gw_table by_vni, by_locator, by_mac, by_ip;
         struct gw_table pairs; /* who holds what: gw_directory_member, gw_directory_holder */
         struct gw_heap heap;
@@ -411,7 +421,22 @@ int gw_directory_port_remove(struct gw_directory *d, struct gw_port *port, struc
  *
  * Each change of place raises the epoch. The record is staged before the function returns. */
 
-/* Does it fit there? GW_E_CONFLICT with a text when not connected, full, or its underlay is too small for a VN's MTU. */
+/* What is looked at before a VM is placed, or moves, somewhere; each with its own verdict (binding.c). */
+enum gw_check {
+        GW_CHECK_EDGE,  /* its godwit-nve is connected and follows */
+        GW_CHECK_AGENT, /* its godwit-hv is connected */
+        GW_CHECK_MTU,   /* its underlay carries the VNs' packets */
+        GW_CHECK_MEMORY,
+        GW_CHECK_VCPUS,
+        GW_CHECK_TENANTS, /* its tenants may share a host with the VM's */
+        GW_CHECK_RULES,
+        GW_CHECKS
+};
+extern const char *const gw_check_words[GW_CHECKS];
+/* out[i].code: 0, or GW_E_CONFLICT; .text says why, in either case. */
+void gw_directory_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                        struct gw_error out[static GW_CHECKS]);
+/* Does it fit there? GW_E_CONFLICT with the text of the first of these checks that it does not pass. */
 int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
                       struct gw_error *error);
 /* A (cold) start at nve: a new epoch, which nve's registration must carry. Not while a move is reserved. */

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "directory/directory.h"
+#include "directory/rules.h"
 
 enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE };
 enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
@@ -23,7 +24,7 @@ enum {
         BATCH_VNS = 256,           /* in one frame */
         BATCH_OCTETS = 256 * 1024, /* enough for both */
         UPDATES_ON_THE_WAY = 16,   /* to one NVE */
-        RECORD_OCTETS = 1024,      /* any record but a VM's */
+        RECORD_OCTETS = 8192,      /* any record but a VM's */
 };
 
 struct directory_update {
@@ -119,6 +120,7 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve);
 int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm); /* -ENOMEM */
 void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port);
 void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm);
+void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule);
 void gw_dir_store_epoch_floor(struct gw_directory *d);
 void gw_dir_unstore_name(struct gw_directory *d, enum gw_record table, const char *name);
 
@@ -192,6 +194,17 @@ void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve); /* those 
 /* Sees to it that the NVE learns where the VM is, if it is not itself there. again: even if it was told. */
 void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again);
 void gw_dir_holders_expire(struct gw_directory *d);
+
+/* rules.c */
+int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *tenant, enum gw_rule_kind kind,
+                    const struct gw_name *vms, size_t n_vms, struct gw_rule **out);
+void gw_dir_rule_free(struct gw_directory *d, struct gw_rule *rule);
+void gw_dir_rules_forget(struct gw_directory *d, const struct gw_vm *vm);
+int gw_dir_tenancy_enter(struct gw_nve *nve, struct gw_tenant *tenant); /* -ENOMEM */
+void gw_dir_tenancy_leave(struct gw_nve *nve, const struct gw_tenant *tenant);
+int gw_dir_tenants_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error);
+int gw_dir_rules_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                       struct gw_error *error);
 
 /* mtu.c */
 /* The MTU that a VN with this spec gets. */

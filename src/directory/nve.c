@@ -44,6 +44,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_order_remove(&d->nves, &nve->node);
         if (!gw_ip_is_unspecified(nve->locator))
                 gw_table_remove(&d->by_locator, &nve->by_locator);
+        free(nve->tenancies);
         free(nve);
 }
 

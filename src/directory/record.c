@@ -75,6 +75,10 @@ void gw_dir_store_epoch_floor(struct gw_directory *d) {
 void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant) {
         struct gw_writer w = begin(d);
 
+        gw_put_u8(&w, tenant->exclusive);
+        gw_put_u8(&w, tenant->n_apart);
+        for (unsigned i = 0; i < tenant->n_apart; i++)
+                put_name(&w, tenant->apart[i].s);
         stage(d, GW_RECORD_TENANT, tenant->name.s, &w);
 }
 
@@ -92,6 +96,17 @@ static void put_settings(struct gw_writer *w, const struct gw_vn_settings *setti
                 put_section(w, VN_SECTION_GATEWAYS, (size_t)settings->n_gateways * 16);
         for (size_t i = 0; i < settings->n_gateways; i++)
                 gw_put_bytes(w, settings->gateways[i].b, 16);
+}
+
+void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule) {
+        struct gw_writer w = begin(d);
+
+        gw_put_u8(&w, rule->kind);
+        gw_put_u8(&w, rule->suspended);
+        gw_put_u8(&w, (uint8_t)rule->n_vms);
+        for (unsigned i = 0; i < rule->n_vms; i++)
+                put_name(&w, rule->vms[i].s);
+        stage(d, GW_RECORD_RULE, rule->id.s, &w);
 }
 
 void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
@@ -200,12 +215,27 @@ static int load_meta(struct gw_directory *d, const char *key, struct gw_reader *
         return whole(r) ? 0 : GW_E_MALFORMED;
 }
 
+/* A record of before there were placement rules ends after its version. */
 static int load_tenant(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_tenant *tenant = gw_directory_tenant(d, key);
         struct gw_name name;
+        int e = 0;
 
-        if (!whole(r) || gw_name_parse(key, &name))
+        if (gw_name_parse(key, &name))
                 return GW_E_MALFORMED;
-        return gw_directory_tenant(d, key) ? 0 : gw_dir_tenant_add(d, key, NULL);
+        if (!tenant)
+                e = gw_dir_tenant_add(d, key, &tenant);
+        if (e || !gw_reader_left(r))
+                return e;
+        tenant->exclusive = gw_get_u8(r);
+        tenant->n_apart = gw_get_u8(r);
+        if (tenant->n_apart > GW_TENANT_APART_MAX) {
+                tenant->n_apart = 0;
+                return GW_E_MALFORMED;
+        }
+        for (unsigned i = 0; i < tenant->n_apart; i++)
+                get_name(r, &tenant->apart[i]);
+        return whole(r) ? 0 : GW_E_MALFORMED;
 }
 
 static struct gw_tenant *tenant_of_id(const struct gw_directory *d, const char *id, const struct gw_name *parsed) {
@@ -237,6 +267,26 @@ static bool load_vn_sections(struct gw_reader *r, struct gw_vn_spec *spec, struc
                         return false;
         }
         return r->ok;
+}
+
+static int load_rule(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        uint8_t kind = gw_get_u8(r), suspended = gw_get_u8(r), n = gw_get_u8(r);
+        struct gw_name id, vms[GW_RULE_VMS_MAX];
+        struct gw_tenant *tenant;
+        struct gw_rule *rule;
+        int e;
+
+        if (gw_id_parse(key, &id) || kind > GW_RULE_TOGETHER || n > GW_RULE_VMS_MAX || gw_directory_rule(d, key))
+                return GW_E_MALFORMED;
+        for (unsigned i = 0; i < n; i++)
+                get_name(r, &vms[i]);
+        tenant = tenant_of_id(d, key, &id);
+        if (!whole(r) || !tenant)
+                return GW_E_MALFORMED;
+        e = gw_dir_rule_add(d, key, tenant, kind, vms, n, &rule);
+        if (e == 0)
+                rule->suspended = suspended;
+        return e;
 }
 
 static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r) {
@@ -454,6 +504,8 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
                 return load_vm(d, key, r);
         case GW_RECORD_PORT:
                 return load_port(d, key, r);
+        case GW_RECORD_RULE:
+                return load_rule(d, key, r);
         default:
                 return load_binding(d, key, r);
         }
@@ -461,13 +513,13 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
 
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error) {
-        static const char *const words[] = {"meta", "tenant", "vn", "nve", "vm", "port", "binding"};
+        static const char *const words[] = {"meta", "tenant", "vn", "nve", "vm", "port", "binding", "move", "rule"};
         struct gw_reader in = gw_reader(value, value_size);
         struct gw_name name = {0};
         int r = GW_E_MALFORMED;
 
         d->now = now;
-        if (table > GW_RECORD_BINDING)
+        if (table >= sizeof words / sizeof *words || table == GW_RECORD_BINDING + 1)
                 return 0;
         if (key_size <= GW_NAME_MAX) {
                 memcpy(name.s, key, key_size);

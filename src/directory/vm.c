@@ -174,6 +174,7 @@ int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_e
         }
         gw_dir_unstore_name(d, GW_RECORD_BINDING, id.s);
         gw_dir_unstore_name(d, GW_RECORD_VM, id.s);
+        gw_dir_rules_forget(d, vm);
         gw_dir_vm_free(d, vm);
         while (n)
                 gw_dir_vn_policy(d, vns[--n]);

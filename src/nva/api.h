@@ -14,6 +14,13 @@ void api_tenants_list(struct gw_request *request, void *user);
 void api_tenants_create(struct gw_request *request, void *user);
 void api_tenants_show(struct gw_request *request, void *user);
 void api_tenants_delete(struct gw_request *request, void *user);
+void api_tenants_update(struct gw_request *request, void *user);
+
+void api_rules_list(struct gw_request *request, void *user);
+void api_rules_create(struct gw_request *request, void *user);
+void api_rules_show(struct gw_request *request, void *user);
+void api_rules_update(struct gw_request *request, void *user);
+void api_rules_delete(struct gw_request *request, void *user);
 
 void api_vns_list(struct gw_request *request, void *user);
 void api_vns_create(struct gw_request *request, void *user);
@@ -34,6 +41,7 @@ void api_vms_delete(struct gw_request *request, void *user);
 void api_vms_start(struct gw_request *request, void *user);
 void api_vms_stop(struct gw_request *request, void *user);
 void api_vms_move(struct gw_request *request, void *user);
+void api_vms_plan(struct gw_request *request, void *user);
 
 void api_ports_list(struct gw_request *request, void *user);
 void api_ports_create(struct gw_request *request, void *user);

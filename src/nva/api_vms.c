@@ -162,3 +162,19 @@ void api_vms_move(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 202, mover_json(move));
 }
+
+/* What a move with the same body would find, without one. */
+void api_vms_plan(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_vm *vm = api_vm(nva, request);
+        struct mover_request wanted = {0};
+        struct gw_error error = {0};
+        struct mover_plan plan;
+
+        if (!vm)
+                return;
+        if (read_move(nva, request, &wanted, &error))
+                return gw_request_fail(request, &error);
+        mover_plan(nva, vm, wanted.to, &plan);
+        gw_request_answer(request, 200, mover_plan_json(vm, wanted.to, &plan));
+}

@@ -22,7 +22,12 @@ bool nva_json_no_answer(int status, const json_t *body) {
 }
 
 json_t *nva_json_tenant(const struct gw_tenant *tenant) {
-        return json_pack("{s:s, s:I}", "name", tenant->name.s, "vms", (json_int_t)tenant->n_vms);
+        json_t *apart = json_array();
+
+        for (unsigned i = 0; i < tenant->n_apart; i++)
+                json_array_append_new(apart, json_string(tenant->apart[i].s));
+        return json_pack("{s:s, s:I, s:b, s:o}", "name", tenant->name.s, "vms", (json_int_t)tenant->n_vms, "exclusive",
+                         tenant->exclusive, "apart", apart);
 }
 
 static json_t *json_settings(const struct gw_vn_settings *settings) {

@@ -453,45 +453,18 @@ bool mover_uses(const struct nva *nva, const char *nve) {
 
 /* --- beginning --- */
 
-static int check_vm(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
-        const struct nva_move *open = mover_open(nva, vm->id.s);
-        const struct gw_nve *from = vm->binding.nve;
-
-        if (vm->kind == GW_VM_TASK)
-                return gw_fail(error, GW_E_CONFLICT, "vm",
-                               "%s is a task: its port can be detached and attached elsewhere, "
-                               "but only VMs move",
-                               vm->id.s);
-        if (open)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving already: move %s", vm->id.s, mover_id(open));
-        if (vm->state != GW_VM_RUNNING || !from)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s does not run; a hot move takes a running VM", vm->id.s);
-        if (!from->hv_connected || !from->nve_connected)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s runs on %s, whose %s is not connected", vm->id.s,
-                               from->id.s, from->hv_connected ? "NVE" : "hypervisor agent");
-        return 0;
-}
-
-static int check_target(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
-                        struct gw_error *error) {
-        if (to == vm->binding.nve)
-                return gw_fail(error, GW_E_CONFLICT, "to", "%s runs on %s already", vm->id.s, to->id.s);
-        if (!to->hv_connected || !to->nve_connected)
-                return gw_fail(error, GW_E_CONFLICT, "to", "the %s of %s is not connected",
-                               to->nve_connected ? "hypervisor agent" : "NVE", to->id.s);
-        return gw_directory_fits(&nva->directory, vm, to, error);
-}
-
 int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
                 struct gw_error *error) {
         struct nva_move *move;
         struct gw_now now = nva_now();
-        int r = check_vm(nva, vm, error);
+        struct mover_plan plan;
 
-        if (!r)
-                r = check_target(nva, vm, request->to, error);
-        if (r)
-                return r;
+        mover_plan(nva, vm, request->to, &plan);
+        for (size_t i = 0; i < plan.n; i++)
+                if (plan.checks[i].error.code) {
+                        *error = plan.checks[i].error;
+                        return error->code;
+                }
         trim(nva);
         move = calloc(1, sizeof *move);
         if (!move)

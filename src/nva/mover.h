@@ -36,6 +36,19 @@ struct mover_request {
         struct gw_nve *to;
         uint32_t bandwidth_mib_s, downtime_ms; /* 0: no limit */
 };
+/* What stands for and against a move, check by check; mover_begin asks the same (plan.c). */
+enum { MOVER_CHECKS_MAX = 16 };
+struct mover_plan {
+        size_t n;
+        bool allowed; /* every code is 0 */
+        struct mover_check {
+                const char *word;
+                struct gw_error error; /* .code: 0, or why not */
+        } checks[MOVER_CHECKS_MAX];
+};
+void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to, struct mover_plan *out);
+json_t *mover_plan_json(const struct gw_vm *vm, const struct gw_nve *to, const struct mover_plan *plan); /* new */
+
 /* Checks, and begins. GW_E_CONFLICT: *error says why not, nothing was changed. */
 int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
                 struct gw_error *error);

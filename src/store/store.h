@@ -21,6 +21,7 @@ enum gw_store_table {
         GW_STORE_PORT,
         GW_STORE_BINDING,
         GW_STORE_MOVE, /* journal and evidence */
+        GW_STORE_RULE,
         GW_STORE_TABLES,
 };
 

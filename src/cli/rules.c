@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Placement rules: `godwit rule ...`, `godwit tenant update`, and the plan of a move. */
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/move.h"
+#include "cli/output.h"
+
+enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
+
+static int done(const struct gw_cli *cli, int r, json_t *answer, const char *verb, const char *name) {
+        if (!r && cli->json && answer)
+                gw_print_json(answer);
+        else if (!r)
+                printf("%s %s\n", name, verb);
+        json_decref(answer);
+        return r;
+}
+
+static int rule_create(struct gw_cli *cli, const struct gw_args *args) {
+        bool apart = gw_args_has(args, "apart");
+        struct gw_name name, tenant;
+        json_t *answer = NULL, *vms;
+        int r;
+
+        if (apart == gw_args_has(args, "together"))
+                return gw_cli_fail(GW_EXIT_USAGE, "one of --apart and --together is needed");
+        if (!gw_cli_id(args->words[0], &name, &tenant))
+                return GW_EXIT_USAGE;
+        vms = json_array();
+        for (size_t i = 1; i < args->n_words; i++)
+                json_array_append_new(vms, json_string(args->words[i]));
+        r = gw_cli_call(cli, "POST",
+                        json_pack("{s:s, s:s, s:s, s:o}", "name", name.s, "tenant", tenant.s, "kind",
+                                  apart ? "apart" : "together", "vms", vms),
+                        &answer, "/v1/rules");
+        return done(cli, r, answer, "created", args->words[0]);
+}
+
+static const char *places(const json_t *rule, char *out, size_t size) {
+        json_t *item;
+        size_t i, at = 0;
+
+        *out = 0;
+        json_array_foreach (json_object_get(rule, "vms"), i, item) {
+                const char *nve = gw_member_text(item, "nve");
+
+                if (at < size)
+                        at += (size_t)snprintf(out + at, size - at, "%s%s%s%s", at ? " " : "",
+                                               gw_member_text(item, "vm"), *nve ? ":" : "", nve);
+        }
+        return out;
+}
+
+static int rule_list(struct gw_cli *cli, const struct gw_args *args) {
+        static const char *const heads[] = {"RULE", "KIND", "STATE", "VMS", NULL};
+        struct gw_columns table;
+        json_t *answer, *rule;
+        char vms[GW_CELL_MAX];
+        size_t i;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/rules");
+
+        (void)args;
+        if (r)
+                return r;
+        if (cli->json)
+                return done(cli, 0, answer, "", "");
+        gw_columns_init(&table, heads);
+        json_array_foreach (gw_answer_list(answer), i, rule) {
+                gw_columns_row(&table);
+                gw_columns_cell(&table, 0, "%s", gw_member_text(rule, "id"));
+                gw_columns_cell(&table, 1, "%s", gw_member_text(rule, "kind"));
+                gw_columns_cell(&table, 2, "%s",
+                                json_is_true(json_object_get(rule, "suspended")) ? "suspended"
+                                : json_is_true(json_object_get(rule, "kept"))    ? "kept"
+                                                                                 : "not kept");
+                gw_columns_cell(&table, 3, "%s", places(rule, vms, sizeof vms));
+        }
+        if (table.n_rows)
+                gw_columns_print(&table, cli, stdout);
+        else
+                puts("no rules; `godwit rule create spread --apart web1 web2` makes one");
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+static int rule_put(struct gw_cli *cli, const struct gw_args *args, bool suspended) {
+        char segment[SEGMENT];
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "PUT", json_pack("{s:b}", "suspended", suspended), &answer, "/v1/rules/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, suspended ? "suspended" : "enforced", args->words[0]);
+}
+
+static int rule_suspend(struct gw_cli *cli, const struct gw_args *args) {
+        return rule_put(cli, args, true);
+}
+
+static int rule_enforce(struct gw_cli *cli, const struct gw_args *args) {
+        return rule_put(cli, args, false);
+}
+
+static int rule_delete(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        int r = gw_cli_call(cli, "DELETE", NULL, NULL, "/v1/rules/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, NULL, "deleted", args->words[0]);
+}
+
+int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args) {
+        json_t *body = json_object(), *answer = NULL, *apart;
+        char segment[SEGMENT];
+        const char *other;
+        int r;
+
+        if (gw_args_has(args, "exclusive"))
+                json_object_set_new(body, "exclusive", json_boolean(!strcmp(gw_args_text(args, "exclusive"), "on")));
+        if (gw_args_has(args, "apart") || gw_args_has(args, "apart-none")) {
+                apart = json_array();
+                for (size_t i = 0; (other = gw_args_nth(args, "apart", i)); i++)
+                        json_array_append_new(apart, json_string(other));
+                json_object_set_new(body, "apart", apart);
+        }
+        r = gw_cli_call(cli, "PUT", body, &answer, "/v1/tenants/%s",
+                        gw_client_segment(args->words[0], segment, sizeof segment));
+        return done(cli, r, answer, "updated", args->words[0]);
+}
+
+static int print_plan(struct gw_cli *cli, json_t *plan) {
+        static const char *const heads[] = {"CHECK", "VERDICT", "REASON", NULL};
+        bool allowed = json_is_true(json_object_get(plan, "allowed"));
+        struct gw_columns table;
+        json_t *check;
+        size_t i;
+
+        gw_columns_init(&table, heads);
+        json_array_foreach (json_object_get(plan, "checks"), i, check) {
+                gw_columns_row(&table);
+                gw_columns_cell(&table, 0, "%s", gw_member_text(check, "check"));
+                gw_columns_cell(&table, 1, "%s", gw_member_text(check, "verdict"));
+                gw_columns_cell(&table, 2, "%s", gw_member_text(check, "reason"));
+        }
+        gw_columns_print(&table, cli, stdout);
+        printf("%s from %s to %s: %s\n", gw_member_text(plan, "vm"), gw_member_text(plan, "from"),
+               gw_member_text(plan, "to"), allowed ? "the move may begin" : "the move would be refused");
+        return allowed ? GW_EXIT_OK : GW_EXIT_FAILED;
+}
+
+int gw_move_plan(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "POST", json_pack("{s:s}", "to", gw_args_text(args, "to")), &answer, "/v1/vms/%s/plan",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        if (r)
+                return r;
+        if (cli->json) {
+                gw_print_json(answer);
+                r = json_is_true(json_object_get(answer, "allowed")) ? GW_EXIT_OK : GW_EXIT_FAILED;
+        } else {
+                r = print_plan(cli, answer);
+        }
+        json_decref(answer);
+        return r;
+}
+
+static const struct gw_flag rule_create_flags[] = {
+        {"apart", GW_FLAG_SWITCH, .help = "no two of these VMs on one host"},
+        {"together", GW_FLAG_SWITCH, .help = "all of these VMs on one host"},
+        {0},
+};
+const struct gw_flag gw_tenant_update_flags[] = {
+        {"exclusive", GW_FLAG_CHOICE, "ON|OFF", "whether it shares a host with no other tenant", .choices = "on off"},
+        {"apart", GW_FLAG_NAME, "TENANT", "shares no host with that tenant; what is given replaces the list",
+         .repeat = true},
+        {"apart-none", GW_FLAG_SWITCH, .help = "empties that list"},
+        {0},
+};
+
+const struct gw_command gw_rule_commands[] = {
+        {"rule", "create", "NAME[@TENANT] VM...", 3, GW_ARGS_MAX, "keep VMs apart, or together", rule_create_flags,
+         rule_create},
+        {"rule", "list", "", 0, 0, "the rules, and whether they are kept", .run = rule_list},
+        {"rule", "suspend", "RULE", 1, 1, "do not enforce it for now", .run = rule_suspend},
+        {"rule", "enforce", "RULE", 1, 1, "enforce it again", .run = rule_enforce},
+        {"rule", "delete", "RULE", 1, 1, "delete it", .run = rule_delete},
+        {0},
+};
