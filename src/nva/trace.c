@@ -19,7 +19,7 @@
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 200 };
+enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 256 };
 
 struct trace {
         struct nva *nva;
@@ -85,8 +85,8 @@ static void say_whose(struct trace *t) {
 /* An edge would ask. Its question is answered here, and the trace goes on with the answer. */
 static void answer_question(struct trace *t) {
         const struct gw_directory *d = &t->nva->directory;
-        const struct gw_port *port = t->mac_known ? gw_directory_port_by_mac(d, t->vni, t->mac)
-                                                  : gw_directory_port_by_ip(d, t->vni, t->to);
+        const struct gw_port *port =
+                t->mac_known ? gw_directory_port_by_mac(d, t->vni, t->mac) : gw_directory_port_by_ip(d, t->vni, t->to);
         struct gw_mapping mapping;
         char text[REASON_SIZE], mac[GW_MAC_TEXT], ip[GW_IP_TEXT];
 
@@ -237,15 +237,15 @@ static int read_request(struct nva *nva, const struct gw_request *request, struc
 
 void api_trace(struct gw_request *request, void *user) {
         struct nva *nva = user;
-        const struct gw_port *port;
+        const struct gw_port *port = NULL;
         struct gw_error error = {0};
         struct trace *t = NULL;
-        struct gw_vm *vm;
+        struct gw_vm *vm = NULL;
         struct gw_ip to;
 
         if (!read_request(nva, request, &vm, &port, &to, &error) && !(t = nva_call_new(nva, sizeof *t)))
                 gw_fail(&error, -ENOMEM, "", "out of memory");
-        if (error.code)
+        if (!t || !vm || !port)
                 return gw_request_fail(request, &error);
         *t = (struct trace){.nva = nva,
                             .request = request,

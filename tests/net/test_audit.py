@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -30,6 +31,8 @@ def lab(request):
             number = {"one": 11, "two": 12, "far": 13}[name]
             world.lab("guest", "add", name, "--host", host, "--vn", vn, "--ip", f"10.1.0.{number}", "--ip",
                       f"fd00:1::{number:x}")
+        wait_until("what was placed just now counts as settled",
+                   lambda: all(time.time_ns() - v["binding"]["since_ns"] > 3_500_000_000 for v in world.get("/v1/vms")["vms"]))
         wait_until("one reaches two", lambda: world.answers("one", "10.1.0.12") and world.answers("one", "fd00:1::c"))
         yield world
 
@@ -115,9 +118,13 @@ def test_misdirected_entry_is_found_explained_and_repaired(lab):
     assert finding["nve"] == "h1" and finding["why"] == "elsewhere" and finding["verdict"] == "contradiction"
     assert finding["entry"]["locator"] == locator(lab, "h3") and finding["truth"]["locator"] == locator(lab, "h2")
     assert finding["entry"]["origin"] == "authority" and finding["entry"]["age_ms"] >= 0
+    trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json").stdout)     # h3 knows better, and redirects
+    assert trace["outcome"] == "delivered" and [h["nve"] for h in trace["hops"]] == ["", "h1", "h3", "h2"]
+    assert [s["verdict"] for s in trace["hops"][2]["steps"]] == ["pass", "redirect", "pass"]
+    misdirect(lab, "h1", "two", "10.99.0.77" if "." in locator(lab, "h3") else "fd99::77")
     assert not lab.answers("one", "10.1.0.12")
-    trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False).stdout)
-    assert trace["outcome"] in ("dropped", "delivered") and [h["nve"] for h in trace["hops"]][1:3] == ["h1", "h3"]
+    done = lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["outcome"] == "lost"
     code, report = audit(lab, "--nve", "h1", "--repair")
     assert code == 0 and report["repaired"] == 1 and report["findings"][0]["repaired"]
     assert lab.answers("one", "10.1.0.12", tries=3)

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from labs import ApiError, GODWIT, Lab, wait_until  # noqa: E402
 
-SYNTH = os.path.join(os.path.dirname(GODWIT), "../../lab/synth/godwit-synth")
+SYNTH = os.path.abspath(os.path.join(os.path.dirname(GODWIT), "../../lab/synth/godwit-synth"))
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
     pytest.mark.skipif(not (os.path.exists(GODWIT) and os.path.exists(SYNTH)), reason="needs the daemons built"),
