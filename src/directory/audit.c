@@ -22,8 +22,7 @@
 static bool settles(const struct gw_nve *nve, const struct gw_vm *vm, struct gw_now now) {
         if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->updates))
                 return true;
-        return vm && (vm->binding.move_to ||
-                      vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
+        return vm && (vm->binding.move_to || vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
 }
 
 static __attribute__((format(printf, 3, 4))) void differs(struct gw_audit_finding *out, const char *why,
@@ -95,13 +94,29 @@ void gw_directory_audit_forward(const struct gw_directory *d, const struct gw_nv
         settle(nve, now, out);
 }
 
+/* The gateway's addresses, and the link-local one that is made of its MAC. */
+static bool is_gateways(const struct gw_directory *d, const struct gw_audit_neighbour *e) {
+        const struct gw_vn *vn = gw_directory_vn_by_vni(d, e->vni);
+        struct gw_mac mac = GW_GATEWAY_MAC;
+        struct gw_ip own = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac.b[0] ^ 2, mac.b[1], mac.b[2], 0xff, 0xfe, mac.b[3],
+                             mac.b[4], mac.b[5]}};
+
+        if (!vn || !vn->settings.n_gateways || !gw_mac_eq(e->mac, GW_GATEWAY_MAC))
+                return false;
+        for (unsigned i = 0; i < vn->settings.n_gateways; i++)
+                if (gw_ip_eq(vn->settings.gateways[i], e->ip))
+                        return true;
+        return gw_ip_eq(own, e->ip);
+}
+
 void gw_directory_audit_neighbour(const struct gw_directory *d, const struct gw_nve *nve,
-                                  const struct gw_audit_neighbour *e, struct gw_now now,
-                                  struct gw_audit_finding *out) {
+                                  const struct gw_audit_neighbour *e, struct gw_now now, struct gw_audit_finding *out) {
         const struct gw_port *port = gw_directory_port_by_ip(d, e->vni, e->ip);
         char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
 
         *out = (struct gw_audit_finding){.verdict = GW_AUDIT_FITS, .why = ""};
+        if (is_gateways(d, e))
+                return;
         gw_ip_text(e->ip, ip);
         if (!port) {
                 differs(out, "unknown", "no port of VNI %u has the address %s", e->vni, ip);

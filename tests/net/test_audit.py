@@ -26,7 +26,8 @@ def lab(request):
     with Lab(f"au{request.param}x{os.getpid() % 10000}", hosts=3, underlay=request.param) as world:
         world.godwit("tenant", "create", "red")
         for vn in ("blue", "blue@red"):
-            world.godwit("vn", "create", vn, "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64")
+            world.godwit("vn", "create", vn, "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64",
+                         "--gateway", "10.1.0.1", "--gateway", "fd00:1::1")
         for name, host, vn in (("one", "h1", "blue"), ("two", "h2", "blue"), ("far", "h3", "blue")):
             number = {"one": 11, "two": 12, "far": 13}[name]
             world.lab("guest", "add", name, "--host", host, "--vn", vn, "--ip", f"10.1.0.{number}", "--ip",
