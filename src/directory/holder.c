@@ -200,6 +200,11 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
                             report->vm.s);
                 return GW_E_REFUSED;
         }
+        if (report->kind == GW_REPORT_ANNOUNCEMENT_REFUSED) {
+                gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s vm=%s announced a MAC or an address that is not its own",
+                            nve->id.s, vm->id.s);
+                return 0;
+        }
         if (report->kind == GW_REPORT_REDIRECT_ENDED)
                 gw_dir_holder_tell(d, vm, nve, true); /* from now on it sends like anybody, to where it believes */
         for (unsigned i = 0; i < report->n_locators; i++) {

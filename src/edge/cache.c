@@ -213,7 +213,7 @@ static bool mapping_is_nothing(const struct gw_mapping *said) {
 
 static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const struct gw_mapping *said) {
         struct edge_mapping *m = gw_edge_mapping_find(edge, said->vni, said->mac);
-        bool same;
+        bool same, moved;
 
         if (m && said->epoch < m->epoch) {
                 edge->counters[GW_EDGE_C_MAPPINGS_STALE]++;
@@ -228,6 +228,8 @@ static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const st
                             edge->mappings.count);
                 return;
         }
+        moved = leads_elsewhere(edge, m->state, m->locator) && leads_elsewhere(edge, said->state, said->locator) &&
+                !gw_ip_eq(m->locator, said->locator);
         same = m->state == said->state && m->epoch == said->epoch && gw_ip_eq(m->locator, said->locator);
         mapping_drop_ips(edge, m, said);
         if (mapping_set(m, said))
@@ -240,6 +242,8 @@ static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const st
             !gw_edge_port_by_mac(edge, said->vni, said->mac))
                 gw_edge_fdb_program(edge, said->vni, said->mac);
         mapping_resolve(edge, said);
+        if (moved)
+                gw_edge_speak(edge, said->vni, said->mac, said->ips, said->n_ips);
 }
 
 void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const struct gw_mapping *said) {

@@ -13,7 +13,15 @@
 #include "edge/edge.h"
 #include "edge/timers.h"
 
-enum edge_timer_kind { TIMER_MAPPING = 1, TIMER_QUERY, TIMER_REGISTRATION, TIMER_REDIRECT, TIMER_SWEEP, TIMER_REPORT };
+enum edge_timer_kind {
+        TIMER_MAPPING = 1,
+        TIMER_QUERY,
+        TIMER_REGISTRATION,
+        TIMER_REDIRECT,
+        TIMER_SWEEP,
+        TIMER_REPORT,
+        TIMER_PRESENCE
+};
 
 /* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
 struct edge_key {
@@ -49,6 +57,7 @@ struct edge_vn {
         uint64_t *sums;          /* while a digest is made */
         size_t n_sums, n_counted;
         struct gw_vn_settings settings;
+        bool look; /* its ports are to be asked whether they are still there */
 };
 
 struct edge_port {
@@ -65,6 +74,10 @@ struct edge_port {
         uint64_t query_tokens_ns;   /* the same, of questions that it causes */
         uint64_t redirected;
         struct held_queue held;
+        struct gw_list in_asked; /* presence.c */
+        struct gw_mono ask_at, heard_at, refused_said_until;
+        uint8_t asked; /* times */
+        bool silent;   /* did not answer */
 };
 
 /* One entry of the binding update list (binding.c). */
@@ -165,6 +178,10 @@ struct gw_edge {
         struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
         struct gw_list asking, releasing, ended, offers;
+        struct edge_timer presence;
+        struct gw_list asked; /* ports */
+        struct gw_edge_now looked_at;
+        bool look;
         size_t n_negatives, n_releasing_ports, held_octets;
         bool up, welcome;
         uint32_t features;         /* of the NVA, in this session */
@@ -201,6 +218,16 @@ void gw_edge_vns_untold(struct gw_edge *edge);
 void gw_edge_members_mark(struct gw_edge *edge);
 void gw_edge_members_sweep(struct gw_edge *edge);
 void gw_edge_subscribe(struct gw_edge *edge);
+
+/* announce.c */
+void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+/* To the tasks here that are in this VN: mac, which has these addresses, is where it is now. */
+void gw_edge_speak(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, const struct gw_ip *ips, size_t n);
+
+/* presence.c */
+void gw_edge_presence_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port);
+void gw_edge_presence_look(struct gw_edge *edge, struct edge_vn *vn); /* a VM has left it */
+void gw_edge_presence_timer(struct gw_edge *edge, struct gw_edge_now now);
 
 /* settings.c */
 void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said);
@@ -307,6 +334,7 @@ void gw_edge_absence_tell(struct gw_edge *edge);
 void gw_edge_absence_count(struct gw_edge *edge, uint64_t *what); /* of edge->absence */
 
 /* redirect.c */
+void gw_edge_report(struct gw_edge *edge, uint8_t kind, const struct gw_name *vm, uint64_t epoch);
 int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_redirect_cancel(struct gw_edge *edge, struct edge_vm *vm); /* the VM is back */
 void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);

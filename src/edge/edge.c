@@ -52,6 +52,15 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_FLUSHES] = "flushes",
         [GW_EDGE_C_RESYNC_AGREED] = "resync-agreed",
         [GW_EDGE_C_RESYNC_DOUBTED] = "resync-doubted",
+        [GW_EDGE_C_ANNOUNCED_ARP] = "announced-arp",
+        [GW_EDGE_C_ANNOUNCED_ND] = "announced-nd",
+        [GW_EDGE_C_ANNOUNCED_RARP] = "announced-rarp",
+        [GW_EDGE_C_RARP_ANSWERED] = "rarp-answered",
+        [GW_EDGE_C_RARP_UNKNOWN] = "rarp-unknown",
+        [GW_EDGE_C_SPOKEN] = "spoken-for",
+        [GW_EDGE_C_PRESENCE_ASKED] = "presence-asked",
+        [GW_EDGE_C_PRESENT] = "presence-answered",
+        [GW_EDGE_C_SILENT] = "presence-silent",
 };
 
 /* ---- keys ---- */
@@ -135,6 +144,8 @@ static int tables_init(struct gw_edge *edge) {
                         return -ENOMEM;
         if (gw_edge_timer_add(&edge->timers, &edge->report_timer, TIMER_REPORT))
                 return -ENOMEM;
+        if (gw_edge_timer_add(&edge->timers, &edge->presence, TIMER_PRESENCE))
+                return -ENOMEM;
         return gw_edge_timer_add(&edge->timers, &edge->sweep, TIMER_SWEEP);
 }
 
@@ -162,6 +173,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
         gw_list_init(&edge->asking);
         gw_list_init(&edge->releasing);
         gw_list_init(&edge->ended);
+        gw_list_init(&edge->asked);
         gw_list_init(&edge->offers);
         if (tables_init(edge)) {
                 tables_deinit(edge);
@@ -186,6 +198,7 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_offers_drop(edge);
         gw_edge_timer_remove(&edge->timers, &edge->report_timer);
         gw_edge_timer_remove(&edge->timers, &edge->sweep);
+        gw_edge_timer_remove(&edge->timers, &edge->presence);
         gw_edge_timers_deinit(&edge->timers);
         tables_deinit(edge);
         free(edge);
@@ -228,6 +241,9 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                         break;
                 case TIMER_REDIRECT:
                         gw_edge_redirect_timer(edge, now, gw_container_of(timer, struct edge_vm, redirect));
+                        break;
+                case TIMER_PRESENCE:
+                        gw_edge_presence_timer(edge, now);
                         break;
                 case TIMER_SWEEP:
                         gw_edge_members_sweep(edge);

@@ -232,6 +232,16 @@ struct gw_mono gw_edge_deadline(const struct gw_edge *edge); /* when to tick nex
 /* True while frames wait that gw_edge_punts_drained would let go. */
 bool gw_edge_wants_drain(const struct gw_edge *edge);
 
+/* Is a VM's guest there? Asked of its ports; the answer is there within a second. */
+enum gw_edge_presence {
+        GW_EDGE_PRESENCE_GONE = 1, /* it does not serve here */
+        GW_EDGE_PRESENCE_SILENT,   /* it is attached, and nothing answers */
+        GW_EDGE_PRESENCE_ASKING,
+        GW_EDGE_PRESENCE_HERE,
+};
+enum gw_edge_presence gw_edge_presence_ask(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm);
+enum gw_edge_presence gw_edge_presence_of(const struct gw_edge *edge, const struct gw_name *vm);
+
 /* What is held, for people. Views are valid during the callback. */
 enum gw_edge_registration_state {
         GW_EDGE_REG_NONE,     /* not to be registered: arriving or moved */
@@ -244,6 +254,8 @@ struct gw_edge_port_view {
         bool attached;                     /* false: only its redirect is left */
         bool held;
         size_t held_frames;
+        bool silent;          /* asked whether it is there, it did not answer */
+        struct gw_mono heard; /* its last announcement, or answer to that */
         uint64_t redirected;
         uint8_t registration; /* enum gw_edge_registration_state */
         uint8_t status;       /* of the last answer */
@@ -344,6 +356,15 @@ enum gw_edge_counter {
         GW_EDGE_C_FLUSHES,
         GW_EDGE_C_RESYNC_AGREED,
         GW_EDGE_C_RESYNC_DOUBTED,
+        GW_EDGE_C_ANNOUNCED_ARP,
+        GW_EDGE_C_ANNOUNCED_ND,
+        GW_EDGE_C_ANNOUNCED_RARP,
+        GW_EDGE_C_RARP_ANSWERED,
+        GW_EDGE_C_RARP_UNKNOWN,
+        GW_EDGE_C_SPOKEN,
+        GW_EDGE_C_PRESENCE_ASKED,
+        GW_EDGE_C_PRESENT,
+        GW_EDGE_C_SILENT,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -169,6 +169,7 @@ void gw_edge_port_free(struct gw_edge *edge, struct edge_port *port, bool act) {
                 gw_edge_port_close(edge, port);
         port_unindex(edge, port);
         gw_list_remove(&port->of_vm);
+        gw_list_remove(&port->in_asked);
         gw_edge_held_clear(&port->held);
         free(port);
         if (!act)
@@ -226,6 +227,7 @@ static void port_replace(struct gw_edge *edge, struct edge_port *old, const stru
         gw_edge_port_settled(edge, old);
         port_unindex(edge, old);
         gw_list_remove(&old->of_vm);
+        gw_list_remove(&old->in_asked);
         gw_edge_held_clear(&old->held);
         for (size_t i = 0; i < old->a.n_ips; i++)
                 if (moves || !attach_has_ip(a, old->a.ips[i]))

@@ -3,10 +3,8 @@
  * Frames that the data plane could not decide about.
  *
  * Each ends in one of: sent on now (what it needs is known by now), held for an
- * answer or for its VM, answered from here (too big), taken as a hint, dropped
- * and counted. Nothing a guest sends is believed: an announcement (gratuitous ARP,
- * unsolicited NA, RARP; RFC 5227, RFC 4861, RFC 903) of a VM that is ours only
- * makes us register it again, at most once a second; any other is counted.
+ * answer or for its VM, answered from here (too big), taken as a hint
+ * (announce.c), dropped and counted.
  */
 #include "edge/core.h"
 #include "edge/toobig.h"
@@ -18,7 +16,6 @@ enum {
         ARP_REQUEST = 1,
         ICMPV6 = 58,
         ND_SOLICITATION = 135,
-        ANNOUNCE_MS = 1000, /* between two registrations that an announcement causes */
         TOO_BIG_EVERY_MS = 50,
         TOO_BIG_BURST = 20,
         QUERY_BURST_S = 2,
@@ -170,21 +167,6 @@ static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const str
 
 /* ---- the rest ---- */
 
-static void punt_announce(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
-        struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
-        struct edge_vm *vm = port ? port->vm : NULL;
-
-        if (!vm || vm->role != GW_EDGE_SERVING || !gw_mac_eq(frame_mac(frame, 6), port->a.mac)) {
-                edge->counters[GW_EDGE_C_ANNOUNCEMENTS_REFUSED]++;
-                return;
-        }
-        edge->counters[GW_EDGE_C_ANNOUNCEMENTS]++;
-        if (now.mono.ns < vm->reg->not_before_ns || vm->reg->state != GW_EDGE_REG_ACCEPTED)
-                return;
-        vm->reg->not_before_ns = gw_mono_after(now.mono, gw_ms(ANNOUNCE_MS)).ns;
-        gw_edge_register(edge, now, vm, GW_MH_HANDOFF_UNCHANGED);
-}
-
 static bool too_big_allowed(struct edge_port *port, struct gw_mono now) {
         return bucket_take(&port->too_big_tokens_ns, gw_ms(TOO_BIG_EVERY_MS).ns, TOO_BIG_BURST, now);
 }
@@ -248,7 +230,7 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
                 punt_solicit(edge, now, &punt->frame);
                 break;
         case GW_EDGE_ANNOUNCE:
-                punt_announce(edge, now, &punt->frame);
+                gw_edge_announced(edge, now, &punt->frame);
                 break;
         case GW_EDGE_TOO_BIG:
                 punt_too_big(edge, now, &punt->frame);

@@ -28,6 +28,8 @@ static void port_view(struct gw_table_node *node, void *user) {
                                          .attached = port->attached,
                                          .held = port->hold,
                                          .held_frames = port->held.n,
+                                         .silent = port->silent,
+                                         .heard = port->heard_at,
                                          .redirected = port->redirected,
                                          .registration = port->vm->reg->state,
                                          .status = port->vm->reg->status};

@@ -121,6 +121,7 @@ void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_
         gw_list_for_each (link, &vm->ports) {
                 port = gw_list_entry(link, struct edge_port, of_vm);
                 gw_edge_member_add(edge, port->vn, to, false);
+                gw_edge_presence_look(edge, port->vn);
         }
         gw_edge_vm_release(edge, now, vm);
         gw_edge_redirect_begin(edge, now, vm);
@@ -211,6 +212,11 @@ int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct 
                 return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s does not arrive here", name->s);
         vm_serve(edge, now, vm, epoch, GW_MH_HANDOFF_MOVED);
         gw_edge_vm_release(edge, now, vm);
+        gw_list_for_each (link, &vm->ports) {
+                const struct gw_edge_attach *a = &gw_list_entry(link, struct edge_port, of_vm)->a;
+
+                gw_edge_speak(edge, a->vni, a->mac, a->ips, a->n_ips);
+        }
         return 0;
 }
 

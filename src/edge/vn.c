@@ -45,8 +45,10 @@ int gw_edge_vn_ref(struct gw_edge *edge, uint32_t vni, struct edge_vn **out) {
 void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
         uint32_t vni = vn->vni;
 
-        if (--vn->ports)
+        if (--vn->ports) {
+                gw_edge_presence_look(edge, vn);
                 return;
+        }
         for (size_t i = 0; i < vn->n_members; i++)
                 edge->fx->member_del(edge->user, vni, vn->members[i].locator);
         gw_table_remove(&edge->vns, &vn->node);

@@ -47,10 +47,10 @@ json_t *nva_json_vn(const struct gw_vn *vn) {
 
         for (size_t i = 0; i < vn->n_subnets; i++)
                 json_array_append_new(subnets, json_string(gw_prefix_text(&vn->subnets[i], text)));
-        object = json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:b, s:I, s:I}", "id", vn->id.s, "tenant", vn->tenant->name.s,
-                         "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets", subnets, "directory",
-                         gw_vn_model_word(vn->model), "pushed", vn->push, "ports", (json_int_t)vn->n_ports, "members",
-                         (json_int_t)vn->n_members);
+        object = json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:b, s:I, s:I}", "id", vn->id.s, "tenant",
+                           vn->tenant->name.s, "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu, "subnets",
+                           subnets, "directory", gw_vn_model_word(vn->model), "pushed", vn->push, "ports",
+                           (json_int_t)vn->n_ports, "members", (json_int_t)vn->n_members);
         json_object_update_new(object, json_settings(&vn->settings));
         return object;
 }

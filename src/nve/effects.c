@@ -44,7 +44,8 @@ static void fx_fdb_del(void *user, uint32_t vni, struct gw_mac mac) {
 }
 
 static int fx_neigh_set(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac mac) {
-        uint8_t flags = gw_mac_eq(mac, GW_GATEWAY_MAC) ? GW_NEIGH_ROUTER : 0;
+        static const struct gw_mac gateway = {GW_ABI_GATEWAY_MAC};
+        uint8_t flags = gw_mac_eq(mac, gateway) ? GW_NEIGH_ROUTER : 0;
 
         return gw_datapath_neigh_set(((struct nve *)user)->dp, vni, ip, mac, flags);
 }

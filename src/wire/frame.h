@@ -30,7 +30,7 @@ enum {
         GW_MAPPING_IPS_MAX = 16,
         GW_REPORT_LOCATORS_MAX = 1024,
         GW_DIGEST_BUCKETS_MAX = 4096,
-        GW_HELD_MAX = 1024, /* mappings in one HELD */
+        GW_HELD_MAX = 1024,     /* mappings in one HELD */
         GW_VN_GATEWAYS_MAX = 8, /* addresses of a VN's gateway: one for each subnet */
 };
 
@@ -144,6 +144,7 @@ enum gw_report_kind {
         GW_REPORT_TALKERS = 1,        /* .vm moved away from the sender; .locators exchanged packets with it lately */
         GW_REPORT_STALE_SENDERS = 2,  /* .locators still send to the sender for .vm */
         GW_REPORT_REDIRECT_ENDED = 3, /* the old NVE's entry for .vm is gone */
+        GW_REPORT_ANNOUNCEMENT_REFUSED = 16, /* .vm announced a MAC or an address that is not its own */
 };
 struct gw_report {
         uint8_t kind;

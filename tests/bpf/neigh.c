@@ -404,6 +404,19 @@ static void nd_announcements(void **state) {
         sent_on();
 }
 
+/* What answers a question of the edge's own, which comes from the gateway's MAC. */
+static void answers_to_the_edge(void **state) {
+        static const uint8_t target[8] = {2, 1, 2, 0, 0, 0, 1, 1};
+        static const uint8_t abi[6] = GW_ABI_GATEWAY_MAC;
+
+        (void)state;
+        assert_memory_equal(abi, GW_GATEWAY_MAC.b, 6);
+        arp(&f, GW_GATEWAY_MAC, 2, mac_of(1), "10.1.0.1", "0.0.0.0");
+        punted(GW_PUNT_ANNOUNCE);
+        nd_with(GW_GATEWAY_MAC, "fd01::1", "fe80::67:77ff:fe00:1", 136, "fd01::1", target, 8);
+        punted(GW_PUNT_ANNOUNCE);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(arp_question_to_all),
@@ -418,6 +431,7 @@ int main(void) {
                 cmocka_unit_test(nd_malformed),
                 cmocka_unit_test(secured_goes_to_the_owner),
                 cmocka_unit_test(nd_announcements),
+                cmocka_unit_test(answers_to_the_edge),
         };
 
         if (geteuid() != 0) {

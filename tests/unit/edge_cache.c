@@ -287,20 +287,6 @@ static void test_solicitation(void **state) {
 
 /* ---- announcements ---- */
 
-static void test_announcements(void **state) {
-        struct world *w = *state;
-        struct gw_registration reg;
-
-        world_serve(w);
-        reg = world_registration(w);
-        assert_int_equal(world_reply(w, &reg, 0, 900), 0);
-        world_punt(w, GW_EDGE_ANNOUNCE, 1, 1, 1, 0);
-        world_punt(w, GW_EDGE_ANNOUNCE, 1, 1, 1, 0);
-        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 2);
-        world_punt(w, GW_EDGE_ANNOUNCE, 1, 1, 9, 0); /* for somebody else */
-        assert_int_equal(world_counter(w, GW_EDGE_C_ANNOUNCEMENTS_REFUSED), 1);
-}
-
 /* ---- the session ---- */
 
 static void test_malformed_frames(void **state) {
@@ -408,7 +394,6 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_held_is_bounded, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_arp, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_solicitation, world_setup, world_teardown),
-                cmocka_unit_test_setup_teardown(test_announcements, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_malformed_frames, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_too_big_v4, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_too_big_v6, world_setup, world_teardown),

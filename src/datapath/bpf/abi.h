@@ -74,6 +74,10 @@ enum gw_forward_flag {
         GW_FORWARD_PUNT = 1, /* frames for it go up (PUNT, WIRE_UNKNOWN) while user space sends on older ones */
 };
 
+/* The MAC of every VN's gateway (wire/frame.h), which the edge's own questions come from, too. */
+#define GW_ABI_GATEWAY_MAC                                                                                             \
+        { 0x02, 0x67, 0x77, 0x00, 0x00, 0x01 }
+
 enum gw_neigh_flag {
         GW_NEIGH_ROUTER = 1,      /* R flag in neighbour advertisements */
         GW_NEIGH_NO_OVERRIDE = 2, /* O flag off (anycast, proxied addresses) */

@@ -87,6 +87,12 @@ static __always_inline bool answers_unicast(const struct walk *w, const struct g
         return !mac_eq(owner->mac, asked) || !is_here(w->vni, owner->mac);
 }
 
+/* Sent to the edge itself: an answer to what it has asked. */
+static __always_inline bool is_to_edge(const __u8 *mac) {
+        static const MAC6 edge[6] = GW_ABI_GATEWAY_MAC;
+        return mac_eq(mac, edge);
+}
+
 static __noinline int arp_walk(struct __sk_buff *skb, const struct walk *w) {
         struct arp_frame *a = headers(skb, sizeof *a);
         struct gw_abi_neigh owner = {};
@@ -98,7 +104,7 @@ static __noinline int arp_walk(struct __sk_buff *skb, const struct walk *w) {
                 return drop(GW_COUNT_DROP_SHORT);
         group = mac_is_group(a->eth.h_dest);
         if (a->op != bpf_htons(ARP_REQUEST) || word(a->spa, 0) == word(a->tpa, 0))
-                return group ? neigh_announce(skb, w) : WALK_ON;
+                return group || is_to_edge(a->eth.h_dest) ? neigh_announce(skb, w) : WALK_ON;
         mac_copy(asked, a->eth.h_dest);
         ip_from_v4(ip, word(a->tpa, 0));
         known = neigh_find(w->vni, ip, &owner);
@@ -275,7 +281,7 @@ static __always_inline int nd_walk(struct __sk_buff *skb, struct walk *w) {
         nd = headers(skb, sizeof *nd);
         if (!nd)
                 return drop(GW_COUNT_DROP_ND_INVALID);
-        group = mac_is_group(nd->eth.h_dest);
+        group = mac_is_group(nd->eth.h_dest) || is_to_edge(nd->eth.h_dest);
         if (type == ND_SOLICIT) {
                 action = ns_walk(skb, w, bpf_ntohs(nd->ip.payload_len));
                 return action == WALK_ANSWER ? nd_answer(skb, w) : action;
