@@ -292,6 +292,26 @@ static int port_list(struct gw_cli *cli, const struct gw_args *args) {
         return list_objects(cli, "ports", heads, port_row, "no ports");
 }
 
+/* Counters in groups: each group a heading, and below it what has been counted at all. */
+static void print_status(const struct gw_cli *cli, json_t *answer) {
+        json_t *plain = json_object(), *value, *count;
+        const char *key, *name;
+
+        json_object_foreach (answer, key, value)
+                if (!json_is_object(value))
+                        json_object_set(plain, key, value);
+        print_object(cli, plain);
+        json_decref(plain);
+        json_object_foreach (answer, key, value) {
+                if (!json_is_object(value))
+                        continue;
+                printf("%s%s%s\n", gw_colour(cli, GW_BOLD), key, gw_colour(cli, GW_PLAIN));
+                json_object_foreach (value, name, count)
+                        if (json_is_integer(count) && json_integer_value(count))
+                                printf("  %-32s %" JSON_INTEGER_FORMAT "\n", name, json_integer_value(count));
+        }
+}
+
 static int status(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer;
         int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/status");
@@ -302,7 +322,7 @@ static int status(struct gw_cli *cli, const struct gw_args *args) {
         if (cli->json)
                 gw_print_json(answer);
         else
-                print_object(cli, answer);
+                print_status(cli, answer);
         json_decref(answer);
         return GW_EXIT_OK;
 }

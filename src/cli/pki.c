@@ -5,13 +5,11 @@
  * its own; the daemons only ever read PEM files, whoever made them.
  */
 #include <errno.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/output.h"
+#include "cli/pki_show.h"
 #include "io/file.h"
 #include "io/pki.h"
 
@@ -85,44 +83,11 @@ static int run_issue(struct gw_cli *cli, const struct gw_args *args) {
         return GW_EXIT_OK;
 }
 
-static void print_time(const char *what, const ASN1_TIME *at) {
-        struct tm tm;
-        char text[32];
-
-        if (!ASN1_TIME_to_tm(at, &tm))
-                return;
-        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S UTC", &tm);
-        printf("%-8s %s\n", what, text);
-}
-
-static int run_show(struct gw_cli *cli, const struct gw_args *args) {
-        FILE *file = fopen(args->words[0], "re");
-        X509 *cert = file ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
-        char name[128] = "";
-        int r = GW_EXIT_OK;
-
-        (void)cli;
-        if (!file)
-                return gw_cli_fail(GW_EXIT_NOT_FOUND, "cannot open %s: %s", args->words[0], strerror(errno));
-        if (cert) {
-                X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, name, sizeof name);
-                printf("%-8s %s\n", "name", name);
-                X509_NAME_get_text_by_NID(X509_get_issuer_name(cert), NID_commonName, name, sizeof name);
-                printf("%-8s %s\n", "issuer", name);
-                print_time("from", X509_get0_notBefore(cert));
-                print_time("until", X509_get0_notAfter(cert));
-        } else {
-                r = gw_cli_fail(GW_EXIT_FAILED, "%s is not a certificate in PEM form", args->words[0]);
-        }
-        X509_free(cert);
-        fclose(file);
-        return r;
-}
-
 const struct gw_command gw_pki_commands[] = {
         {"pki", "init", "", 0, 0, "make a certificate authority", init_flags, run_init},
         {"pki", "issue", "NAME", 1, 1, "make a certificate: NAME is the id of the daemon or person", issue_flags,
          run_issue},
-        {"pki", "show", "FILE", 1, 1, "what a certificate says", .run = run_show},
+        {"pki", "show", "[FILE...]", 0, GW_ARGS_MAX,
+         "what certificates say, and how long they are good; all of the folder", gw_pki_show_flags, gw_pki_show},
         {0},
 };

@@ -48,17 +48,17 @@ void registrar_refuse(struct nva *nva, const struct gw_registration *request, ui
                        request->vm.s, status, gw_registration_status_word(status));
 }
 
-/* Statuses have their numbers for keys: what a peer's log shows is found here. */
+/* Statuses have their numbers in their keys: what a peer's log shows is found here. */
 json_t *registrar_json(const struct nva *nva) {
-        json_t *statuses = json_object();
+        const struct registrar *r = &nva->registrar;
+        json_t *out = json_pack("{s:I, s:I}", "unanswered", (json_int_t)r->unanswered, "early", (json_int_t)r->early);
         char key[48];
 
         for (unsigned status = 0; status < 256; status++) {
-                if (!nva->registrar.by_status[status])
+                if (!r->by_status[status])
                         continue;
                 snprintf(key, sizeof key, "%u-%s", status, gw_registration_status_word((uint8_t)status));
-                json_object_set_new(statuses, key, json_integer((json_int_t)nva->registrar.by_status[status]));
+                json_object_set_new(out, key, json_integer((json_int_t)r->by_status[status]));
         }
-        return json_pack("{s:o, s:I, s:I}", "replies", statuses, "unanswered", (json_int_t)nva->registrar.unanswered,
-                         "early", (json_int_t)nva->registrar.early);
+        return out;
 }

@@ -312,3 +312,21 @@ def test_pki_keeps_what_is_there(https):
     godwit("pki", "issue", "alice", "--dir", folder, "--overwrite")
     assert "godwit-ca" in godwit("pki", "show", f"{folder}/alice.pem")
     assert os.stat(f"{folder}/alice.key").st_mode & 0o77 == 0
+
+
+def test_pki_says_how_long(https):
+    folder, _ = https
+    nva, = json.loads(godwit("pki", "show", f"{folder}/nva.pem", "--json"))
+    assert (nva["name"], nva["issuer"], nva["use"], nva["hosts"]) == ("nva", "godwit-ca", "server", "nva 127.0.0.1 localhost")
+    assert nva["days_left"] == 824 and not nva["expired"]
+    ca, = json.loads(godwit("pki", "show", f"{folder}/ca.pem", "--json"))
+    assert ca["use"] == "authority" and ca["days_left"] == 3649
+    all_of_it = json.loads(godwit("pki", "show", "--dir", folder, "--json"))
+    assert {c["name"] for c in all_of_it} > {"nva", "godwit-ca", "alice"}
+    godwit("pki", "issue", "brief", "--dir", folder, "--days", "3")
+    assert "expires in 2 days" in godwit("pki", "show", f"{folder}/brief.pem")
+    godwit("pki", "show", f"{folder}/brief.pem", "--within", "2")
+    assert "ends within 3 days" in godwit("pki", "show", f"{folder}/brief.pem", "--within", "3", status=1)
+    assert "ends within 30 days" in godwit("pki", "show", "--dir", folder, "--within", "30", status=1)
+    os.remove(f"{folder}/brief.pem")
+    assert "is not a certificate" in godwit("pki", "show", f"{folder}/nva.key", status=1)

@@ -75,8 +75,8 @@ class World:
 
     def counters(self):
         status = self.nva.get("/v1/status")
-        return dict(status["mobility"], unanswered=status["registrar"]["unanswered"], early=status["registrar"]["early"],
-                    **{"status-" + k.split("-")[0]: n for k, n in status["registrar"]["replies"].items()})
+        return dict(status["mobility"], **{("status-" + k.split("-")[0] if k[0].isdigit() else k): n
+                                           for k, n in status["registrar"].items()})
 
     def remove(self):
         for peer in self.peers.values():
@@ -654,6 +654,14 @@ def test_keys_are_never_logged(world):
     log = world.nva.read_log()
     for key in KEYS.values():
         assert key.octets.hex() not in log and key.octets.hex().upper() not in log
+
+
+def test_status_for_people(world):
+    """The counters are in `godwit status`: by what was answered, and by what was not."""
+    world.vm().serve()
+    words = subprocess.run([GODWIT, "--api", world.nva.api, "status"], capture_output=True, text=True, check=True).stdout
+    assert "registrar\n" in words and "0-accepted" in words
+    assert "mobility\n" in words and "requests" in words and "bad-queue" not in words
 
 
 def test_configuration(world):
