@@ -19,7 +19,7 @@ busybox=$(command -v busybox) || fail "no busybox; apt-get install busybox-stati
 case $(ldd "$busybox" 2>&1) in *"not a dynamic"*) ;; *) fail "$busybox is not static; apt-get install busybox-static" ;; esac
 command -v cpio >/dev/null || fail "no cpio; apt-get install cpio"
 
-stamp=$(cat "$kernel" "$busybox" "$here/build.sh" "$here/init" "$here/guest-echo.c" "$here/echo.c" "$here/echo.h" | sha256sum | cut -c1-64)
+stamp=$(cat "$kernel" "$busybox" "$here/build.sh" "$here/init" "$here/guest-echo.c" "$here/echo.c" "$here/echo.h" "$here/work.c" | sha256sum | cut -c1-64)
 mkdir -p "$out"
 exec 9>"$out/lock"
 flock 9
@@ -35,6 +35,7 @@ cp "$busybox" "$root/bin/busybox"
 ln -s busybox "$root/bin/sh"
 cp "$here/init" "$root/init"
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -static -s -o "$root/bin/guest-echo" "$here/guest-echo.c" "$here/echo.c"
+${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -static -s -o "$root/bin/guest-work" "$here/work.c"
 
 # Dependencies first, each module once, under its own name: modules.dep lists them nearest first.
 : >"$root/lib/order"

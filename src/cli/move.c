@@ -18,7 +18,7 @@
 enum { SEGMENT = 3 * 80, POLL_MS = 200, SILENCE_MAX_MS = 30000 };
 
 int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[static 80], struct gw_error *error) {
-        json_t *body = json_pack("{s:s, s:s}", "to", wish->to, "mode", "hot"), *answer = NULL;
+        json_t *body = json_pack("{s:s, s:s}", "to", wish->to, "mode", wish->mode ? wish->mode : "hot"), *answer = NULL;
         char segment[SEGMENT];
         int r;
 
@@ -26,6 +26,14 @@ int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[sta
                 json_object_set_new(body, "bandwidth_mib_s", json_integer(wish->bandwidth_mib_s));
         if (wish->downtime_ms)
                 json_object_set_new(body, "downtime_ms", json_integer(wish->downtime_ms));
+        if (wish->multifd)
+                json_object_set_new(body, "multifd", json_integer(wish->multifd));
+        if (wish->xbzrle)
+                json_object_set_new(body, "xbzrle", json_true());
+        if (wish->auto_converge)
+                json_object_set_new(body, "auto_converge", json_true());
+        if (wish->keep_disks)
+                json_object_set_new(body, "keep_disks", json_true());
         r = gw_cli_try(cli, "POST", body, &answer, error, "/v1/vms/%s/move",
                        gw_client_segment(wish->vm, segment, sizeof segment));
         if (!r)
@@ -86,7 +94,12 @@ int gw_vm_move(struct gw_cli *cli, const struct gw_args *args) {
         struct gw_move_wish wish = {.vm = args->words[0],
                                     .to = gw_args_text(args, "to"),
                                     .bandwidth_mib_s = gw_args_int(args, "bandwidth"),
-                                    .downtime_ms = gw_args_int(args, "downtime")};
+                                    .downtime_ms = gw_args_int(args, "downtime"),
+                                    .mode = gw_args_text(args, "mode"),
+                                    .multifd = gw_args_int(args, "multifd"),
+                                    .xbzrle = gw_args_has(args, "xbzrle"),
+                                    .auto_converge = gw_args_has(args, "auto-converge"),
+                                    .keep_disks = gw_args_has(args, "keep-disks")};
         struct gw_error error = {0};
         char id[80];
         json_t *move;
@@ -234,6 +247,13 @@ const struct gw_flag gw_vm_move_flags[] = {
          "MiB/s"},
         {"downtime", GW_FLAG_INT, "MS",
          "stop the VM for the last copy when that is expected to take less; 50 when not given", 1, 60000, "ms"},
+        {"mode", GW_FLAG_CHOICE, "MODE",
+         "hot copies all memory, then switches; post-copy switches after one pass and sends the rest afterwards",
+         .choices = "hot post-copy"},
+        {"xbzrle", GW_FLAG_SWITCH, .help = "send the differences of pages that were sent before"},
+        {"multifd", GW_FLAG_INT, "N", "send memory over N connections", 1, 16},
+        {"auto-converge", GW_FLAG_SWITCH, .help = "slow the VM down when it writes faster than can be sent"},
+        {"keep-disks", GW_FLAG_SWITCH, .help = "keep the images at the old host, as FILE.moved"},
         {0},
 };
 static const struct gw_flag list_flags[] = {

@@ -17,6 +17,9 @@ int gw_vm_move(struct gw_cli *cli, const struct gw_args *args);
 struct gw_move_wish {
         const char *vm, *to;
         long long bandwidth_mib_s, downtime_ms; /* 0: the authority's choice */
+        const char *mode;                       /* NULL: hot */
+        long long multifd;
+        bool xbzrle, auto_converge, keep_disks;
 };
 int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[static 80], struct gw_error *error);
 /* Follows a move to its end, drawing its progress when `live`. *out is the move as it ended. */

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hv/images.h"
 #include "io/http.h"
 #include "io/session.h"
 
@@ -72,11 +73,24 @@ static bool fits(struct hv *hv, const struct gw_definition *d, struct gw_error *
 
 /* ---- reading ---- */
 
+/* What both sides of a copy are told alike: who the other one is, and how to copy. */
+static void read_ways(struct gw_json_reader *r, const char *peer, struct hv_move *move) {
+        json_t *options = gw_json_object(r, "options");
+
+        gw_json_name(r, peer, GW_JSON_OPTIONAL, &move->peer_id);
+        if (options) {
+                struct gw_json_reader inner = gw_json_reader_at(r, options, "options.");
+
+                gw_copy_options_read(&inner, &move->options);
+        }
+}
+
 struct asked {
         struct gw_definition definition;
         json_t *definition_json; /* borrowed */
         uint64_t epoch;
         struct hv_move move;
+        json_t *disks; /* a source's survey; borrowed, NULL: none */
 };
 
 static bool read_start(struct gw_request *request, struct asked *asked, bool incoming) {
@@ -89,6 +103,8 @@ static bool read_start(struct gw_request *request, struct asked *asked, bool inc
                 const char *move = gw_json_string(&r, "move", NULL);
 
                 gw_json_ip(&r, "from", GW_JSON_NEEDED, &asked->move.peer);
+                read_ways(&r, "source", &asked->move);
+                asked->disks = gw_json_array(&r, "disks");
                 if (!gw_json_failed(&r) && (!move[0] || strlen(move) > GW_NAME_MAX))
                         gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(move),
                                       GW_NAME_MAX);
@@ -115,6 +131,12 @@ static bool read_migrate(struct gw_request *request, struct hv_move *move) {
         move->bandwidth_mib_s = (uint32_t)gw_json_int(&r, "bandwidth_mib_s", 0, 1 << 20, 0);
         move->downtime_ms = (uint32_t)gw_json_int(&r, "downtime_ms", 1, DOWNTIME_MAX_MS, DOWNTIME_MS);
         move->cut_deadline_ms = (uint32_t)gw_json_int(&r, "cut_deadline_ms", 10, CUT_DEADLINE_MAX_MS, CUT_DEADLINE_MS);
+        move->tls = gw_json_bool(&r, "tls", 0);
+        move->disks = (unsigned)gw_json_int(&r, "disks", 0, (1 << GW_DEFINITION_DISKS_MAX) - 1, 0);
+        move->nbd.ip = move->endpoint.ip;
+        move->nbd.port = (uint16_t)gw_json_int(&r, "nbd_port", 0, 65535, 0);
+        move->keep_disks = gw_json_bool(&r, "keep_disks", 0);
+        read_ways(&r, "target", move);
         if (!gw_json_failed(&r) && (!id[0] || strlen(id) > GW_NAME_MAX))
                 gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(id), GW_NAME_MAX);
         else if (!gw_json_failed(&r))
@@ -166,6 +188,11 @@ static bool make_vm(struct gw_request *request, struct hv *hv, const struct aske
                 .definition_json = json_incref(asked->definition_json),
                 .definition = asked->definition,
         };
+        if (hv_images_plan(vm, asked->disks, &error)) {
+                hv_vm_free(vm);
+                gw_request_fail(request, &error);
+                return false;
+        }
         hv_vm_wait(vm, HV_WAIT_START, request);
         hv_start(vm);
         return true;
@@ -221,7 +248,6 @@ static void post_incoming(struct gw_request *request, void *user) {
         struct hv *hv = user;
         struct asked asked = {0};
         struct hv_vm *vm;
-        char ip[GW_IP_TEXT];
 
         if (!read_start(request, &asked, true))
                 return;
@@ -236,10 +262,13 @@ static void post_incoming(struct gw_request *request, void *user) {
                 if (vm->starting)
                         hv_vm_wait(vm, HV_WAIT_START, request);
                 else
-                        gw_request_answer(request, 200,
-                                          json_pack("{s:s, s:I}", "address",
-                                                    gw_ip_text(vm->record.move.endpoint.ip, ip), "port",
-                                                    (json_int_t)vm->record.move.endpoint.port));
+                        gw_request_answer(request, 200, hv_target_json(vm));
+                return;
+        }
+        asked.move.tls = hv->tls_dir[0] && strcmp(asked.definition.emulator, "qemu") == 0;
+        if (asked.move.tls && !asked.move.peer_id.s[0]) {
+                fail(request, GW_E_INVALID, "source",
+                     "source is missing; migration-tls is on, and only a host known by name may send");
                 return;
         }
         if (make_room(request, hv, &asked))
@@ -309,6 +338,24 @@ static bool is_of(struct gw_request *request, const struct hv_vm *vm, const char
         return false;
 }
 
+/* Both must want TLS, or neither. */
+static bool is_agreed(struct gw_request *request, const struct hv_vm *vm, const struct hv_move *move) {
+        bool wanted = vm->hv->tls_dir[0] && hv_vm_is_qemu(vm);
+
+        if (wanted && !move->tls)
+                fail(request, GW_E_CONFLICT, "tls",
+                     "the target takes the copy of %s in the clear, and migration-tls is on here; set it alike",
+                     vm->record.id.s);
+        else if (!wanted && move->tls)
+                fail(request, GW_E_CONFLICT, "tls",
+                     "the target takes the copy of %s over TLS only, and migration-tls is off here; set it alike",
+                     vm->record.id.s);
+        else if (wanted && !move->peer_id.s[0])
+                fail(request, GW_E_INVALID, "target",
+                     "target is missing; migration-tls is on, and the copy goes to a host known by name only");
+        return wanted == move->tls && (!wanted || move->peer_id.s[0]);
+}
+
 static void post_migrate(struct gw_request *request, void *user) {
         struct hv_vm *vm = ordered(request, user);
         struct hv_move move = {0};
@@ -333,6 +380,13 @@ static void post_migrate(struct gw_request *request, void *user) {
                 fail(request, GW_E_STALE, "epoch", "epoch %llu and epoch_back %llu must follow %llu, in this order",
                      (unsigned long long)move.epoch, (unsigned long long)move.epoch_back,
                      (unsigned long long)vm->record.epoch);
+                return;
+        }
+        if (!is_agreed(request, vm, &move))
+                return;
+        if (move.disks && (!move.nbd.port || move.disks >> vm->record.definition.n_disks)) {
+                fail(request, GW_E_INVALID, "disks", "disks is %u with nbd_port %u; %s has %zu disks", move.disks,
+                     move.nbd.port, vm->record.id.s, vm->record.definition.n_disks);
                 return;
         }
         vm->record.role = HV_ROLE_SOURCE;
@@ -376,6 +430,7 @@ static void post_finish(struct gw_request *request, void *user) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
         } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
+                vm->drop_images = true;
                 hv_vm_finish(vm);
         } else {
                 fail(request, GW_E_CONFLICT, "", "%s has not left: it is %s here", vm->record.id.s,
@@ -408,7 +463,11 @@ static void post_resume(struct gw_request *request, void *user) {
         if (vm->record.role == HV_ROLE_SERVE && vm->record.epoch >= epoch && vm->machine) {
                 gw_request_answer(request, 200, hv_vm_json(vm));
         } else if (is_of(request, vm, move)) {
-                if (vm->record.role != HV_ROLE_SOURCE || vm->leaving < HV_CUT || !vm->machine || vm->forget) {
+                if (vm->switched) {
+                        fail(request, GW_E_CONFLICT, "",
+                             "%s has run at the target since; what is here is out of date and does not go on",
+                             vm->record.id.s);
+                } else if (vm->record.role != HV_ROLE_SOURCE || vm->leaving < HV_CUT || !vm->machine || vm->forget) {
                         fail(request, GW_E_CONFLICT, "", "%s has no stopped copy here: it is %s", vm->record.id.s,
                              hv_state_word(vm->record.state));
                 } else if (epoch <= vm->record.move.epoch) {
@@ -418,6 +477,62 @@ static void post_resume(struct gw_request *request, void *user) {
                         vm->record.move.epoch_back = epoch;
                         hv_vm_write(vm);
                         hv_source_resume(vm);
+                }
+        }
+}
+
+/* What the disks are, before a move. */
+static void post_survey(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        struct gw_error error = {0};
+        const char *move;
+        json_t *disks;
+
+        if (!vm || !read_order(request, &move, NULL, NULL))
+                return;
+        disks = hv_images_survey(vm, &error);
+        if (disks)
+                gw_request_answer(request, 200, json_pack("{s:o}", "disks", disks));
+        else
+                gw_request_fail(request, &error);
+}
+
+/* A post-copy whose connection broke: the target listens anew. */
+static void post_recover(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        const char *move;
+
+        if (!vm || !read_order(request, &move, NULL, NULL) || !is_of(request, vm, move))
+                return;
+        if (vm->record.role != HV_ROLE_SERVE || !vm->record.move.options.post_copy || !vm->machine || vm->forget)
+                fail(request, GW_E_CONFLICT, "", "%s waits for no memory here: it is %s, as %s", vm->record.id.s,
+                     hv_state_word(vm->record.state), hv_role_word(vm->record.role));
+        else if (hv_vm_wait(vm, HV_WAIT_RECOVER, request))
+                hv_postcopy_recover(vm);
+}
+
+/* ... and the source connects to it. */
+static void post_reconnect(struct gw_request *request, void *user) {
+        struct hv_vm *vm = ordered(request, user);
+        struct gw_error error = {0};
+        struct gw_endpoint at = {0};
+        struct gw_json_reader r;
+        const char *move;
+
+        if (!vm)
+                return;
+        r = gw_json_reader(gw_request_body(request), &error);
+        move = gw_json_string(&r, "move", NULL);
+        gw_json_ip(&r, "address", GW_JSON_NEEDED, &at.ip);
+        at.port = (uint16_t)gw_json_int(&r, "port", 1, 65535, GW_JSON_REQUIRED);
+        if (gw_json_done(&r)) {
+                gw_request_fail(request, &error);
+        } else if (is_of(request, vm, move)) {
+                if (!vm->broken || !vm->machine || vm->forget) {
+                        fail(request, GW_E_CONFLICT, "", "%s has lost no connection", vm->record.id.s);
+                } else if (hv_vm_wait(vm, HV_WAIT_RECOVER, request)) {
+                        vm->record.move.endpoint = at;
+                        hv_postcopy_reconnect(vm);
                 }
         }
 }
@@ -481,5 +596,8 @@ const struct gw_route hv_routes[] = {
         {"POST", "/v1/vms/{vm}/finish", post_finish},
         {"POST", "/v1/vms/{vm}/abandon", post_abandon},
         {"POST", "/v1/vms/{vm}/resume", post_resume},
+        {"POST", "/v1/vms/{vm}/survey", post_survey},
+        {"POST", "/v1/vms/{vm}/recover", post_recover},
+        {"POST", "/v1/vms/{vm}/reconnect", post_reconnect},
         {0},
 };

@@ -36,6 +36,15 @@ static const struct gw_conf_row rows[] = {
                 "library that keeps a stopped QEMU from reading its taps; empty: the one installed with this agent"),
         GW_CONF_ROW(struct hv_config, accelerator, "accelerator", GW_CONF_CHOICE, "auto",
                     "auto boots a kernel under KVM once and takes tcg when that fails", .choices = "auto kvm tcg"),
+        GW_CONF_ROW(
+                struct hv_config, migration_tls, "migration-tls", GW_CONF_CHOICE, "on",
+                "memory and disks of VMs that move are sent over TLS, with this host's certificate; the same on all "
+                "hosts",
+                .choices = "on off"),
+        GW_CONF_ROW(struct hv_config, disk_dir, "disk-dir", GW_CONF_PATH, "/var/lib/godwit/disks",
+                    "where disks are that a VM's definition gives by a plain name"),
+        GW_CONF_ROW(struct hv_config, qemu_img, "qemu-img", GW_CONF_STRING, "qemu-img",
+                    "the program that makes images, a path or a name looked up in PATH"),
         GW_CONF_ROW(struct hv_config, memory_mib, "memory-mib", GW_CONF_INT, "0",
                     "memory for VMs; 0: what the host has", .max = 1 << 30, .unit = "MiB"),
         GW_CONF_ROW(struct hv_config, vcpus, "vcpus", GW_CONF_INT, "0",

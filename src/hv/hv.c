@@ -293,6 +293,8 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         read_boot_id(hv);
         hv_find_tap_gate(hv);
         r = open_state(hv);
+        if (r == 0)
+                r = hv_security_init(hv);
         if (r < 0) {
                 gw_log(GW_ERR, "state-dir %s: %s", config->common.state_dir, strerror(-r));
                 return r;

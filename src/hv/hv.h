@@ -8,6 +8,10 @@
  *      start.c   the steps from nothing to a running (or waiting) emulator
  *      source.c  a VM that leaves
  *      target.c  a VM that arrives
+ *      images.c  images of disks: looked at, made, removed
+ *      mirror.c  disks that leave with their VM
+ *      postcopy.c  a VM that runs at the target before all its memory is there
+ *      security.c  certificates as QEMU wants them
  *      edge.c    calls to this host's NVE, repeated until answered
  *      record.c  what is written down
  */
@@ -23,6 +27,7 @@
 #include "hv/config.h"
 #include "hv/record.h"
 #include "hypervisor/driver.h"
+#include "hypervisor/process.h"
 #include "io/api.h"
 #include "io/loop.h"
 
@@ -68,6 +73,7 @@ struct hv {
         struct gw_timer *consoles;
         char boot[40];
         char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
+        char tls_dir[GW_CONF_PATH_SIZE + 8];  /* certificates for QEMU; empty: copies go in the clear */
         uint16_t next_port;                   /* offset into the migration ports */
 };
 
@@ -83,7 +89,18 @@ enum hv_leaving {
 };
 
 /* Requests that wait for something to happen to their VM; at most one of each. */
-enum hv_wait { HV_WAIT_START, HV_WAIT_MIGRATE, HV_WAIT_CANCEL, HV_WAIT_RESUME, HV_WAIT_END, HV_WAITS };
+enum hv_wait {
+        HV_WAIT_START,
+        HV_WAIT_MIGRATE,
+        HV_WAIT_CANCEL,
+        HV_WAIT_RESUME,
+        HV_WAIT_RECOVER, /* at the target, and at the source to connect to it again */
+        HV_WAIT_END,
+        HV_WAITS
+};
+
+struct hv_vm;
+typedef void (*hv_images_done)(struct hv_vm *vm, const struct gw_error *error);
 
 struct hv_vm {
         struct gw_list link;
@@ -97,6 +114,19 @@ struct hv_vm {
         bool forget;      /* on the way to being dropped altogether */
         bool detached;    /* ... and the NVE was asked to take the ports off */
         bool resuming;    /* the authority asked for it: not a failure when it goes on */
+        bool switched;    /* source: the VM may run at the target, with memory still to come; no way back */
+        bool broken;      /* ... and the connection for that is lost */
+        bool memory_sent; /* source: sending it has begun; before, its disks go */
+        bool cut_made;    /* source: the NVE has answered */
+        bool drop_images; /* source: its images go with it */
+        unsigned disks_ready, disks_ended, mirrors_to_clear; /* bit i is disk i */
+        char mirror_error[200];                              /* why disks cannot be sent; empty: they can */
+        uint64_t disk_done_octets, disk_total_octets;        /* of what is sent, as last seen */
+        uint64_t image_octets[GW_DEFINITION_DISKS_MAX];      /* of images to be made */
+        struct gw_process maker;                             /* makes the image of disk `making` */
+        unsigned making;
+        hv_images_done images_made;
+        struct gw_timer *unmark;
         size_t attaching; /* ports the NVE has not answered for */
         uint16_t port_tries;
         struct gw_error start_error; /* why it is being removed again; told when nothing of it is left */
@@ -149,6 +179,7 @@ void hv_start(struct hv_vm *vm);       /* the record is complete; HV_WAIT_START 
 void hv_start_waiting(struct hv *hv);  /* those that waited for the accelerator */
 void hv_start_ready(struct hv_vm *vm); /* the emulator speaks */
 void hv_start_failed(struct hv_vm *vm, const struct gw_error *error);
+bool hv_vm_is_qemu(const struct hv_vm *vm); /* and not a program that acts as one */
 
 /* source.c */
 void hv_source_migrate(struct hv_vm *vm);
@@ -159,10 +190,40 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status);
 void hv_source_uncut(struct hv_vm *vm); /* until the NVE has confirmed */
 
+void hv_source_send_memory(struct hv_vm *vm);
+void hv_source_proceed(
+        struct hv_vm *vm);              /* the stopped VM may run at the target, when the cut and the disks are done */
+void hv_source_break(struct hv_vm *vm); /* the copy cannot be made: the VM goes on here */
+
+/* mirror.c */
+void hv_mirror_start(struct hv_vm *vm); /* answers HV_WAIT_MIGRATE; calls hv_source_send_memory when they are in step */
+void hv_mirror_end(struct hv_vm *vm);   /* at the cut; calls hv_source_proceed */
+bool hv_mirror_is_over(const struct hv_vm *vm);
+void hv_mirror_fail(struct hv_vm *vm, const char *reason);
+void hv_mirror_undo(struct hv_vm *vm);
+void hv_mirror_event(struct hv_vm *vm, unsigned disk, enum gw_vm_mirror_state state, const char *reason);
+bool hv_mirror_adopt(struct hv_vm *vm, const struct gw_vm_status *status);
+
 /* target.c */
 void hv_target_listen(struct hv_vm *vm);
+void hv_target_next_port(struct hv_vm *vm, struct gw_endpoint *at); /* one that no other VM here uses */
+json_t *hv_target_json(const struct hv_vm *vm);                     /* where and how it listens */
+void hv_target_answer(struct hv_vm *vm, enum hv_wait kind);
 void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
 void hv_target_activate(struct hv_vm *vm); /* until the NVE has confirmed */
+
+/* postcopy.c */
+void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress); /* starts it when it is time */
+void hv_postcopy_switched(struct hv_vm *vm);
+void hv_postcopy_broken(struct hv_vm *vm);
+bool hv_postcopy_in_doubt(const struct hv_vm *vm); /* the source goes on, and the target may run as well */
+void hv_postcopy_stop(struct hv_vm *vm);           /* ... so it is stopped, and the authority finds out */
+void hv_postcopy_recover(struct hv_vm *vm);        /* target: answers HV_WAIT_RECOVER */
+void hv_postcopy_reconnect(struct hv_vm *vm);      /* source: the same */
+
+/* security.c */
+int hv_security_init(struct hv *hv);
+struct gw_vm_security hv_security_of(const struct hv_vm *vm); /* of the copy that the record tells of */
 
 /* edge.c */
 typedef void (*hv_edge_done)(struct hv_vm *vm, int status, json_t *body);

@@ -33,16 +33,19 @@ static int word_index(const char *const *words, size_t n, const char *word) {
 }
 
 static json_t *encode_move(const struct hv_move *move) {
-        char peer[GW_IP_TEXT], endpoint[GW_ENDPOINT_TEXT];
+        char peer[GW_IP_TEXT], endpoint[GW_ENDPOINT_TEXT], nbd[GW_ENDPOINT_TEXT];
 
         if (!move->id.s[0])
                 return NULL;
-        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "id", move->id.s, "peer",
-                         gw_ip_text(move->peer, peer), "endpoint",
+        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:s, s:I, s:b}", "id",
+                         move->id.s, "peer", gw_ip_text(move->peer, peer), "endpoint",
                          move->endpoint.port ? gw_endpoint_text(&move->endpoint, endpoint) : "", "epoch",
                          (json_int_t)move->epoch, "epoch_back", (json_int_t)move->epoch_back, "bandwidth_mib_s",
                          (json_int_t)move->bandwidth_mib_s, "downtime_ms", (json_int_t)move->downtime_ms,
-                         "cut_deadline_ms", (json_int_t)move->cut_deadline_ms);
+                         "cut_deadline_ms", (json_int_t)move->cut_deadline_ms, "options",
+                         gw_copy_options_encode(&move->options), "peer_id", move->peer_id.s, "tls", move->tls, "disks",
+                         (json_int_t)move->disks, "nbd", move->nbd.port ? gw_endpoint_text(&move->nbd, nbd) : "",
+                         "created", (json_int_t)move->created, "keep_disks", move->keep_disks);
 }
 
 json_t *hv_record_encode(const struct hv_record *r) {
@@ -57,6 +60,29 @@ static uint64_t read_count(struct gw_json_reader *r, const char *key, long long 
         return (uint64_t)gw_json_int(r, key, 0, max, 0);
 }
 
+/* Members that records of older agents lack. */
+static void decode_ways(struct gw_json_reader *r, struct hv_move *move) {
+        json_t *options = gw_json_object(r, "options");
+        const char *peer_id = gw_json_string(r, "peer_id", ""), *nbd = gw_json_string(r, "nbd", "");
+
+        if (options) {
+                struct gw_json_reader inner = gw_json_reader_at(r, options, "options.");
+
+                gw_copy_options_read(&inner, &move->options);
+        }
+        move->tls = gw_json_bool(r, "tls", 0);
+        move->disks = (unsigned)read_count(r, "disks", (1 << GW_DEFINITION_DISKS_MAX) - 1);
+        move->created = (unsigned)read_count(r, "created", (1 << GW_DEFINITION_DISKS_MAX) - 1);
+        move->keep_disks = gw_json_bool(r, "keep_disks", 0);
+        if (r->error->code)
+                return;
+        if (strlen(peer_id) >= sizeof move->peer_id.s || (nbd[0] && gw_endpoint_parse(nbd, &move->nbd))) {
+                gw_fail(r->error, GW_E_INVALID, "move", "move has a peer_id or nbd that cannot be read");
+                return;
+        }
+        strcpy(move->peer_id.s, peer_id);
+}
+
 static void decode_move(json_t *object, struct hv_move *move, struct gw_error *error) {
         struct gw_json_reader r = gw_json_reader(object, error);
         const char *id = gw_json_string(&r, "id", NULL), *peer = gw_json_string(&r, "peer", NULL);
@@ -67,6 +93,7 @@ static void decode_move(json_t *object, struct hv_move *move, struct gw_error *e
         move->bandwidth_mib_s = (uint32_t)read_count(&r, "bandwidth_mib_s", UINT32_MAX);
         move->downtime_ms = (uint32_t)read_count(&r, "downtime_ms", UINT32_MAX);
         move->cut_deadline_ms = (uint32_t)read_count(&r, "cut_deadline_ms", UINT32_MAX);
+        decode_ways(&r, move);
         if (error->code)
                 return;
         if (strlen(id) >= sizeof move->id.s || gw_ip_parse(peer, &move->peer) ||

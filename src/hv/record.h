@@ -34,6 +34,13 @@ struct hv_move {
         struct gw_endpoint endpoint; /* where the target listens */
         uint64_t epoch, epoch_back;
         uint32_t bandwidth_mib_s, downtime_ms, cut_deadline_ms;
+        struct gw_copy_options options;
+        struct gw_name peer_id; /* the other side's host, as its certificate names it; empty: not said */
+        bool tls;
+        unsigned disks;         /* whose images go along: bit i is disk i */
+        struct gw_endpoint nbd; /* where the target takes them */
+        unsigned created;       /* images the target has made for this move */
+        bool keep_disks;        /* the source's images stay, under another name */
 };
 
 struct hv_record {

@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hv/images.h"
 #include "io/api.h"
 
 static double ms_between(struct gw_mono from, struct gw_mono to) {
@@ -32,12 +33,19 @@ static double ms_between(struct gw_mono from, struct gw_mono to) {
 
 /* ---- progress, and a second look in case an event was lost ---- */
 
-static void tell_progress(struct hv_vm *vm, const struct gw_vm_progress *p) {
+static void tell_progress(struct hv_vm *vm, const struct gw_vm_status *status) {
+        const struct gw_vm_progress *p = &status->progress;
+
+        if (status->disk_total_octets) {
+                vm->disk_done_octets = status->disk_done_octets;
+                vm->disk_total_octets = status->disk_total_octets;
+        }
         hv_tell(vm, "move-progress",
-                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "transferred", (json_int_t)p->transferred_octets,
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "transferred", (json_int_t)p->transferred_octets,
                           "remaining", (json_int_t)p->remaining_octets, "total", (json_int_t)p->total_octets,
                           "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s", (json_int_t)p->dirty_pages_s,
-                          "iteration", (json_int_t)p->iteration),
+                          "iteration", (json_int_t)p->iteration, "disk_done", (json_int_t)vm->disk_done_octets,
+                          "disk_total", (json_int_t)vm->disk_total_octets),
                 (struct gw_wall){0});
 }
 
@@ -47,7 +55,8 @@ static void on_status(const struct gw_error *error, const struct gw_vm_status *s
 
         if (error || vm->record.role != HV_ROLE_SOURCE || vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
                 return;
-        tell_progress(vm, &status->progress);
+        tell_progress(vm, status);
+        hv_postcopy_progress(vm, &status->progress);
         if (status->copy != GW_VM_COPY_PRE_SWITCHOVER || vm->leaving != HV_COPYING)
                 hv_source_copy(vm, status->copy);
 }
@@ -57,7 +66,7 @@ static void on_final_status(const struct gw_error *error, const struct gw_vm_sta
         struct hv_vm *vm = user;
 
         if (!error && vm->leaving == HV_LEFT)
-                tell_progress(vm, &status->progress);
+                tell_progress(vm, status);
 }
 
 static void on_progress(void *user) {
@@ -86,6 +95,10 @@ static void on_accepted(const struct gw_error *error, void *user) {
         hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
         if (vm->leaving != HV_COPYING)
                 return;
+        if (vm->record.move.disks) {
+                hv_mirror_fail(vm, error->text);
+                return;
+        }
         vm->leaving = HV_NOT_LEAVING;
         vm->record.role = HV_ROLE_SERVE;
         vm->record.move = (struct hv_move){0};
@@ -94,20 +107,34 @@ static void on_accepted(const struct gw_error *error, void *user) {
         hv_vm_write_soon(vm);
 }
 
-void hv_source_migrate(struct hv_vm *vm) {
+void hv_source_send_memory(struct hv_vm *vm) {
         const struct hv_move *move = &vm->record.move;
         struct gw_vm_migration to = {
                 .bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20,
                 .downtime_ms = move->downtime_ms,
+                .options = move->options,
+                .security = hv_security_of(vm),
+                .disks = move->disks,
         };
         char endpoint[GW_ENDPOINT_TEXT];
 
         snprintf(to.uri, sizeof to.uri, "tcp:%s", gw_endpoint_text(&move->endpoint, endpoint));
-        vm->leaving = HV_COPYING;
-        vm->resuming = false;
-        watch_progress(vm);
+        vm->memory_sent = true;
         gw_log(GW_INFO, "vm=%s move=%s copy to %s", vm->record.id.s, move->id.s, endpoint);
         vm->machine->driver->migrate(vm->machine, &to, on_accepted, vm);
+}
+
+void hv_source_migrate(struct hv_vm *vm) {
+        vm->leaving = HV_COPYING;
+        vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->cut_made = false;
+        vm->mirror_error[0] = '\0';
+        vm->disk_done_octets = vm->disk_total_octets = 0;
+        hv_images_unmark(vm);
+        watch_progress(vm);
+        if (vm->record.move.disks)
+                hv_mirror_start(vm);
+        else
+                hv_source_send_memory(vm);
 }
 
 /* ---- taking back ---- */
@@ -138,6 +165,7 @@ static void serve_again(struct hv_vm *vm) {
         gw_timer_free(vm->progress);
         vm->progress = NULL;
         vm->leaving = HV_NOT_LEAVING;
+        hv_mirror_undo(vm);
         if (was_cut) {
                 hv_edge_drop(vm);
                 r->epoch = r->move.epoch_back;
@@ -172,12 +200,20 @@ static void on_reason(const struct gw_error *error, const struct gw_vm_status *s
 static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
         bool cancelled = vm->leaving == HV_CANCELLING, gave_up = vm->leaving == HV_GIVING_UP;
 
+        if (hv_postcopy_in_doubt(vm)) {
+                hv_postcopy_stop(vm);
+                return;
+        }
+        if (vm->record.state == HV_PAUSED && !vm->resuming) /* post-copy's stop is not undone by its cancelling */
+                vm->machine->driver->cont(vm->machine, NULL, NULL);
         serve_again(vm);
         if (vm->resuming) {
                 vm->resuming = false;
                 vm->record.move = (struct hv_move){0};
                 hv_vm_answer(vm, HV_WAIT_RESUME, 200, hv_vm_json(vm));
                 hv_tell_state(vm, "resumed");
+        } else if (vm->mirror_error[0]) {
+                tell_failed(vm, vm->mirror_error);
         } else if (cancelled) {
                 tell_failed(vm, "cancelled");
         } else if (gave_up) {
@@ -211,6 +247,11 @@ static void on_proceeding(const struct gw_error *error, void *user) {
                 give_up(vm, error->text);
 }
 
+void hv_source_proceed(struct hv_vm *vm) {
+        if (vm->leaving == HV_CUT && vm->cut_made && hv_mirror_is_over(vm))
+                vm->machine->driver->proceed(vm->machine, on_proceeding, vm);
+}
+
 static void on_cut(struct hv_vm *vm, int status, json_t *body) {
         struct gw_error error = {0};
         json_t *drained = json_object_get(body, "drained"), *talkers = json_object_get(body, "talkers");
@@ -223,7 +264,8 @@ static void on_cut(struct hv_vm *vm, int status, json_t *body) {
                 return;
         }
         vm->leaving = HV_CUT;
-        vm->machine->driver->proceed(vm->machine, on_proceeding, vm);
+        vm->cut_made = true;
+        hv_source_proceed(vm);
         vm->cut_answered = gw_mono_now();
         hv_tell(vm, "move-cut",
                 json_pack("{s:I, s:o}", "drained", json_integer_value(drained), "talkers",
@@ -240,6 +282,8 @@ static void cut(struct hv_vm *vm) {
 
         vm->leaving = HV_CUTTING;
         vm->cut_sent = gw_mono_now();
+        vm->cut_made = false;
+        hv_mirror_end(vm);
         hv_edge_call(vm, "POST", "/cut",
                      json_pack("{s:s, s:I}", "to", gw_ip_text(move->peer, ip), "epoch", (json_int_t)move->epoch), true,
                      move->cut_deadline_ms, on_cut);
@@ -256,6 +300,13 @@ static void all_sent(struct hv_vm *vm) {
                ms_between(vm->cut_answered, gw_mono_now()));
 }
 
+void hv_source_break(struct hv_vm *vm) {
+        if (!vm->memory_sent)
+                came_back(vm, GW_VM_COPY_FAILED);
+        else if (vm->leaving == HV_COPYING || vm->leaving == HV_CUTTING || vm->leaving == HV_CUT)
+                give_up(vm, vm->mirror_error);
+}
+
 /* ---- what the emulator reports ---- */
 
 void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
@@ -270,6 +321,12 @@ void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
                 break;
         case GW_VM_COPY_COMPLETED:
                 all_sent(vm);
+                break;
+        case GW_VM_COPY_POSTCOPY:
+                hv_postcopy_switched(vm);
+                break;
+        case GW_VM_COPY_BROKEN:
+                hv_postcopy_broken(vm);
                 break;
         case GW_VM_COPY_FAILED:
         case GW_VM_COPY_CANCELLED:
@@ -295,7 +352,23 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
 
 /* The record says that a copy was to start; the emulator says how far it came. */
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
+        bool mirrored = hv_mirror_adopt(vm, status), has_disks = vm->record.move.disks;
+
         vm->record.state = status->run == GW_VM_RUN_RUNNING ? HV_RUNNING : HV_PAUSED;
+        vm->memory_sent = status->copy != GW_VM_COPY_NONE;
+        if (!mirrored && (status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER)) {
+                vm->leaving = HV_COPYING;
+                watch_progress(vm);
+                hv_mirror_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
+                return;
+        }
+        if (has_disks && mirrored && status->copy == GW_VM_COPY_NONE) {
+                vm->leaving = HV_COPYING;
+                watch_progress(vm);
+                if (vm->disks_ready == vm->record.move.disks)
+                        hv_source_send_memory(vm);
+                return;
+        }
         switch (status->copy) {
         case GW_VM_COPY_ACTIVE:
         case GW_VM_COPY_PRE_SWITCHOVER:
@@ -308,6 +381,12 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
         case GW_VM_COPY_DEVICE:
                 vm->leaving = HV_CUT;
                 watch_progress(vm);
+                break;
+        case GW_VM_COPY_POSTCOPY:
+        case GW_VM_COPY_BROKEN:
+                vm->leaving = HV_CUT;
+                watch_progress(vm);
+                hv_source_copy(vm, status->copy);
                 break;
         case GW_VM_COPY_COMPLETED:
                 vm->leaving = HV_CUT;
@@ -342,6 +421,11 @@ static void on_cancelling(const struct gw_error *error, void *user) {
 
 void hv_source_cancel(struct hv_vm *vm) {
         vm->leaving = HV_CANCELLING;
+        if (!vm->memory_sent) {
+                came_back(vm, GW_VM_COPY_CANCELLED);
+                hv_vm_answer(vm, HV_WAIT_CANCEL, 200, hv_vm_json(vm));
+                return;
+        }
         vm->machine->driver->cancel(vm->machine, on_cancelling, vm);
 }
 

@@ -10,11 +10,12 @@
 
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hv/images.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
 #include "io/file.h"
 
-static bool is_qemu(const struct hv_vm *vm) {
+bool hv_vm_is_qemu(const struct hv_vm *vm) {
         return strcmp(vm->record.definition.emulator, "qemu") == 0;
 }
 
@@ -24,21 +25,37 @@ void hv_start_failed(struct hv_vm *vm, const struct gw_error *error) {
         hv_vm_remove(vm);
 }
 
+/* From a plain name to where that is here. */
+static int resolve_disks(const struct hv *hv, struct gw_definition *d, struct gw_error *error) {
+        char path[HV_IMAGE_PATH];
+
+        for (size_t i = 0; i < d->n_disks; i++) {
+                if (hv_image_path(hv, &d->disks[i], path) || strlen(path) >= sizeof d->disks[i].path)
+                        return gw_fail(error, GW_E_INVALID, "disks", "the path of disk %zu is too long here", i);
+                strcpy(d->disks[i].path, path);
+        }
+        return 0;
+}
+
 static int spawn(struct hv_vm *vm, struct gw_error *error) {
         struct hv *hv = vm->hv;
-        const struct gw_definition *d = &vm->record.definition;
+        struct gw_definition resolved = vm->record.definition;
+        const struct gw_definition *d = &resolved;
         char directory[512];
         struct gw_vm_start start = {
                 .definition = d,
                 .directory = directory,
-                .emulator = is_qemu(vm) ? hv->config->qemu : d->emulator,
-                .tap_gate = is_qemu(vm) && hv->tap_gate[0] ? hv->tap_gate : NULL,
+                .emulator = hv_vm_is_qemu(vm) ? hv->config->qemu : d->emulator,
+                .tap_gate = hv_vm_is_qemu(vm) && hv->tap_gate[0] ? hv->tap_gate : NULL,
                 .kvm = hv->accelerator == HV_ACCELERATOR_KVM,
                 .incoming = vm->record.role == HV_ROLE_TARGET,
                 .tap_fds = vm->taps,
         };
         int r;
 
+        r = resolve_disks(hv, &resolved, error);
+        if (r != 0)
+                return r;
         snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, vm->record.id.s);
         r = gw_dir_make(directory, 0700);
         if (r < 0)
@@ -80,23 +97,45 @@ static int open_taps(struct hv_vm *vm, struct gw_error *error) {
         return 0;
 }
 
+static void attach(struct hv_vm *vm) {
+        struct gw_error error = {0};
+
+        vm->attaching = vm->record.definition.n_ports;
+        if (vm->attaching)
+                hv_edge_attach(vm, vm->record.role == HV_ROLE_TARGET ? "arrive" : "serve", on_attached);
+        else if (spawn(vm, &error) != 0)
+                hv_start_failed(vm, &error);
+}
+
+static void on_images(struct hv_vm *vm, const struct gw_error *error) {
+        if (!vm->starting)
+                return;
+        if (error)
+                hv_start_failed(vm, error);
+        else
+                attach(vm);
+}
+
+/* What shall be made is written down first. */
 static void go(struct hv_vm *vm) {
         struct gw_error error = {0};
-        int r = open_taps(vm, &error);
+        int r = hv_images_check(vm, &error);
 
+        if (r == 0)
+                r = open_taps(vm, &error);
+        if (r == 0 && vm->record.role == HV_ROLE_TARGET)
+                vm->record.move.created = vm->record.move.disks;
         if (r == 0) {
                 r = hv_vm_write(vm);
                 if (r < 0)
                         gw_fail(&error, r, "", "cannot write the VM's state: %s", strerror(-r));
         }
-        vm->attaching = vm->record.definition.n_ports;
-        if (r == 0 && vm->attaching == 0)
-                r = spawn(vm, &error);
-        if (r != 0) {
+        if (r != 0)
                 hv_start_failed(vm, &error);
-                return;
-        }
-        hv_edge_attach(vm, vm->record.role == HV_ROLE_TARGET ? "arrive" : "serve", on_attached);
+        else if (vm->record.move.created)
+                hv_images_make(vm, on_images);
+        else
+                attach(vm);
 }
 
 void hv_start(struct hv_vm *vm) {
@@ -104,7 +143,7 @@ void hv_start(struct hv_vm *vm) {
         vm->record.state = HV_STARTING;
         vm->record.process = (struct gw_vm_identity){0};
         strcpy(vm->record.boot, vm->hv->boot);
-        if (!is_qemu(vm) || vm->hv->accelerator != HV_ACCELERATOR_UNKNOWN)
+        if (!hv_vm_is_qemu(vm) || vm->hv->accelerator != HV_ACCELERATOR_UNKNOWN)
                 go(vm);
 }
 
@@ -112,7 +151,7 @@ void hv_start_waiting(struct hv *hv) {
         gw_list_for_each (link, &hv->vms) {
                 struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
 
-                if (vm->starting && is_qemu(vm) && !vm->machine && !vm->attaching)
+                if (vm->starting && hv_vm_is_qemu(vm) && !vm->machine && !vm->attaching && !vm->images_made)
                         go(vm);
         }
 }

@@ -19,18 +19,24 @@ static bool is_taken(struct hv *hv, const struct hv_vm *self, uint16_t port) {
         gw_list_for_each (link, &hv->vms) {
                 struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
 
-                if (vm != self && vm->record.role == HV_ROLE_TARGET && vm->record.move.endpoint.port == port)
+                if (vm->record.role == HV_ROLE_TARGET &&
+                    (vm->record.move.nbd.port == port || (vm != self && vm->record.move.endpoint.port == port)))
                         return true;
         }
         return false;
 }
 
-static void answer_listening(struct hv_vm *vm) {
+void hv_target_answer(struct hv_vm *vm, enum hv_wait kind) {
+        hv_vm_answer(vm, kind, 200, hv_target_json(vm));
+}
+
+json_t *hv_target_json(const struct hv_vm *vm) {
+        const struct hv_move *move = &vm->record.move;
         char ip[GW_IP_TEXT];
 
-        hv_vm_answer(vm, HV_WAIT_START, 200,
-                     json_pack("{s:s, s:I}", "address", gw_ip_text(vm->record.move.endpoint.ip, ip), "port",
-                               (json_int_t)vm->record.move.endpoint.port));
+        return json_pack("{s:s, s:I, s:b, s:I, s:I}", "address", gw_ip_text(move->endpoint.ip, ip), "port",
+                         (json_int_t)move->endpoint.port, "tls", move->tls, "disks", (json_int_t)move->disks,
+                         "nbd_port", (json_int_t)move->nbd.port);
 }
 
 static void on_listening(const struct gw_error *error, void *user) {
@@ -49,14 +55,12 @@ static void on_listening(const struct gw_error *error, void *user) {
         vm->starting = false;
         vm->record.state = HV_INCOMING;
         hv_vm_write(vm);
-        answer_listening(vm);
+        hv_target_answer(vm, HV_WAIT_START);
         hv_tell_state(vm, "");
 }
 
-static void listen_at_next(struct hv_vm *vm) {
+void hv_target_next_port(struct hv_vm *vm, struct gw_endpoint *at) {
         struct hv *hv = vm->hv;
-        char endpoint[GW_ENDPOINT_TEXT], uri[80];
-        struct gw_endpoint *at = &vm->record.move.endpoint;
 
         at->ip = hv->config->migration_address;
         do {
@@ -64,8 +68,19 @@ static void listen_at_next(struct hv_vm *vm) {
                                       hv->next_port++ % hv->config->migration_port_count);
                 vm->port_tries++;
         } while (is_taken(hv, vm, at->port) && vm->port_tries < hv->config->migration_port_count);
-        snprintf(uri, sizeof uri, "tcp:%s", gw_endpoint_text(at, endpoint));
-        vm->machine->driver->incoming(vm->machine, uri, on_listening, vm);
+}
+
+static void listen_at_next(struct hv_vm *vm) {
+        struct hv_move *move = &vm->record.move;
+        struct gw_vm_landing landing = {.options = move->options, .security = hv_security_of(vm), .disks = move->disks};
+        char endpoint[GW_ENDPOINT_TEXT];
+
+        hv_target_next_port(vm, &move->endpoint);
+        if (move->disks)
+                hv_target_next_port(vm, &move->nbd);
+        landing.nbd = move->nbd;
+        snprintf(landing.uri, sizeof landing.uri, "tcp:%s", gw_endpoint_text(&move->endpoint, endpoint));
+        vm->machine->driver->incoming(vm->machine, &landing, on_listening, vm);
 }
 
 void hv_target_listen(struct hv_vm *vm) {
@@ -95,6 +110,8 @@ void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
         if (run != GW_VM_RUN_RUNNING)
                 return;
         hv_target_activate(vm);
+        if (vm->record.move.disks && vm->machine)
+                vm->machine->driver->serve_no_disks(vm->machine, NULL, NULL);
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = HV_RUNNING;
         vm->record.activate_due = true;

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hv/images.h"
 #include "hypervisor/process.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
@@ -27,6 +28,7 @@ struct hv_vm *hv_vm_new(struct hv *hv) {
         if (!vm)
                 return NULL;
         vm->hv = hv;
+        vm->maker = GW_PROCESS_NULL;
         gw_list_init(&vm->calls);
         for (size_t i = 0; i < GW_DEFINITION_PORTS_MAX; i++)
                 vm->taps[i] = -1;
@@ -62,6 +64,8 @@ void hv_vm_free(struct hv_vm *vm) {
                 hv_vm_refuse(vm, (enum hv_wait)kind, &error);
         drop_machine(vm);
         drop_timers(vm);
+        gw_process_end(&vm->maker);
+        hv_images_unmark(vm);
         gw_timer_free(vm->write_soon);
         hv_edge_drop(vm);
         hv_vm_close_taps(vm);
@@ -145,6 +149,9 @@ static void remove_step(struct hv_vm *vm) {
                 hv_edge_detach(vm, false, on_detached);
                 return;
         }
+        if (vm->drop_images)
+                hv_images_left(vm);
+        hv_images_drop(vm);
         hv_record_remove(&vm->record, vm->hv->config->common.state_dir);
         if (vm->start_error.code)
                 hv_vm_refuse(vm, HV_WAIT_START, &vm->start_error);
@@ -311,6 +318,15 @@ static void on_copy(struct gw_vm *machine, enum gw_vm_copy copy, struct gw_wall 
                 hv_source_copy(vm, copy);
 }
 
+static void on_mirror(struct gw_vm *machine, unsigned disk, enum gw_vm_mirror_state state, const char *reason,
+                      void *user) {
+        struct hv_vm *vm = user;
+
+        (void)machine;
+        if (!vm->forget)
+                hv_mirror_event(vm, disk, state, reason);
+}
+
 /* After a restart of ours, or of the control channel: what has happened meanwhile? */
 static void catch_up(struct hv_vm *vm, const struct gw_vm_status *status) {
         switch (vm->record.role) {
@@ -346,7 +362,8 @@ static void on_ready(struct gw_vm *machine, const struct gw_vm_status *status, v
         hv_settled(vm);
 }
 
-const struct gw_vm_events hv_vm_events = {.ready = on_ready, .run = on_run, .copy = on_copy, .exited = on_exited};
+const struct gw_vm_events hv_vm_events = {
+        .ready = on_ready, .run = on_run, .copy = on_copy, .mirror = on_mirror, .exited = on_exited};
 
 /* ---- adoption ---- */
 

@@ -7,7 +7,8 @@
  * -cpu: a fixed model. "host" or "max" differ between machines, and a guest that
  * has seen an instruction keeps using it after the move.
  * -sandbox: a guest that breaks out of its emulator cannot start programs.
- * -blockdev takes JSON, which no path can break out of.
+ * -blockdev takes JSON, which no path can break out of. discard: what a guest, or
+ * a mirror, says is empty takes no room.
  * tap descriptors keep their numbers. romfile= : no option ROM, nobody boots
  * from the network, and one thing less that must be equal on both ends.
  * host_mtu: the guest learns the overlay's MTU from the device itself.
@@ -89,8 +90,8 @@ static void add_disk(struct gw_argv *argv, const struct gw_definition_disk *disk
         json_t *object;
 
         snprintf(node, sizeof node, "disk%zu", i);
-        object = json_pack("{s:s, s:s, s:{s:s, s:s}}", "driver", disk->format, "node-name", node, "file", "driver",
-                           "file", "filename", disk->path);
+        object = json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s}}", "driver", disk->format, "node-name", node, "discard",
+                           "unmap", "file", "driver", "file", "filename", disk->path, "discard", "unmap");
         gw_argv_add(argv, "-blockdev");
         push(argv, object ? json_dumps(object, JSON_COMPACT) : NULL);
         json_decref(object);

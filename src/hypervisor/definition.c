@@ -59,11 +59,14 @@ static void parse_port(struct gw_json_reader *r, struct gw_definition_port *port
 static void parse_disk(struct gw_json_reader *r, struct gw_definition_disk *disk) {
         const char *format = gw_json_string(r, "format", "raw");
 
-        copy_path(r, "path", disk->path);
+        copy_text(r, "path", disk->path, sizeof disk->path);
         if (gw_json_failed(r))
                 return;
         if (!disk->path[0])
                 gw_json_fault(r, "path", "a disk needs a path");
+        else if (disk->path[0] != '/' && (disk->path[0] == '.' || strchr(disk->path, '/')))
+                gw_json_fault(r, "path", "path is \"%s\"; it must be an absolute path, or a name without slashes",
+                              disk->path);
         else if (strcmp(format, "raw") && strcmp(format, "qcow2"))
                 gw_json_fault(r, "format", "format is \"%s\"; allowed are raw and qcow2", format);
         else

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "hypervisor/definition.h"
+#include "hypervisor/options.h"
 
 /* Run states an agent has to tell apart. */
 enum gw_vm_run {
@@ -40,6 +41,8 @@ enum gw_vm_copy {
         GW_VM_COPY_COMPLETED,
         GW_VM_COPY_FAILED,
         GW_VM_COPY_CANCELLED,
+        GW_VM_COPY_POSTCOPY, /* the VM runs at the target, memory is still on its way */
+        GW_VM_COPY_BROKEN,   /* ... and the connection is lost; both sides keep what they have */
 };
 
 struct gw_vm_progress {
@@ -54,6 +57,16 @@ struct gw_vm_status {
         enum gw_vm_copy copy;
         struct gw_vm_progress progress;
         char reason[200]; /* of a failed copy; may be empty */
+        /* Of disks that are being mirrored; bit i is disk i. */
+        unsigned mirrors, mirrors_ready;
+        uint64_t disk_done_octets, disk_total_octets;
+};
+
+/* What becomes of the mirror of a disk. */
+enum gw_vm_mirror_state {
+        GW_VM_MIRROR_READY, /* the images are in step, and stay so */
+        GW_VM_MIRROR_ENDED, /* as asked */
+        GW_VM_MIRROR_FAILED,
 };
 
 /* What finds a VM's emulator again; kept by the agent in its state directory. */
@@ -62,10 +75,35 @@ struct gw_vm_identity {
         uint64_t start_time; /* of that process, in clock ticks since boot: tells it from a later one */
 };
 
+/* Who is at the other end of a stream, and how that is made sure. Borrowed. */
+struct gw_vm_security {
+        const char *tls_dir; /* with the names QEMU expects: ca-cert.pem, server-cert.pem, ..; NULL: in the clear */
+        const char *peer;    /* the name in the other side's certificate */
+};
+
 struct gw_vm_migration {
         char uri[80];
         uint64_t bandwidth_octets_s; /* 0: no limit */
         unsigned downtime_ms;
+        unsigned disks; /* being mirrored: bit i is disk i */
+        struct gw_copy_options options;
+        struct gw_vm_security security;
+};
+
+/* How a VM that waits for its copy is to receive it. */
+struct gw_vm_landing {
+        char uri[80];
+        unsigned disks;         /* whose images are received too: bit i is disk i */
+        struct gw_endpoint nbd; /* where, when there are any */
+        struct gw_copy_options options;
+        struct gw_vm_security security;
+};
+
+struct gw_vm_mirror {
+        struct gw_endpoint to;
+        unsigned disks;
+        uint64_t bandwidth_octets_s; /* of each; 0: no limit */
+        struct gw_vm_security security;
 };
 
 /* What starts a VM. Everything is borrowed during the call. */
@@ -88,6 +126,8 @@ struct gw_vm_events {
         /* The VM stopped or went on; at: the hypervisor's own time stamp. */
         void (*run)(struct gw_vm *vm, enum gw_vm_run run, struct gw_wall at, void *user);
         void (*copy)(struct gw_vm *vm, enum gw_vm_copy copy, struct gw_wall at, void *user);
+        /* May be NULL, like everything that only VMs with disks need. */
+        void (*mirror)(struct gw_vm *vm, unsigned disk, enum gw_vm_mirror_state state, const char *reason, void *user);
         /* The emulator is gone. `clean`: the guest or an operator ended it. Last event of this VM. */
         void (*exited)(struct gw_vm *vm, bool clean, const char *reason, void *user);
 };
@@ -102,10 +142,20 @@ struct gw_vm_driver {
         /* GW_E_NOT_FOUND: the process of that identity is gone. */
         int (*adopt)(struct gw_vm **out, sd_event *event, const char *directory, const struct gw_vm_identity *identity,
                      const struct gw_vm_events *events, void *user, struct gw_error *error);
-        void (*incoming)(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user);
+        void (*incoming)(struct gw_vm *vm, const struct gw_vm_landing *landing, gw_vm_done done, void *user);
         void (*migrate)(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user);
         void (*proceed)(struct gw_vm *vm, gw_vm_done done, void *user); /* from pre-switchover */
         void (*cancel)(struct gw_vm *vm, gw_vm_done done, void *user);
+        void (*post_copy)(struct gw_vm *vm, gw_vm_done done, void *user); /* from now on, run there first */
+        /* After a broken connection: the target listens anew, then the source connects anew. */
+        void (*recover)(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user);
+        void (*reconnect)(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user);
+        /* Disks, to images served at the target. `mirror` begins; when all are ready, `mirror_end` ends them where they
+         * are; forced: at any time, for nothing. mirror_clear takes away what they leave behind. */
+        void (*mirror)(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user);
+        void (*mirror_end)(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user);
+        void (*mirror_clear)(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user);
+        void (*serve_no_disks)(struct gw_vm *vm, gw_vm_done done, void *user); /* at the target, when it runs */
         void (*cont)(struct gw_vm *vm, gw_vm_done done, void *user);
         void (*stop)(struct gw_vm *vm, gw_vm_done done, void *user);
         void (*power_down)(struct gw_vm *vm, gw_vm_done done, void *user); /* asks the guest */

@@ -11,7 +11,8 @@
  * `return-path` stays off, on purpose. Without it a source that fails has not
  * handed over all of its state, so the other side cannot be running; with it,
  * a connection that breaks between the destination's RESUME and its last
- * message would make the source go on too: two running copies.
+ * message would make the source go on too: two running copies. Post-copy cannot
+ * do without one (the target asks for pages); hv/source.c deals with that.
  *
  * The process is watched by pidfd, the control socket by QMP; the socket may be
  * lost and come back (then `ready` comes again), the end of the process is the
@@ -36,6 +37,7 @@
 #include "hypervisor/process.h"
 #include "hypervisor/qmp.h"
 #include "hypervisor/status.h"
+#include "hypervisor/steps.h"
 #include "hypervisor/tap.h"
 
 struct qemu {
@@ -59,7 +61,8 @@ struct ask {
         gw_vm_done done;
         gw_vm_status_done status_done;
         void *user;
-        json_t *second; /* arguments of the command to follow, see migrate */
+        json_t *steps; /* commands to carry out one after the other, see hypervisor/steps.h */
+        size_t at;     /* the one under way */
         struct gw_vm_status status;
 };
 
@@ -83,7 +86,7 @@ static struct ask *ask_new(struct qemu *qemu, gw_vm_done done, void *user) {
 
 static void ask_finish(struct ask *ask, const struct gw_error *error) {
         gw_list_remove(&ask->link);
-        json_decref(ask->second);
+        json_decref(ask->steps);
         if (ask->done)
                 ask->done(error, ask->user);
         if (ask->status_done)
@@ -110,6 +113,41 @@ static void simple(struct gw_vm *vm, const char *command, json_t *arguments, gw_
         execute(qemu, command, arguments, simple_done, ask_new(qemu, done, user));
 }
 
+/* ---- several commands in a row ---- */
+
+static void next_step(struct ask *ask);
+
+static void on_step(const struct gw_error *error, json_t *value, void *user) {
+        struct ask *ask = user;
+        json_t *step = json_array_get(ask->steps, ask->at);
+
+        (void)value;
+        if (error && !json_is_true(json_object_get(step, "may_fail"))) {
+                ask_finish(ask, error);
+                return;
+        }
+        ask->at++;
+        next_step(ask);
+}
+
+static void next_step(struct ask *ask) {
+        json_t *step = json_array_get(ask->steps, ask->at);
+
+        if (step)
+                execute(ask->qemu, json_string_value(json_object_get(step, "execute")),
+                        json_incref(json_object_get(step, "arguments")), on_step, ask);
+        else
+                ask_finish(ask, NULL);
+}
+
+/* Takes over steps. With none, done comes at once. */
+static void carry_out(struct gw_vm *vm, json_t *steps, gw_vm_done done, void *user) {
+        struct ask *ask = ask_new(of(vm), done, user);
+
+        ask->steps = steps;
+        next_step(ask);
+}
+
 /* ---- set-up of a fresh control channel, then `ready` ---- */
 
 static void set_up_failed(struct qemu *qemu, const struct gw_error *error) {
@@ -126,6 +164,13 @@ static void on_copy_known(const struct gw_error *error, json_t *value, void *use
         }
         gw_qemu_read_copy(&qemu->status, value);
         qemu->events->ready(&qemu->vm, &qemu->status, qemu->user);
+}
+
+static void on_jobs_known(const struct gw_error *error, json_t *value, void *user) {
+        struct qemu *qemu = user;
+
+        if (!error)
+                gw_qemu_read_jobs(&qemu->status, value);
 }
 
 static void on_run_known(const struct gw_error *error, json_t *value, void *user) {
@@ -155,6 +200,7 @@ static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
         gw_qmp_execute(qmp, "migrate-set-capabilities", capabilities, on_capabilities, qemu);
         gw_qmp_execute(qmp, "migrate-set-parameters", parameters, on_capabilities, qemu);
         gw_qmp_execute(qmp, "query-status", NULL, on_run_known, qemu);
+        gw_qmp_execute(qmp, "query-block-jobs", NULL, on_jobs_known, qemu);
         gw_qmp_execute(qmp, "query-migrate", NULL, on_copy_known, qemu);
 }
 
@@ -162,7 +208,9 @@ static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
 
 static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, struct gw_wall at, void *user) {
         struct qemu *qemu = user;
+        enum gw_vm_mirror_state mirror;
         enum gw_vm_copy copy;
+        unsigned disk;
 
         (void)qmp;
         if (strcmp(name, "STOP") == 0) {
@@ -178,6 +226,10 @@ static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, str
                 copy = gw_qemu_copy(json_string_value(json_object_get(data, "status")));
                 if (copy != GW_VM_COPY_NONE)
                         qemu->events->copy(&qemu->vm, copy, at, qemu->user);
+        } else if (qemu->events->mirror && gw_qemu_read_mirror(name, data, &disk, &mirror)) {
+                const char *why = json_string_value(json_object_get(data, "error"));
+
+                qemu->events->mirror(&qemu->vm, disk, mirror, why ? why : "", qemu->user);
         }
 }
 
@@ -288,7 +340,7 @@ static void qemu_free(struct gw_vm *vm) {
                 struct ask *ask = gw_list_entry(link, struct ask, link);
 
                 gw_list_remove(link);
-                json_decref(ask->second);
+                json_decref(ask->steps);
                 free(ask);
         }
         gw_process_deinit(&qemu->process);
@@ -364,31 +416,12 @@ static int qemu_adopt(struct gw_vm **out, sd_event *event, const char *directory
         return 0;
 }
 
-static void qemu_incoming(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user) {
-        simple(vm, "migrate-incoming", json_pack("{s:s}", "uri", uri), done, user);
-}
-
-static void on_parameters(const struct gw_error *error, json_t *value, void *user) {
-        struct ask *ask = user;
-        json_t *arguments = ask->second;
-
-        (void)value;
-        if (error) {
-                ask_finish(ask, error);
-                return;
-        }
-        ask->second = NULL;
-        execute(ask->qemu, "migrate", arguments, simple_done, ask);
+static void qemu_incoming(struct gw_vm *vm, const struct gw_vm_landing *landing, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_landing_steps(landing), done, user);
 }
 
 static void qemu_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user) {
-        struct qemu *qemu = of(vm);
-        struct ask *ask = ask_new(qemu, done, user);
-        json_t *parameters = json_pack("{s:I, s:I}", "max-bandwidth", (json_int_t)to->bandwidth_octets_s,
-                                       "downtime-limit", (json_int_t)to->downtime_ms);
-
-        ask->second = json_pack("{s:s}", "uri", to->uri);
-        execute(qemu, "migrate-set-parameters", parameters, on_parameters, ask);
+        carry_out(vm, gw_qemu_migrate_steps(to), done, user);
 }
 
 static void qemu_proceed(struct gw_vm *vm, gw_vm_done done, void *user) {
@@ -397,6 +430,34 @@ static void qemu_proceed(struct gw_vm *vm, gw_vm_done done, void *user) {
 
 static void qemu_cancel(struct gw_vm *vm, gw_vm_done done, void *user) {
         simple(vm, "migrate_cancel", NULL, done, user);
+}
+
+static void qemu_post_copy(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "migrate-start-postcopy", NULL, done, user);
+}
+
+static void qemu_recover(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_recover_steps(uri), done, user);
+}
+
+static void qemu_reconnect(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_reconnect_steps(uri), done, user);
+}
+
+static void qemu_mirror(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_mirror_steps(mirror), done, user);
+}
+
+static void qemu_mirror_end(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_mirror_end_steps(disks, force), done, user);
+}
+
+static void qemu_mirror_clear(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_mirror_clear_steps(disks), done, user);
+}
+
+static void qemu_serve_no_disks(struct gw_vm *vm, gw_vm_done done, void *user) {
+        simple(vm, "nbd-server-stop", NULL, done, user);
 }
 
 static void qemu_cont(struct gw_vm *vm, gw_vm_done done, void *user) {
@@ -427,13 +488,21 @@ static void on_query_copy(const struct gw_error *error, json_t *value, void *use
         ask_finish(ask, error);
 }
 
-/* Both commands are sent at once and answered in their order, so the first never outlives the second. */
+static void on_query_jobs(const struct gw_error *error, json_t *value, void *user) {
+        struct ask *ask = user;
+
+        if (!error)
+                gw_qemu_read_jobs(&ask->status, value);
+}
+
+/* The commands are sent at once and answered in their order, so none outlives the last. */
 static void qemu_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
         struct qemu *qemu = of(vm);
         struct ask *ask = ask_new(qemu, NULL, user);
 
         ask->status_done = done;
         execute(qemu, "query-status", NULL, on_query_run, ask);
+        execute(qemu, "query-block-jobs", NULL, on_query_jobs, ask);
         execute(qemu, "query-migrate", NULL, on_query_copy, ask);
 }
 
@@ -456,6 +525,13 @@ const struct gw_vm_driver gw_qemu_driver = {
         .migrate = qemu_migrate,
         .proceed = qemu_proceed,
         .cancel = qemu_cancel,
+        .post_copy = qemu_post_copy,
+        .recover = qemu_recover,
+        .reconnect = qemu_reconnect,
+        .mirror = qemu_mirror,
+        .mirror_end = qemu_mirror_end,
+        .mirror_clear = qemu_mirror_clear,
+        .serve_no_disks = qemu_serve_no_disks,
         .cont = qemu_cont,
         .stop = qemu_stop,
         .power_down = qemu_power_down,

@@ -58,6 +58,7 @@ static void incoming_done(struct gw_move *m, const struct gw_move_event *ev) {
                 m->address = ev->address;
                 return;
         }
+        m->surveyed = false;
         m->failed = true;
         gw_move_blame(m, "%s did not prepare: %s", m->to.s, or_unsaid(ev->text));
 }
@@ -115,15 +116,40 @@ static void resume_done(struct gw_move *m, const struct gw_move_event *ev) {
                 source->epoch = m->epoch_back;
                 m->copying = false;
                 m->resumed = true;
-        } else if (ev->outcome == GW_ORDER_GONE) {
+        } else if (ev->outcome == GW_ORDER_GONE || (ev->outcome == GW_ORDER_REFUSED && m->mode == GW_MOVE_POST_COPY)) {
+                /* One that has switched is of no use any more: as good as gone. */
                 source->copy = GW_COPY_NONE;
         }
 }
 
+static void recover_done(struct gw_move *m, const struct gw_move_event *ev) {
+        m->listening = ev->outcome == GW_ORDER_OK;
+        if (m->listening)
+                m->address = ev->address;
+}
+
+/* Whether it holds is told by the next event: nothing, or broken again. */
+static void reconnect_done(struct gw_move *m, const struct gw_move_event *ev) {
+        m->listening = false;
+        if (ev->outcome == GW_ORDER_OK)
+                m->broken = false;
+}
+
+static void survey_done(struct gw_move *m, const struct gw_move_event *ev) {
+        m->surveyed = ev->outcome == GW_ORDER_OK;
+        if (m->surveyed)
+                return;
+        m->failed = true;
+        gw_move_blame(m, "%s cannot send the disks: %s", m->from.s, or_unsaid(ev->text));
+}
+
 static void order_done(struct gw_move *m, const struct gw_move_event *ev) {
         static void (*const done[GW_ORDERS])(struct gw_move *, const struct gw_move_event *) = {
-                [GW_ORDER_INCOMING] = incoming_done, [GW_ORDER_MIGRATE] = migrate_done, [GW_ORDER_CANCEL] = cancel_done,
-                [GW_ORDER_FINISH] = finish_done,     [GW_ORDER_ABANDON] = abandon_done, [GW_ORDER_RESUME] = resume_done,
+                [GW_ORDER_INCOMING] = incoming_done, [GW_ORDER_MIGRATE] = migrate_done,
+                [GW_ORDER_CANCEL] = cancel_done,     [GW_ORDER_FINISH] = finish_done,
+                [GW_ORDER_ABANDON] = abandon_done,   [GW_ORDER_RESUME] = resume_done,
+                [GW_ORDER_RECOVER] = recover_done,   [GW_ORDER_RECONNECT] = reconnect_done,
+                [GW_ORDER_SURVEY] = survey_done,
         };
         struct gw_move_order_state *o = &m->order[ev->order];
 
@@ -158,6 +184,12 @@ static void target_running(struct gw_move *m, const struct gw_move_event *ev) {
                 target_runs(m);
         m->target_ran = true;
         m->evidence.resumed = ev->at.ns ? ev->at : m->wall;
+}
+
+/* Out of date for good, whatever becomes of the target's. */
+static void source_switched(struct gw_move *m) {
+        m->switched = m->target_ran = true;
+        m->broken = false;
 }
 
 /* The source's copy is stopped, not gone, after a failure: only VM_GONE says that the emulator ended. */
@@ -274,6 +306,16 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
                         return;
                 m->cancel_asked = true;
                 gw_move_blame(m, "it was cancelled");
+                return;
+        case GW_MOVE_EV_ADMITTED:
+                m->admitted = true;
+                return;
+        case GW_MOVE_EV_SWITCHED:
+                return source_switched(m);
+        case GW_MOVE_EV_BROKEN:
+                source_switched(m);
+                m->broken = true;
+                m->listening = false;
                 return;
         case GW_MOVE_EV_TICK:
                 m->overdue = m->overdue || gw_mono_reached(m->now, m->deadline);

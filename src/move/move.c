@@ -27,6 +27,15 @@
  *   and the target may be such an older place.
  * - Where a copy may be running at an agent that is not connected, we wait: that
  *   agent goes on by itself, and a wrong guess would make two copies.
+ *
+ * Post-copy goes the same way, with two differences after the cut. The source's
+ * copy cannot go on once it has switched, and it is ended only when it has sent
+ * everything; while it has not, the end of either copy is a crash of the VM, and
+ * what is left of the other goes too. A lost connection is made anew, for as long
+ * as it takes.
+ *
+ * A move that is not admitted yet (its hosts have enough to do) stays in plan.
+ *
  * Each phase has a deadline. Where it passes while waiting is all that is safe, it
  * is set anew.
  */
@@ -45,7 +54,9 @@ static const char *const phase_words[GW_MOVE_PHASES] = {
         [GW_MOVE_DONE] = "done",         [GW_MOVE_TAKE_BACK] = "take-back",
 };
 static const char *const result_words[] = {"open", "ok", "failed", "cancelled"};
-static const char *const order_words[GW_ORDERS] = {"incoming", "migrate", "cancel", "finish", "abandon", "resume"};
+static const char *const mode_words[GW_MOVE_MODES] = {"hot", "post-copy"};
+static const char *const order_words[GW_ORDERS] = {"incoming", "migrate", "cancel",    "finish", "abandon",
+                                                   "resume",   "recover", "reconnect", "survey"};
 static const char *const copy_words[GW_COPY_STATES] = {"unknown", "none", "waiting", "running", "stopped"};
 
 /* Which phases may follow: enter() asserts it. */
@@ -79,6 +90,12 @@ static void journal(struct gw_move *m) {
         effects(m)->journal(m, m->rules->user);
 }
 
+/* The VM ran at the target without all of its memory, and the rest will not come, or there is nobody to take it. */
+static bool is_torn(const struct gw_move *m) {
+        return m->mode == GW_MOVE_POST_COPY && m->target_ran && !m->sent_all &&
+               (m->side[GW_MOVE_SOURCE].copy == GW_COPY_NONE || m->side[GW_MOVE_TARGET].copy == GW_COPY_NONE);
+}
+
 /* Gives an order unless it is on its way, its side is not connected, or it went unanswered a moment ago. */
 static void want(struct gw_move *m, enum gw_move_order order) {
         struct gw_move_order_state *o = &m->order[order];
@@ -91,7 +108,8 @@ static void want(struct gw_move *m, enum gw_move_order order) {
         o->retry.ns = 0;
         o->serial++;
         if (order == GW_ORDER_ABANDON)
-                o->fence = m->taken_back || (source(m)->copy == GW_COPY_RUNNING && m->migrate_asked && !m->copying);
+                o->fence = m->taken_back || is_torn(m) ||
+                           (source(m)->copy == GW_COPY_RUNNING && m->migrate_asked && !m->copying);
         if (order == GW_ORDER_MIGRATE)
                 m->copying = true;
         effects(m)->order(m, order, o->serial, m->rules->user);
@@ -113,6 +131,10 @@ static bool has_settled(const struct gw_move *m) {
 }
 
 static enum gw_move_phase step_plan(struct gw_move *m) {
+        if (m->cancel_asked || m->failed || source(m)->copy == GW_COPY_NONE)
+                return GW_MOVE_DONE;
+        if (!m->admitted)
+                return GW_MOVE_PLAN;
         if (effects(m)->reserve(m, &m->epoch_to, &m->epoch_back, m->rules->user)) {
                 m->failed = true;
                 gw_move_blame(m, "the directory reserved no epochs for the move");
@@ -129,6 +151,10 @@ static enum gw_move_phase step_prepare(struct gw_move *m) {
                 return GW_MOVE_ABANDON;
         if (!has_settled(m))
                 return GW_MOVE_PREPARE;
+        if (m->has_disks && !m->surveyed) {
+                want(m, GW_ORDER_SURVEY);
+                return GW_MOVE_PREPARE;
+        }
         if (target(m)->copy != GW_COPY_WAITING || !m->address.port) {
                 want(m, GW_ORDER_INCOMING); /* also to hear again where it listens */
                 return GW_MOVE_PREPARE;
@@ -181,24 +207,59 @@ static enum gw_move_phase step_commit(struct gw_move *m) {
         return GW_MOVE_COMMIT;
 }
 
+/* Both sides wait for each other: the target listens, then the source connects. */
+static void connect_again(struct gw_move *m) {
+        if (!m->broken || m->sent_all)
+                return;
+        want(m, m->listening ? GW_ORDER_RECONNECT : GW_ORDER_RECOVER);
+}
+
 static enum gw_move_phase step_activate(struct gw_move *m) {
         if (source_keeps(m))
                 return GW_MOVE_TAKE_BACK;
         if (target(m)->copy == GW_COPY_NONE)
                 return GW_MOVE_FINISH;
+        if (is_torn(m))
+                return GW_MOVE_FINISH;
+        connect_again(m);
         return m->registered || m->overdue ? GW_MOVE_CONVERGE : GW_MOVE_ACTIVATE;
 }
 
 static enum gw_move_phase step_converge(struct gw_move *m) {
         if (source_keeps(m))
                 return GW_MOVE_TAKE_BACK;
+        if (is_torn(m))
+                return GW_MOVE_FINISH;
+        connect_again(m);
         return m->converged || m->overdue || target(m)->copy == GW_COPY_NONE ? GW_MOVE_FINISH : GW_MOVE_CONVERGE;
+}
+
+/* What runs without its memory is ended; the authority starts the VM again, as after any crash. */
+static enum gw_move_phase end_torn(struct gw_move *m) {
+        m->failed = true;
+        gw_move_blame(m, "the VM was lost: not all of its memory had reached %s", m->to.s);
+        if (target(m)->copy != GW_COPY_NONE && !m->abandoned) {
+                want(m, GW_ORDER_ABANDON);
+                return GW_MOVE_FINISH;
+        }
+        if (source(m)->copy != GW_COPY_NONE && !m->finished && !m->overdue) {
+                if (source(m)->copy != GW_COPY_RUNNING)
+                        want(m, GW_ORDER_FINISH);
+                return GW_MOVE_FINISH;
+        }
+        return GW_MOVE_DONE;
 }
 
 /* A copy that is left behind because its agent is away is cleared when that agent is back (its inventory). */
 static enum gw_move_phase step_finish(struct gw_move *m) {
         if (source_keeps(m))
                 return GW_MOVE_TAKE_BACK;
+        if (is_torn(m))
+                return end_torn(m);
+        if (m->mode == GW_MOVE_POST_COPY && !m->sent_all) {
+                connect_again(m);
+                return GW_MOVE_FINISH;
+        }
         if (m->finished || m->overdue)
                 return GW_MOVE_DONE;
         want(m, GW_ORDER_FINISH);
@@ -295,7 +356,7 @@ static enum gw_move_phase (*const steps[GW_MOVE_PHASES])(struct gw_move *) = {
 
 static enum gw_move_result result_of(const struct gw_move *m, enum gw_move_phase from) {
         if (from == GW_MOVE_FINISH)
-                return GW_MOVE_OK;
+                return is_torn(m) ? GW_MOVE_FAILED : GW_MOVE_OK;
         return m->cancel_asked ? GW_MOVE_CANCELLED : GW_MOVE_FAILED;
 }
 
@@ -371,6 +432,7 @@ void gw_move_init(struct gw_move *m, const struct gw_move_rules *rules) {
         m->rules = rules;
         m->side[GW_MOVE_SOURCE] = (struct gw_move_side_state){.copy = GW_COPY_RUNNING, .connected = true};
         m->side[GW_MOVE_TARGET] = (struct gw_move_side_state){.copy = GW_COPY_NONE, .connected = true};
+        m->admitted = true;
 }
 
 void gw_move_start(struct gw_move *m, struct gw_mono now, struct gw_wall wall) {
@@ -389,7 +451,7 @@ void gw_move_restore(struct gw_move *m, const struct gw_move_rules *rules, struc
         memset(m->order, 0, sizeof m->order);
         memset(m->side, 0, sizeof m->side);
         m->copying = m->migrate_asked;
-        m->accepted = m->settled = false;
+        m->accepted = m->settled = m->surveyed = m->broken = m->listening = false;
         m->settle = gw_mono_after(now, gw_ms(GW_MOVE_SETTLE_MS));
         m->overdue = false;
         m->deadline = gw_mono_after(now, gw_ms(rules->deadline_ms[m->phase]));
@@ -444,7 +506,8 @@ struct gw_duration gw_move_pause(const struct gw_move *m) {
 }
 
 enum gw_move_side gw_move_order_side(enum gw_move_order order) {
-        return order == GW_ORDER_INCOMING || order == GW_ORDER_ABANDON ? GW_MOVE_TARGET : GW_MOVE_SOURCE;
+        return order == GW_ORDER_INCOMING || order == GW_ORDER_ABANDON || order == GW_ORDER_RECOVER ? GW_MOVE_TARGET
+                                                                                                    : GW_MOVE_SOURCE;
 }
 
 const char *gw_move_phase_word(enum gw_move_phase phase) {
@@ -468,6 +531,18 @@ static int parse_word(const char *const *words, int n, const char *word) {
                 if (!strcmp(words[i], word))
                         return i;
         return -1;
+}
+
+bool gw_move_is_idle(const struct gw_move *m) {
+        return m->phase == GW_MOVE_DONE || m->phase == GW_MOVE_PLAN;
+}
+
+const char *gw_move_mode_word(enum gw_move_mode mode) {
+        return (unsigned)mode < GW_MOVE_MODES ? mode_words[mode] : "?";
+}
+
+int gw_move_mode_parse(const char *word) {
+        return parse_word(mode_words, GW_MOVE_MODES, word);
 }
 
 int gw_move_phase_parse(const char *word) {

@@ -33,6 +33,12 @@ enum gw_move_phase {
         GW_MOVE_PHASES,
 };
 
+enum gw_move_mode {
+        GW_MOVE_HOT,
+        GW_MOVE_POST_COPY, /* hot, but the VM runs at the target before all its memory is there */
+        GW_MOVE_MODES,
+};
+
 enum gw_move_result { GW_MOVE_OPEN, GW_MOVE_OK, GW_MOVE_FAILED, GW_MOVE_CANCELLED };
 
 enum gw_move_side { GW_MOVE_SOURCE, GW_MOVE_TARGET, GW_MOVE_SIDES };
@@ -49,12 +55,15 @@ enum gw_copy {
 
 /* Calls to the agents. All of them may be repeated. */
 enum gw_move_order {
-        GW_ORDER_INCOMING, /* target */
-        GW_ORDER_MIGRATE,  /* source */
-        GW_ORDER_CANCEL,   /* source */
-        GW_ORDER_FINISH,   /* source */
-        GW_ORDER_ABANDON,  /* target */
-        GW_ORDER_RESUME,   /* source */
+        GW_ORDER_INCOMING,  /* target */
+        GW_ORDER_MIGRATE,   /* source */
+        GW_ORDER_CANCEL,    /* source */
+        GW_ORDER_FINISH,    /* source */
+        GW_ORDER_ABANDON,   /* target */
+        GW_ORDER_RESUME,    /* source */
+        GW_ORDER_RECOVER,   /* target: listen anew for the rest of the memory */
+        GW_ORDER_RECONNECT, /* source: send it there */
+        GW_ORDER_SURVEY,    /* source: what its disks are */
         GW_ORDERS,
 };
 
@@ -82,6 +91,9 @@ enum gw_move_event_kind {
         GW_MOVE_EV_HV_BACK,        /* side, copy, copying, running (it has run there), epoch: from its inventory */
         GW_MOVE_EV_CANCEL,         /* the operator's */
         GW_MOVE_EV_TICK,           /* time has passed */
+        GW_MOVE_EV_ADMITTED,       /* its turn has come */
+        GW_MOVE_EV_SWITCHED,       /* source: the VM runs, or is about to, at the target; memory is still to come */
+        GW_MOVE_EV_BROKEN,         /* source: ... and the connection for that is lost */
         GW_MOVE_EVENTS,
 };
 
@@ -141,6 +153,8 @@ struct gw_move_rules;
 struct gw_move {
         const struct gw_move_rules *rules;
         struct gw_name id, vm, from, to;
+        enum gw_move_mode mode;
+        bool has_disks; /* that may have to go along */
         uint32_t bandwidth_mib_s, downtime_ms;
         uint64_t epoch, epoch_to, epoch_back; /* before; at the target; at the source taking back */
 
@@ -157,6 +171,11 @@ struct gw_move {
         bool copying;       /* the source may cut by itself at any moment */
         bool accepted;      /* ... and has said that it began; not journalled */
         bool settled;       /* nobody holds an older location; not journalled */
+        bool admitted;      /* it is its turn; not journalled */
+        bool surveyed;      /* the source has said what its disks are; not journalled */
+        bool switched;      /* post-copy: the source's copy is out of date for good */
+        bool broken;        /* post-copy: the connection is lost; not journalled */
+        bool listening;     /* ... and the target has a new one; not journalled */
         bool members_acked, cut_seen, committed, target_ran, registered, converged, abandoned, taken_back, resumed,
                 finished, cancel_asked, failed, sent_all;
         bool overdue; /* this phase's deadline has passed */
@@ -191,7 +210,7 @@ struct gw_move_rules {
         uint32_t deadline_ms[GW_MOVE_PHASES];
 };
 
-/* Fills in a fresh move; id, vm, from, to, epoch and the limits are the caller's to set before gw_move_start. */
+/* Fills in a fresh move, admitted; id, vm, from, to, epoch and the limits are the caller's to set before gw_move_start. */
 void gw_move_init(struct gw_move *move, const struct gw_move_rules *rules);
 void gw_move_start(struct gw_move *move, struct gw_mono now, struct gw_wall wall);
 /* After a restart: forgets what only this process could know. The agents' HV_BACK tell the rest. */
@@ -210,6 +229,10 @@ bool gw_move_needs_start(const struct gw_move *move);
 /* The VM's own pause: resumed at the target less stopped at the source; 0 when either is unknown. */
 struct gw_duration gw_move_pause(const struct gw_move *move);
 
+/* Ended, or still in the queue: it takes no share of a host. */
+bool gw_move_is_idle(const struct gw_move *move);
+const char *gw_move_mode_word(enum gw_move_mode mode);
+int gw_move_mode_parse(const char *word); /* -1: there is none such */
 const char *gw_move_phase_word(enum gw_move_phase phase);
 const char *gw_move_result_word(enum gw_move_result result);
 const char *gw_move_order_word(enum gw_move_order order);

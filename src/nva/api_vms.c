@@ -137,13 +137,10 @@ void api_vms_stop(struct gw_request *request, void *user) {
 static int read_move(struct nva *nva, struct gw_request *request, struct mover_request *out, struct gw_error *error) {
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), error);
         int code = read_nve(nva, &r, "to", GW_JSON_NEEDED, &out->to);
-        const char *mode;
 
         if (code)
                 return code;
-        mode = gw_json_string(&r, "mode", "hot");
-        if (!gw_json_failed(&r) && strcmp(mode, "hot"))
-                gw_json_fault(&r, "mode", "mode is \"%.32s\"; allowed is hot", mode);
+        ways_read(&r, &out->mode, &out->ways);
         out->bandwidth_mib_s = (uint32_t)gw_json_int(&r, "bandwidth_mib_s", 0, BANDWIDTH_MAX_MIB_S, 0);
         out->downtime_ms = (uint32_t)gw_json_int(&r, "downtime_ms", 1, DOWNTIME_MAX_MS, DOWNTIME_DEFAULT_MS);
         return gw_json_done(&r);

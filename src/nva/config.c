@@ -46,6 +46,8 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct nva_config, deadline_converge_ms, "deadline-converge-ms", GW_CONF_INT, "10000",
                     "everybody must have acknowledged the new place after this long", .min = 100, .max = 600000,
                     .unit = "ms"),
+        GW_CONF_ROW(struct nva_config, moves_max, "moves-max", GW_CONF_INT, "4",
+                    "moves that a host takes part in at the same time; more of them wait", .min = 1, .max = 1000),
         {0},
 };
 

@@ -16,6 +16,7 @@ struct nva_config {
         uint32_t registration_window_ms;
         uint32_t audit_interval_s; /* 0: none by itself */
         uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
+        uint32_t moves_max;
 };
 
 extern const struct gw_conf_schema nva_schema;

@@ -107,10 +107,14 @@ static void take_emulator(struct gw_json_reader *r, json_t *into) {
 static void take_disk(struct gw_json_reader *r, json_t *disks, size_t i, json_t *object) {
         struct gw_json_reader disk = gw_json_reader_at(r, object, "disks[%zu].", i);
         json_t *into = json_object();
-        const char *format;
+        const char *format, *path;
 
-        if (!take_path(&disk, into, "path") && !gw_json_failed(&disk))
-                gw_json_fault(&disk, "path", "path is missing; it must be an absolute path");
+        path = take_text(&disk, into, "path", NVA_PATH_MAX);
+        if (!gw_json_failed(&disk) && *path != '/' && (!*path || *path == '.' || strchr(path, '/')))
+                gw_json_fault(&disk, "path",
+                              "path is \"%.64s\"; it must be an absolute path, or a name without slashes in the hosts' "
+                              "disk-dir",
+                              path);
         format = gw_json_string(&disk, "format", "qcow2");
         if (!format)
                 format = "qcow2";

@@ -48,6 +48,8 @@ void mover_feed(struct nva_move *move, const struct gw_move_event *event) {
 
         gw_move_feed(&move->core, event, now.mono, now.wall);
         look(move);
+        if (!mover_is_open(move))
+                mover_admit(move->nva);
 }
 
 const char *mover_id(const struct nva_move *move) {
@@ -57,6 +59,9 @@ const char *mover_id(const struct nva_move *move) {
 json_t *mover_json(const struct nva_move *move) {
         json_t *object = move_to_json(&move->core);
 
+        if (mover_is_queued(move))
+                json_object_set_new(object, "queued", json_true());
+        ways_write(&move->ways, object);
         evidence_add(move, json_object_get(object, "evidence"));
         return object;
 }
@@ -64,6 +69,7 @@ json_t *mover_json(const struct nva_move *move) {
 void mover_write(struct nva_move *move) {
         json_t *journal = move_to_journal(&move->core);
 
+        ways_write(&move->ways, journal);
         evidence_add(move, json_object_get(journal, "evidence"));
         nva_put_json(move->nva, GW_STORE_MOVE, move->core.id.s, journal);
         json_decref(journal);
@@ -131,6 +137,7 @@ static void trim(struct nva *nva) {
                 nva_remove(nva, GW_STORE_MOVE, move->core.id.s);
                 gw_list_remove(&move->link);
                 evidence_drop(move);
+                ways_deinit(&move->ways);
                 free(move);
                 nva->n_moves_done--;
         }
@@ -188,7 +195,7 @@ static void read_address(const struct nva_move *move, const json_t *body, struct
         const char *ip = nva_json_text(body, "address");
         json_int_t port = json_integer_value(json_object_get(body, "port"));
 
-        if (ev->order != GW_ORDER_INCOMING || ev->outcome != GW_ORDER_OK)
+        if ((ev->order != GW_ORDER_INCOMING && ev->order != GW_ORDER_RECOVER) || ev->outcome != GW_ORDER_OK)
                 return;
         if (gw_ip_parse(ip, &ev->address.ip) || port < 1 || port > 65535) {
                 gw_log(GW_WARNING, "an agent prepared without saying where it listens: move=%s nve=%s", move->core.id.s,
@@ -238,6 +245,8 @@ static void on_answer(int status, json_t *body, void *user) {
                 gw_log_debug("order done: move=%s order=%s status=%d text=\"%s\"", order->move.s,
                              gw_move_order_word(order->order), status, error.text);
                 read_address(move, body, &ev);
+                if (ev.outcome == GW_ORDER_OK)
+                        ways_learn(move, order->order, body);
                 mover_feed(move, &ev);
         }
         nva_call_free(order);
@@ -268,6 +277,13 @@ static json_t *migrate_body(const struct nva_move *move) {
                          (json_int_t)move->nva->config.deadline_cut_ms / CUT_SHARE);
 }
 
+static json_t *reconnect_body(const struct gw_move *m) {
+        char address[GW_IP_TEXT];
+
+        return json_pack("{s:s, s:s, s:I}", "move", m->id.s, "address", gw_ip_text(m->address.ip, address), "port",
+                         (json_int_t)m->address.port);
+}
+
 static json_t *order_body(const struct nva_move *move, enum gw_move_order order) {
         const struct gw_move *m = &move->core;
 
@@ -280,6 +296,8 @@ static json_t *order_body(const struct nva_move *move, enum gw_move_order order)
                 return json_pack("{s:s, s:b}", "move", m->id.s, "fence", m->order[order].fence);
         case GW_ORDER_RESUME:
                 return json_pack("{s:s, s:I}", "move", m->id.s, "epoch", (json_int_t)m->epoch_back);
+        case GW_ORDER_RECONNECT:
+                return reconnect_body(m);
         default:
                 return json_pack("{s:s}", "move", m->id.s);
         }
@@ -289,6 +307,7 @@ static void on_order(const struct gw_move *core, enum gw_move_order order, uint3
         struct nva_move *move = of_core(core);
         struct gw_nve *nve = nve_of(move, gw_move_order_side(order));
         struct order *call;
+        json_t *body;
         char path[160];
 
         /* Without a session the order stays open until the agent is lost or back: it is given again then. */
@@ -302,7 +321,9 @@ static void on_order(const struct gw_move *core, enum gw_move_order order, uint3
         gw_log_debug("order: move=%s order=%s nve=%s", core->id.s, gw_move_order_word(order), nve->id.s);
         if (order == GW_ORDER_INCOMING)
                 evidence_before(move);
-        gw_call(nve->hv_session, "POST", path, order_body(move, order),
+        body = order_body(move, order);
+        ways_tell(move, order, body);
+        gw_call(nve->hv_session, "POST", path, body,
                 order == GW_ORDER_INCOMING ? gw_ms(((struct nva *)user)->config.deadline_prepare_ms)
                                            : gw_s(LIFE_CALL_S),
                 on_answer, call);
@@ -346,6 +367,7 @@ void mover_deinit(struct nva *nva) {
 
                 gw_list_remove(link);
                 evidence_drop(move);
+                ways_deinit(&move->ways);
                 free(move);
         }
 }
@@ -376,6 +398,8 @@ int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error 
         r = move_from_journal(&move->core, journal, error);
         if (!r)
                 evidence_load(move, json_object_get(journal, "evidence"));
+        if (!r)
+                ways_load(&move->ways, journal);
         json_decref(journal);
         if (r) {
                 free(move);
@@ -399,6 +423,7 @@ void mover_restore(struct nva *nva, struct gw_now now) {
                         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
                 gw_move_restore(&move->core, &nva->move_rules, now.mono, now.wall);
         }
+        mover_admit(nva);
 }
 
 struct gw_mono mover_next(struct nva *nva) {
@@ -424,6 +449,7 @@ void mover_tick(struct nva *nva, struct gw_now now) {
                 if (gw_mono_reached(now.mono, next))
                         gw_move_feed(&mover_entry(link)->core, &tick, now.mono, now.wall);
         }
+        mover_admit(nva);
         mover_acked(nva);
 }
 
@@ -478,12 +504,16 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *r
         move->core.epoch = vm->binding.epoch;
         move->core.bandwidth_mib_s = request->bandwidth_mib_s;
         move->core.downtime_ms = request->downtime_ms;
+        move->core.mode = request->mode;
+        move->core.has_disks = ways_has_disks(vm);
+        move->core.admitted = false;
+        move->ways = request->ways;
         insert(nva, move);
         gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, vm->id.s, move->core.from.s,
                move->core.to.s);
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
         gw_move_start(&move->core, now.mono, now.wall);
-        look(move);
+        mover_admit(nva);
         *out = move;
         return 0;
 }

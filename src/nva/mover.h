@@ -6,11 +6,13 @@
 #include <stdbool.h>
 
 #include "nva/nva.h"
+#include "nva/ways.h"
 
 struct nva_move {
         struct gw_list link; /* nva->moves */
         struct gw_move core;
         struct nva *nva;
+        struct nva_ways ways;
         json_t *before[GW_MOVE_SIDES], *counters[GW_MOVE_SIDES]; /* of the edges: then, and by how much they grew */
         struct gw_wall known_at[GW_MOVE_SIDES];                  /* of each agent's last inventory, by its own clock */
         bool redirect_ended, redirected_known;
@@ -35,6 +37,8 @@ void mover_tick(struct nva *nva, struct gw_now now);
 struct mover_request {
         struct gw_nve *to;
         uint32_t bandwidth_mib_s, downtime_ms; /* 0: no limit */
+        enum gw_move_mode mode;
+        struct nva_ways ways; /* taken over by a move that begins */
 };
 /* What stands for and against a move, check by check; mover_begin asks the same (plan.c). */
 enum { MOVER_CHECKS_MAX = 16 };
@@ -61,6 +65,10 @@ void mover_feed(struct nva_move *move, const struct gw_move_event *event); /* no
 void mover_write(struct nva_move *move);                                   /* to the journal */
 const char *mover_id(const struct nva_move *move);
 json_t *mover_json(const struct nva_move *move); /* new */
+
+/* queue.c: those that wait until their hosts have less to do. */
+void mover_admit(struct nva *nva);
+bool mover_is_queued(const struct nva_move *move);
 
 /* What sessions and the directory report (reports.c). */
 void mover_hv_lost(struct nva *nva, const char *nve);

@@ -106,7 +106,9 @@ static bool read_event(const char *name, json_t *event, struct gw_move_event *ev
                      {"move-cut", GW_MOVE_EV_CUT, SOURCE},
                      {"move-running", GW_MOVE_EV_RUNNING, TARGET},
                      {"move-failed", GW_MOVE_EV_FAILED, SOURCE | TARGET},
-                     {"move-completed", GW_MOVE_EV_COMPLETED, SOURCE}};
+                     {"move-completed", GW_MOVE_EV_COMPLETED, SOURCE},
+                     {"move-switched", GW_MOVE_EV_SWITCHED, SOURCE},
+                     {"move-broken", GW_MOVE_EV_BROKEN, SOURCE}};
 
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
                 if (!strcmp(kinds[i].name, name) && kinds[i].sides & 1U << ev->side)

@@ -29,10 +29,17 @@ static void check_order(const struct gw_move *m, enum gw_move_order order) {
         if (order == GW_ORDER_RESUME)
                 assert_true(source == GW_COPY_RUNNING ||
                             (m->abandoned && target != GW_COPY_RUNNING && (!m->target_ran || m->taken_back)));
+        if (order == GW_ORDER_RESUME && m->switched)
+                assert_int_equal(source, GW_COPY_RUNNING);
         if (order == GW_ORDER_FINISH)
                 assert_true(m->target_ran && source != GW_COPY_RUNNING);
+        if (order == GW_ORDER_FINISH && m->mode == GW_MOVE_POST_COPY)
+                assert_true(m->sent_all || target == GW_COPY_NONE);
         if (order == GW_ORDER_ABANDON && m->order[order].fence)
-                assert_true(source == GW_COPY_RUNNING || m->taken_back);
+                assert_true(source == GW_COPY_RUNNING || m->taken_back ||
+                            (m->mode == GW_MOVE_POST_COPY && source == GW_COPY_NONE && !m->sent_all));
+        if (order == GW_ORDER_RECOVER || order == GW_ORDER_RECONNECT)
+                assert_true(m->switched && !m->sent_all);
         if (order == GW_ORDER_MIGRATE)
                 assert_true(m->address.port && m->phase == GW_MOVE_COPY && !m->cut_seen);
         if (order == GW_ORDER_INCOMING || order == GW_ORDER_MIGRATE)
@@ -102,6 +109,8 @@ struct bench {
         uint64_t ms;
 };
 
+static enum gw_move_mode mode_of_next; /* what start makes */
+
 static void start(struct bench *b) {
         memset(b, 0, sizeof *b);
         b->rules = (struct gw_move_rules){.effects = &effects, .user = &b->seen};
@@ -113,6 +122,7 @@ static void start(struct bench *b) {
         strcpy(b->move.from.s, "h1");
         strcpy(b->move.to.s, "h2");
         b->move.epoch = 7;
+        b->move.mode = mode_of_next;
         gw_move_start(&b->move, (struct gw_mono){b->ms * GW_NS_PER_MS}, (struct gw_wall){b->ms});
 }
 
@@ -509,18 +519,20 @@ static void restart_in_every_phase(void **state) {
 
 /* --- every sequence of events of a given length, from every phase --- */
 
-enum { DEPTH = 3, EVENTS_MAX = 64 };
+enum { DEPTH = 3, DEPTH_POST_COPY = 2, EVENTS_MAX = 80 };
 
-static size_t all_events(struct gw_move_event *out) {
+static size_t all_events(struct gw_move_event *out, enum gw_move_mode mode) {
+        int orders = mode == GW_MOVE_HOT ? GW_ORDER_RESUME + 1 : GW_ORDER_RECONNECT + 1;
+        int kinds = mode == GW_MOVE_HOT ? GW_MOVE_EV_TICK + 1 : GW_MOVE_EVENTS;
         size_t n = 0;
 
-        for (int o = 0; o < GW_ORDERS; o++)
+        for (int o = 0; o < orders; o++)
                 for (int outcome = GW_ORDER_OK; outcome <= GW_ORDER_LOST; outcome++)
                         out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_ORDER_DONE,
                                                           .order = (enum gw_move_order)o,
                                                           .outcome = (enum gw_order_outcome)outcome,
                                                           .address.port = 1};
-        for (int kind = GW_MOVE_EV_MEMBERS_ACKED; kind < GW_MOVE_EVENTS; kind++)
+        for (int kind = GW_MOVE_EV_MEMBERS_ACKED; kind < kinds; kind++)
                 if (kind != GW_MOVE_EV_FAILED && kind != GW_MOVE_EV_HV_BACK)
                         for (int side = 0; side < GW_MOVE_SIDES; side++)
                                 out[n++] = (struct gw_move_event){.kind = (enum gw_move_event_kind)kind,
@@ -560,16 +572,122 @@ static void walk(const struct bench *from, const struct gw_move_event *events, s
         }
 }
 
-static void every_sequence_keeps_the_rules(void **state) {
+static void walk_all(enum gw_move_mode mode, int depth) {
         struct gw_move_event events[EVENTS_MAX];
-        size_t n = all_events(events);
+        size_t n = all_events(events, mode);
 
-        (void)state;
+        mode_of_next = mode;
         for (enum gw_move_phase p = GW_MOVE_PREPARE; p < GW_MOVE_DONE; p++) {
                 struct bench b;
 
                 reach(&b, p);
-                walk(&b, events, n, DEPTH);
+                walk(&b, events, n, depth);
+        }
+        mode_of_next = GW_MOVE_HOT;
+}
+
+static void every_sequence_keeps_the_rules(void **state) {
+        (void)state;
+        walk_all(GW_MOVE_HOT, DEPTH);
+}
+
+static void every_sequence_of_post_copy_keeps_the_rules(void **state) {
+        (void)state;
+        walk_all(GW_MOVE_POST_COPY, DEPTH_POST_COPY);
+}
+
+/* --- post-copy --- */
+
+/* Everybody knows the new place, and memory is still on its way. */
+static void reach_the_rest(struct bench *b) {
+        mode_of_next = GW_MOVE_POST_COPY;
+        reach(b, GW_MOVE_COMMIT);
+        mode_of_next = GW_MOVE_HOT;
+        say(b, GW_MOVE_EV_SWITCHED);
+        say(b, GW_MOVE_EV_RUNNING);
+        say(b, GW_MOVE_EV_REGISTERED);
+        say(b, GW_MOVE_EV_CONVERGED);
+        expect(b, GW_MOVE_FINISH);
+}
+
+static void post_copy_keeps_the_source_until_all_is_sent(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach_the_rest(&b);
+        late(&b);
+        expect(&b, GW_MOVE_FINISH);
+        assert_int_equal(b.seen.orders[GW_ORDER_FINISH], 0);
+        say(&b, GW_MOVE_EV_COMPLETED);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+}
+
+static void post_copy_connects_again(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach_the_rest(&b);
+        for (int i = 0; i < 3; i++) {
+                feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_BROKEN});
+                assert_int_equal(b.seen.orders[GW_ORDER_RECOVER], i + 1);
+                answer(&b, GW_ORDER_RECOVER, GW_ORDER_OK);
+                assert_int_equal(b.seen.orders[GW_ORDER_RECONNECT], i + 1);
+                answer(&b, GW_ORDER_RECONNECT, GW_ORDER_OK);
+                late(&b);
+                assert_int_equal(b.seen.orders[GW_ORDER_RECOVER], i + 1);
+        }
+        say(&b, GW_MOVE_EV_COMPLETED);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+}
+
+static void post_copy_whose_source_dies_is_a_crash(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach_the_rest(&b);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_SOURCE, .text = "killed"});
+        assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 1);
+        assert_true(b.seen.fence);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_TARGET, true);
+}
+
+static void post_copy_whose_target_dies_is_a_crash(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach_the_rest(&b);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_TARGET, .text = "killed"});
+        assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_TARGET, true);
+}
+
+/* --- the queue --- */
+
+static void not_admitted_holds_nothing(void **state) {
+        struct bench b;
+
+        (void)state;
+        for (int cancel = 0; cancel < 2; cancel++) {
+                memset(&b, 0, sizeof b);
+                start(&b);
+                gw_move_init(&b.move, &b.rules);
+                memset(&b.seen, 0, sizeof b.seen);
+                b.move.admitted = false;
+                b.move.epoch = 7;
+                gw_move_start(&b.move, (struct gw_mono){1}, (struct gw_wall){1});
+                late(&b);
+                expect(&b, GW_MOVE_PLAN);
+                assert_true(gw_move_is_idle(&b.move));
+                assert_int_equal(b.move.epoch_to, 0);
+                say(&b, cancel ? GW_MOVE_EV_CANCEL : GW_MOVE_EV_ADMITTED);
+                if (cancel)
+                        expect_done(&b, GW_MOVE_CANCELLED, GW_MOVE_SOURCE, false);
+                else
+                        expect(&b, GW_MOVE_PREPARE);
         }
 }
 
@@ -596,6 +714,12 @@ int main(void) {
                 cmocka_unit_test(late_answer_of_a_lost_session_is_ignored),
                 cmocka_unit_test(restart_in_every_phase),
                 cmocka_unit_test(every_sequence_keeps_the_rules),
+                cmocka_unit_test(every_sequence_of_post_copy_keeps_the_rules),
+                cmocka_unit_test(post_copy_keeps_the_source_until_all_is_sent),
+                cmocka_unit_test(post_copy_connects_again),
+                cmocka_unit_test(post_copy_whose_source_dies_is_a_crash),
+                cmocka_unit_test(post_copy_whose_target_dies_is_a_crash),
+                cmocka_unit_test(not_admitted_holds_nothing),
         };
 
         return cmocka_run_group_tests_name("move_phases", tests, NULL, NULL);

@@ -25,6 +25,7 @@ import time
 BUILD = os.environ.get("GW_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 HV = os.path.abspath(os.path.join(BUILD, "src/hv/godwit-hv"))
 SYNTH = os.path.abspath(os.path.join(BUILD, "lab/synth/godwit-synth"))
+GODWIT = os.path.abspath(os.path.join(BUILD, "src/cli/godwit"))
 GUEST = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../lab/guest/build.sh"))
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
@@ -196,18 +197,19 @@ class Host:
         self.bed, self.name, self.ip = bed, name, ip
         self.netns = f"gwvm{os.getpid()}-{name}"
         self.dir = os.path.join(bed.dir, name)
-        os.makedirs(self.dir)
+        os.makedirs(f"{self.dir}/disks")
         self.nve = Nve(os.path.join(self.dir, "agent.sock"))
         self.process, self.events = None, []
 
     def start(self):
         command = [HV, "--config", "/dev/null"]
-        tls = self.bed.tls
+        pki = os.path.join(self.bed.dir, "pki")
         for key, value in {"id": self.name, "state-dir": f"{self.dir}/state", "api-socket": f"{self.dir}/hv.sock",
                            "agent-socket": f"{self.dir}/agent.sock", "nva": "127.0.0.1:9",
                            "migration-address": self.ip, "accelerator": "tcg", "log-level": "debug",
-                           "tls-ca": tls[0], "tls-cert": tls[0], "tls-key": tls[1], "memory-mib": "1024",
-                           **self.bed.settings}.items():
+                           "tls-ca": f"{pki}/ca.pem", "tls-cert": f"{pki}/{self.name}.pem",
+                           "tls-key": f"{pki}/{self.name}.key", "memory-mib": "1024",
+                           "disk-dir": f"{self.dir}/disks", **self.bed.settings}.items():
             command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/hv.log", "ab") as log:
             self.process = subprocess.Popen(["ip", "netns", "exec", self.netns] + command, stdout=log, stderr=log)
@@ -287,15 +289,14 @@ class Bed:
         self.family = family
         self.keepers = []
         ips = ("10.98.0.1", "10.98.0.2") if family == 4 else ("fd98::1", "fd98::2")
-        self.tls = self.make_tls()
+        self.make_pki()
         self.hosts = [Host(self, f"h{i + 1}", ip) for i, ip in enumerate(ips)]
 
-    def make_tls(self):
-        cert, key = f"{self.dir}/cert.pem", f"{self.dir}/key.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", key, "-out", cert, "-subj", "/CN=h1", "-days", "2"], check=True,
-                       capture_output=True)
-        return cert, key
+    def make_pki(self):
+        pki = f"{self.dir}/pki"
+        subprocess.run([GODWIT, "pki", "init", "--dir", pki], check=True, capture_output=True)
+        for name in ("h1", "h2"):
+            subprocess.run([GODWIT, "pki", "issue", name, "--dir", pki], check=True, capture_output=True)
 
     def __enter__(self):
         try:
@@ -388,12 +389,16 @@ def echo(host, address, timeout=3):
         return False
 
 
-def move(source, target, definition, epoch, **options):
+def move(source, target, definition, epoch, copy=None, **options):
     """The authority's part of a move, up to the copy's start."""
     vm, name = "web@default", f"move-{epoch}"
+    ways = {"options": copy or {}}
+    disks = {}
+    if definition.get("disks"):
+        disks = {"disks": source.post(f"/v1/vms/{vm}/survey", {"move": name})["disks"]}
     at = target.post(f"/v1/vms/{vm}/incoming", {"definition": definition, "move": name, "epoch": epoch + 1,
-                                               "from": source.ip})
-    order = {"move": name, "address": at["address"], "port": at["port"], "to": target.ip, "epoch": epoch + 1,
-             "epoch_back": epoch + 2, **options}
+                                               "from": source.ip, "source": source.name, **ways, **disks})
+    order = {"move": name, **at, "to": target.ip, "target": target.name, "epoch": epoch + 1, "epoch_back": epoch + 2,
+             **ways, **options}
     source.post(f"/v1/vms/{vm}/migrate", order)
     return name

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Post-copy: after one pass over all memory the VM is stopped, cut over and run at
+ * the target; what it still misses is fetched when it touches it, and sent anyway
+ * in the background. The switch goes through the same stop as every cut, since
+ * pause-before-switchover holds there too (hv/source.c); nothing else about the
+ * network changes.
+ *
+ * What does change is the way back: from the moment the source says `switched` the
+ * target's copy has run, or is about to, and the source's is out of date for good.
+ * It never goes on again; when either emulator ends before all is sent, the VM has
+ * crashed. A connection that breaks is no end: both sides wait, the target listens
+ * anew and the source connects to it again, when the authority says so.
+ *
+ * A guest that writes little may be done in the ordinary way before the switch.
+ * Then a connection that breaks in the very last moment leaves QEMU's source in
+ * doubt, and it goes on by itself although the target may run: here it is stopped
+ * again at once and the authority asks the target.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+
+enum { FIRST_PASS = 2 }; /* its number when the first is over */
+
+static void on_started(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                gw_log(GW_WARNING, "vm=%s post-copy does not start: %s", vm->record.id.s, error->text);
+}
+
+void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress) {
+        if (!vm->record.move.options.post_copy || vm->leaving != HV_COPYING || progress->iteration < FIRST_PASS)
+                return;
+        vm->machine->driver->post_copy(vm->machine, on_started, vm);
+}
+
+void hv_postcopy_switched(struct hv_vm *vm) {
+        bool again = vm->switched && !vm->broken;
+
+        vm->switched = true;
+        vm->broken = false;
+        if (again)
+                return;
+        gw_log(GW_INFO, "vm=%s move=%s runs at the target, memory follows", vm->record.id.s, vm->record.move.id.s);
+        hv_tell(vm, "move-switched", NULL, (struct gw_wall){0});
+}
+
+void hv_postcopy_broken(struct hv_vm *vm) {
+        vm->switched = true;
+        if (vm->broken)
+                return;
+        vm->broken = true;
+        gw_log(GW_WARNING, "vm=%s move=%s the connection is lost; memory is still here", vm->record.id.s,
+               vm->record.move.id.s);
+        hv_tell(vm, "move-broken", NULL, (struct gw_wall){0});
+}
+
+bool hv_postcopy_in_doubt(const struct hv_vm *vm) {
+        return vm->record.move.options.post_copy && (vm->leaving == HV_CUT || vm->switched) && !vm->resuming;
+}
+
+static void on_stopped(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (!error)
+                return;
+        gw_log(GW_ERR, "vm=%s cannot be stopped: %s; it is ended", vm->record.id.s, error->text);
+        vm->machine->driver->kill(vm->machine);
+}
+
+void hv_postcopy_stop(struct hv_vm *vm) {
+        if (vm->leaving == HV_LEFT)
+                return;
+        vm->leaving = HV_LEFT;
+        vm->record.state = HV_PAUSED;
+        gw_timer_free(vm->progress);
+        vm->progress = NULL;
+        vm->machine->driver->stop(vm->machine, on_stopped, vm);
+        hv_tell(vm, "move-failed",
+                json_pack("{s:s, s:s, s:b, s:I}", "side", "source", "reason",
+                          "the connection broke at the end; whether the target has everything is not known here",
+                          "running", 0, "epoch", (json_int_t)vm->record.epoch),
+                (struct gw_wall){0});
+        hv_vm_write_soon(vm);
+}
+
+/* ---- connecting again ---- */
+
+static void on_listening(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                hv_vm_refuse(vm, HV_WAIT_RECOVER, error);
+        else
+                hv_target_answer(vm, HV_WAIT_RECOVER);
+}
+
+void hv_postcopy_recover(struct hv_vm *vm) {
+        char endpoint[GW_ENDPOINT_TEXT], uri[80];
+
+        hv_target_next_port(vm, &vm->record.move.endpoint);
+        snprintf(uri, sizeof uri, "tcp:%s", gw_endpoint_text(&vm->record.move.endpoint, endpoint));
+        vm->machine->driver->recover(vm->machine, uri, on_listening, vm);
+}
+
+static void on_connecting(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                hv_vm_refuse(vm, HV_WAIT_RECOVER, error);
+        else
+                hv_vm_answer(vm, HV_WAIT_RECOVER, 200, hv_vm_json(vm));
+}
+
+void hv_postcopy_reconnect(struct hv_vm *vm) {
+        char endpoint[GW_ENDPOINT_TEXT], uri[80];
+
+        snprintf(uri, sizeof uri, "tcp:%s", gw_endpoint_text(&vm->record.move.endpoint, endpoint));
+        vm->machine->driver->reconnect(vm->machine, uri, on_connecting, vm);
+}

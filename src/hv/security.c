@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * QEMU takes a folder with files of fixed names for certificates. One is made in
+ * state-dir, of links to the files this agent is configured with: a renewed
+ * certificate is used by the next copy. The same certificate serves both roles,
+ * since every host sends and receives.
+ *
+ * Both sides must agree. The target says whether it takes TLS only; the source
+ * does not send in the clear what its operator wants protected, nor to a host
+ * whose certificate has another name than the one the authority said.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+#include "io/file.h"
+
+static int make_link(const struct hv *hv, const char *name, const char *file) {
+        char path[sizeof hv->tls_dir + 24];
+
+        snprintf(path, sizeof path, "%s/%s", hv->tls_dir, name);
+        if (unlink(path) < 0 && errno != ENOENT)
+                return -errno;
+        return symlink(file, path) < 0 ? -errno : 0;
+}
+
+int hv_security_init(struct hv *hv) {
+        const struct gw_conf_common *c = &hv->config->common;
+        const char *const links[][2] = {{"ca-cert.pem", c->tls_ca},
+                                        {"server-cert.pem", c->tls_cert},
+                                        {"client-cert.pem", c->tls_cert},
+                                        {"server-key.pem", c->tls_key},
+                                        {"client-key.pem", c->tls_key}};
+        int r = 0;
+
+        if (strcmp(hv->config->migration_tls, "on") != 0) {
+                gw_log(GW_NOTICE, "migration-tls is off: memory and disks of VMs that move can be read on the way");
+                return 0;
+        }
+        snprintf(hv->tls_dir, sizeof hv->tls_dir, "%s/tls", c->state_dir);
+        r = gw_dir_make(hv->tls_dir, 0700);
+        for (size_t i = 0; r == 0 && i < sizeof links / sizeof *links; i++)
+                r = make_link(hv, links[i][0], links[i][1]);
+        return r;
+}
+
+struct gw_vm_security hv_security_of(const struct hv_vm *vm) {
+        const struct hv_move *move = &vm->record.move;
+
+        return (struct gw_vm_security){move->tls ? vm->hv->tls_dir : NULL, move->peer_id.s};
+}
