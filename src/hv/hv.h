@@ -117,6 +117,7 @@ struct hv_vm {
         bool switched;    /* source: the VM may run at the target, with memory still to come; no way back */
         bool broken;      /* ... and the connection for that is lost */
         bool memory_sent; /* source: sending it has begun; before, its disks go */
+        bool accepted;    /* source: ... and the emulator has taken the order; before, it tells of an earlier copy */
         bool cut_made;    /* source: the NVE has answered */
         bool drop_images; /* source: its images go with it */
         unsigned disks_ready, disks_ended, mirrors_to_clear; /* bit i is disk i */

@@ -56,6 +56,8 @@ static void on_status(const struct gw_error *error, const struct gw_vm_status *s
         if (error || vm->record.role != HV_ROLE_SOURCE || vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
                 return;
         tell_progress(vm, status);
+        if (!vm->accepted)
+                return;
         hv_postcopy_progress(vm, &status->progress);
         if (status->copy != GW_VM_COPY_PRE_SWITCHOVER || vm->leaving != HV_COPYING)
                 hv_source_copy(vm, status->copy);
@@ -89,6 +91,7 @@ static void on_accepted(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
 
         if (!error) {
+                vm->accepted = true;
                 hv_vm_answer(vm, HV_WAIT_MIGRATE, 200, hv_vm_json(vm));
                 return;
         }
@@ -126,7 +129,7 @@ void hv_source_send_memory(struct hv_vm *vm) {
 
 void hv_source_migrate(struct hv_vm *vm) {
         vm->leaving = HV_COPYING;
-        vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->cut_made = false;
+        vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->accepted = vm->cut_made = false;
         vm->mirror_error[0] = '\0';
         vm->disk_done_octets = vm->disk_total_octets = 0;
         hv_images_unmark(vm);
@@ -310,7 +313,7 @@ void hv_source_break(struct hv_vm *vm) {
 /* ---- what the emulator reports ---- */
 
 void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
-        if (vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
+        if (vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT || !vm->memory_sent)
                 return;
         switch (copy) {
         case GW_VM_COPY_PRE_SWITCHOVER:
@@ -353,16 +356,19 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
 /* The record says that a copy was to start; the emulator says how far it came. */
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
         bool mirrored = hv_mirror_adopt(vm, status), has_disks = vm->record.move.disks;
+        bool runs = status->run == GW_VM_RUN_RUNNING;
+        /* Of the copy that this VM once arrived by. */
+        bool before = status->copy == GW_VM_COPY_NONE || (status->copy == GW_VM_COPY_COMPLETED && runs);
 
-        vm->record.state = status->run == GW_VM_RUN_RUNNING ? HV_RUNNING : HV_PAUSED;
-        vm->memory_sent = status->copy != GW_VM_COPY_NONE;
+        vm->record.state = runs ? HV_RUNNING : HV_PAUSED;
+        vm->memory_sent = vm->accepted = !before;
         if (!mirrored && (status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER)) {
                 vm->leaving = HV_COPYING;
                 watch_progress(vm);
                 hv_mirror_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
                 return;
         }
-        if (has_disks && mirrored && status->copy == GW_VM_COPY_NONE) {
+        if (has_disks && mirrored && before) {
                 vm->leaving = HV_COPYING;
                 watch_progress(vm);
                 if (vm->disks_ready == vm->record.move.disks)
@@ -390,7 +396,7 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
                 break;
         case GW_VM_COPY_COMPLETED:
                 vm->leaving = HV_CUT;
-                if (status->run == GW_VM_RUN_RUNNING)
+                if (runs)
                         came_back(vm, GW_VM_COPY_FAILED);
                 else
                         all_sent(vm);

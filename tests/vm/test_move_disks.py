@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that move with their VM: two of them, raw and qcow2, in each host's own folder, while the guest writes to both and
+verifies what it reads (lab/guest/work.c)."""
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from hvbed import GUEST, Bed, address_tap, echo, move, wait_for
+
+VM = "web@default"
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    if not [f for f in os.listdir("/boot") if f.startswith("vmlinuz-") and f.endswith("-cloud-amd64")]:
+        pytest.skip("no Debian cloud kernel in /boot: apt-get install linux-image-cloud-amd64")
+    out = tmp_path_factory.mktemp("guest")
+    subprocess.run([GUEST, str(out)], check=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def bed():
+    with Bed() as bed_:
+        yield bed_
+
+
+def guest(bed, images, **change):
+    return bed.definition(kernel=f"{images}/vmlinuz", initrd=f"{images}/initrd", disks=[
+        {"path": "one.raw", "format": "raw"}, {"path": "two.qcow2", "format": "qcow2"}],
+        cmdline="console=ttyS0 quiet mitigations=off gw.ip4=10.1.0.10/24 gw.ip6=fd00:1::10/64 gw.work=8,500", **change)
+
+
+def make_images(host):
+    folder = f"{host.dir}/disks"
+    with open(f"{folder}/one.raw", "wb") as image:
+        image.truncate(48 * MIB)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/two.qcow2", "32M"], check=True)
+
+
+def files(host):
+    return sorted(f for f in os.listdir(f"{host.dir}/disks"))
+
+
+def work(host):
+    with open(f"{host.dir}/state/vm/{VM}/console.log", encoding="utf-8", errors="replace") as console:
+        lines = re.findall(r"work: pages=(\d+) blocks=(\d+) bad=(\d+)", console.read())
+    return dict(zip(("pages", "blocks", "bad"), map(int, lines[-1]))) if lines else None
+
+
+def works_on(host, blocks):
+    def done():
+        seen = work(host)
+        return seen and (seen["blocks"] > blocks or seen["bad"]) and seen
+    seen = wait_for("the guest works on", done, 60)
+    assert seen["bad"] == 0, seen
+    return seen["blocks"]
+
+
+@pytest.fixture(scope="module")
+def running(bed, images):
+    """The host where it runs, to be taken over by each test: [source, target, epoch]."""
+    one, two = bed.hosts
+    make_images(one)
+    one.post("/v1/vms", {"definition": guest(bed, images), "epoch": 1})
+    address_tap(one)
+    assert echo(one, "10.1.0.10", timeout=60), one.log_tail()
+    wait_for("it works", lambda: work(one), 30)
+    return [one, two, 1]
+
+
+def go(running, definition, **options):
+    """A move to its end."""
+    one, two, epoch = running
+    name = move(one, two, definition, epoch, **options)
+    try:
+        wait_for("it runs there", lambda: two.event("move-running", move=name) or one.event("move-failed", move=name), 60)
+    except AssertionError:
+        print(one.log_tail(), two.log_tail(), one.events[-3:])
+        raise
+    assert not one.event("move-failed", move=name), one.event("move-failed", move=name)
+    wait_for("all sent", lambda: one.event("move-completed", move=name), 20)
+    one.post(f"/v1/vms/{VM}/finish", {"move": name})
+    running[:] = [two, one, epoch + 2]
+    return name
+
+
+def test_there_and_back(bed, images, running):
+    for _ in range(2):
+        one, two, _ = running
+        blocks = works_on(one, work(one)["blocks"] + 200)
+        name = go(running, guest(bed, images))
+        assert (files(one), files(two)) == ([], ["one.raw", "two.qcow2"])
+        assert one.event("move-progress", move=name)["disk_total"] >= 0
+        works_on(two, blocks + 6000)        # every block of both, at least once
+        sparse = os.stat(f"{two.dir}/disks/one.raw")
+        assert sparse.st_size == 48 * MIB and sparse.st_blocks * 512 <= 48 * MIB
+
+
+def test_cancelled_in_the_disks_copy(bed, images, running):
+    one, two, epoch = running
+    name = move(one, two, guest(bed, images), epoch, bandwidth_mib_s=1)
+    wait_for("under way", lambda: one.event("move-progress", move=name) and
+             one.event("move-progress", move=name).get("disk_total") is not None)
+    one.post(f"/v1/vms/{VM}/cancel", {"move": name})
+    assert wait_for("cancelled", lambda: one.event("move-failed", move=name))["running"]
+    two.post(f"/v1/vms/{VM}/abandon", {"move": name})
+    assert files(two) == [] and files(one) == ["one.raw", "two.qcow2"]
+    running[2] = epoch + 2
+    works_on(one, work(one)["blocks"] + 100)
