@@ -29,9 +29,9 @@ static inline __attribute__((always_inline)) void sip_round(uint64_t v[4]) {
 }
 
 /* SipHash-2-4 (Aumasson and Bernstein, 2012), on a little-endian machine. */
-uint64_t gw_table_hash(const struct gw_table *table, const void *bytes, size_t n) {
+uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n) {
         const uint8_t *p = bytes;
-        uint64_t k0 = table->key[0], k1 = table->key[1], word;
+        uint64_t k0 = key[0], k1 = key[1], word;
         uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
                          k1 ^ 0x7465646279746573};
         size_t left = n;
@@ -54,6 +54,10 @@ uint64_t gw_table_hash(const struct gw_table *table, const void *bytes, size_t n
         for (int i = 0; i < 4; i++)
                 sip_round(v);
         return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t gw_table_hash(const struct gw_table *table, const void *bytes, size_t n) {
+        return gw_hash(table->key, bytes, n);
 }
 
 int gw_table_init(struct gw_table *table, const uint64_t seed[2],

@@ -23,6 +23,8 @@ struct gw_table {
         bool (*match)(const struct gw_table_node *node, const void *key);
 };
 
+uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n); /* SipHash-2-4 */
+
 /* seed: any two words; daemons take random ones, simulations fixed ones. -ENOMEM. */
 int gw_table_init(struct gw_table *table, const uint64_t seed[2],
                   bool (*match)(const struct gw_table_node *node, const void *key));

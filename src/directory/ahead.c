@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Looking ahead. A look-up in a large directory is mostly waiting for memory:
- * the bucket, the address, its port, its VM, the holder's bucket, the holder,
- * each known only when the one before has come. Queries that came together wait
+ * the slot of the index, the port, its VM, the holder's bucket, the holder, each
+ * known only when the one before has come. Queries that came together wait
  * for theirs together: each step is taken for all of them before the next.
  *
  * Nothing here changes or decides anything; without it answers are the same.
@@ -16,7 +16,7 @@ struct step {
         const struct gw_port *port;
 };
 
-static const struct gw_table *table_of(const struct gw_directory *d, const struct gw_query *query) {
+static const struct gw_index *index_of(const struct gw_directory *d, const struct gw_query *query) {
         return query->by_mac ? &d->by_mac : &d->by_ip;
 }
 
@@ -24,22 +24,12 @@ static uint64_t hash_of(const struct gw_directory *d, const struct gw_query *que
         struct mac_key mac = {.vni = query->vni, .mac = query->mac};
         struct ip_key ip = {.vni = query->vni, .ip = query->ip};
 
-        return query->by_mac ? gw_table_hash(&d->by_mac, &mac, sizeof mac) : gw_table_hash(&d->by_ip, &ip, sizeof ip);
+        return query->by_mac ? gw_index_hash(&d->by_mac, &mac, sizeof mac) : gw_index_hash(&d->by_ip, &ip, sizeof ip);
 }
 
 static void fetch(const void *from, size_t size) {
         for (size_t at = 0; at < size; at += LINE)
                 __builtin_prefetch((const char *)from + at);
-}
-
-/* The head of the chain is nearly always the one looked for. */
-static const struct gw_port *port_of(const struct gw_directory *d, const struct gw_query *query, uint64_t hash) {
-        const struct gw_table_node *node = gw_table_expect_node(table_of(d, query), hash);
-
-        if (!node)
-                return NULL;
-        return query->by_mac ? gw_container_of(node, struct gw_port, by_mac)
-                             : gw_container_of(node, struct gw_address, node)->port;
 }
 
 void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, const struct gw_query *queries,
@@ -49,14 +39,12 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
         n = n < AHEAD_MAX ? n : AHEAD_MAX;
         for (size_t i = 0; i < n; i++) {
                 steps[i].hash = hash_of(d, &queries[i]);
-                gw_table_expect(table_of(d, &queries[i]), steps[i].hash);
+                gw_index_fetch(index_of(d, &queries[i]), steps[i].hash);
         }
-        for (size_t i = 0; i < n; i++)
-                gw_table_expect_node(table_of(d, &queries[i]), steps[i].hash);
         for (size_t i = 0; i < n; i++) {
-                steps[i].port = port_of(d, &queries[i], steps[i].hash);
+                steps[i].port = gw_index_likely(index_of(d, &queries[i]), steps[i].hash);
                 if (steps[i].port)
-                        fetch(steps[i].port, sizeof *steps[i].port);
+                        fetch(steps[i].port, sizeof *steps[i].port + sizeof(struct gw_address));
         }
         for (size_t i = 0; i < n; i++) {
                 struct pair_key key = {steps[i].port ? steps[i].port->vm : NULL, nve};

@@ -29,11 +29,11 @@ enum gw_audit_verdict {
 };
 enum { GW_AUDIT_TEXT = 200, GW_AUDIT_SETTLE_MS = 3000 };
 struct gw_audit_finding {
-        uint8_t verdict;       /* enum gw_audit_verdict */
-        const char *why;       /* a word: "unknown", "elsewhere", "nowhere", "epoch", "not-here", "no-move", "other-mac" */
-        struct gw_vm *vm;      /* whose entry it is; NULL: nobody's */
-        struct gw_ip truth;    /* where it is; unspecified: nowhere */
-        struct gw_mac mac;     /* of an address: whose it is; zero: nobody's */
+        uint8_t verdict;    /* enum gw_audit_verdict */
+        const char *why;    /* a word: "unknown", "elsewhere", "nowhere", "epoch", "not-here", "no-move", "other-mac" */
+        struct gw_vm *vm;   /* whose entry it is; NULL: nobody's */
+        struct gw_ip truth; /* where it is; unspecified: nowhere */
+        struct gw_mac mac;  /* of an address: whose it is; zero: nobody's */
         char text[GW_AUDIT_TEXT];
 };
 

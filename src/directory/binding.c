@@ -30,7 +30,7 @@ void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
                 out->state = GW_MAPPING_SERVING;
                 out->locator = b->nve->locator;
                 out->lifetime_ms = port->vn->model == GW_VN_PUSH ? UINT32_MAX : GW_DIRECTORY_HOLD_MS;
-                out->vm = port->vm->id;
+                memcpy(out->vm.s, port->vm->id.s, strlen(port->vm->id.s));
                 return;
         }
         out->state = GW_MAPPING_ABSENT;

@@ -33,8 +33,8 @@ void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id,
         d->effects->changed(kind, id, gone, d->user);
 }
 
-uint64_t gw_dir_name_priority(const struct gw_directory *d, const char *name) {
-        return gw_table_hash(&d->by_vni, name, strlen(name));
+uint32_t gw_dir_name_priority(const struct gw_directory *d, const char *name) {
+        return (uint32_t)gw_table_hash(&d->by_vni, name, strlen(name));
 }
 
 bool gw_dir_reachable(const struct gw_binding *b) {
@@ -55,18 +55,48 @@ static bool match_locator(const struct gw_table_node *node, const void *key) {
         return gw_ip_eq(gw_container_of(node, struct gw_nve, by_locator)->locator, *(const struct gw_ip *)key);
 }
 
-static bool match_mac(const struct gw_table_node *node, const void *key) {
-        const struct gw_port *port = gw_container_of(node, struct gw_port, by_mac);
+static uint64_t hash_id(const struct gw_index *index, const void *element, unsigned nth) {
+        const struct gw_vm *vm = element;
+
+        (void)nth;
+        return gw_index_hash(index, vm->id.s, strlen(vm->id.s));
+}
+
+static bool match_id(const void *element, unsigned nth, const void *key) {
+        const struct gw_vm *vm = element;
+
+        (void)nth;
+        return strcmp(vm->id.s, key) == 0;
+}
+
+static uint64_t hash_mac(const struct gw_index *index, const void *element, unsigned nth) {
+        const struct gw_port *port = element;
+        struct mac_key key = {.vni = port->vn->vni, .mac = port->mac};
+
+        (void)nth;
+        return gw_index_hash(index, &key, sizeof key);
+}
+
+static bool match_mac(const void *element, unsigned nth, const void *key) {
+        const struct gw_port *port = element;
         const struct mac_key *k = key;
 
+        (void)nth;
         return port->vn->vni == k->vni && gw_mac_eq(port->mac, k->mac);
 }
 
-static bool match_ip(const struct gw_table_node *node, const void *key) {
-        const struct gw_address *address = gw_container_of(node, struct gw_address, node);
+static uint64_t hash_ip(const struct gw_index *index, const void *element, unsigned nth) {
+        const struct gw_port *port = element;
+        struct ip_key key = {.vni = port->vn->vni, .ip = port->addresses[nth].ip};
+
+        return gw_index_hash(index, &key, sizeof key);
+}
+
+static bool match_ip(const void *element, unsigned nth, const void *key) {
+        const struct gw_port *port = element;
         const struct ip_key *k = key;
 
-        return address->port->vn->vni == k->vni && gw_ip_eq(address->ip, k->ip);
+        return port->vn->vni == k->vni && gw_ip_eq(port->addresses[nth].ip, k->ip);
 }
 
 static bool match_pair(const struct gw_table_node *node, const void *key) {
@@ -81,8 +111,9 @@ static int tables_init(struct gw_directory *d) {
 
         if ((r = gw_table_init(&d->by_vni, d->seed, match_vni)) < 0 ||
             (r = gw_table_init(&d->by_locator, d->seed, match_locator)) < 0 ||
-            (r = gw_table_init(&d->by_mac, d->seed, match_mac)) < 0 ||
-            (r = gw_table_init(&d->by_ip, d->seed, match_ip)) < 0)
+            (r = gw_index_init(&d->by_id, d->seed, hash_id, match_id)) < 0 ||
+            (r = gw_index_init(&d->by_mac, d->seed, hash_mac, match_mac)) < 0 ||
+            (r = gw_index_init(&d->by_ip, d->seed, hash_ip, match_ip)) < 0)
                 return r;
         return gw_table_init(&d->pairs, d->seed, match_pair);
 }
@@ -94,6 +125,11 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         *d = (struct gw_directory){.effects = effects, .user = user, .seed = {seed[0], seed[1]}};
         d->lease_ms = lease_s < 262140 ? lease_s * 1000 : 262140000;
         d->next_vni = GW_VNI_AUTO_FIRST;
+        d->tenants = GW_ORDER_OF(struct gw_tenant, node, name);
+        d->vns = GW_ORDER_OF(struct gw_vn, node, id);
+        d->nves = GW_ORDER_OF(struct gw_nve, node, id);
+        d->vms = GW_ORDER_OF(struct gw_vm, node, id);
+        d->rules = GW_ORDER_OF(struct gw_rule, node, id);
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);
         d->scratch = calloc(1, sizeof *d->scratch);
@@ -103,6 +139,12 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         if (r < 0)
                 gw_directory_deinit(d);
         return r;
+}
+
+void gw_directory_expect(struct gw_directory *d, size_t vms, size_t ports) {
+        gw_index_expect(&d->by_id, vms);
+        gw_index_expect(&d->by_mac, ports);
+        gw_index_expect(&d->by_ip, ports);
 }
 
 void gw_directory_deinit(struct gw_directory *d) {
@@ -125,8 +167,9 @@ void gw_directory_deinit(struct gw_directory *d) {
         while ((tenant = gw_directory_tenant_after(d, NULL)))
                 gw_dir_tenant_free(d, tenant);
         gw_table_deinit(&d->pairs);
-        gw_table_deinit(&d->by_ip);
-        gw_table_deinit(&d->by_mac);
+        gw_index_deinit(&d->by_ip);
+        gw_index_deinit(&d->by_mac);
+        gw_index_deinit(&d->by_id);
         gw_table_deinit(&d->by_locator);
         gw_table_deinit(&d->by_vni);
         gw_heap_deinit(&d->heap);
@@ -215,9 +258,7 @@ struct gw_nve *gw_directory_nve_after(const struct gw_directory *d, const char *
 }
 
 struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_find(&d->vms, id);
-
-        return FOUND(node, struct gw_vm, node);
+        return gw_index_find(&d->by_id, gw_index_hash(&d->by_id, id, strlen(id)), id);
 }
 
 struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id) {
@@ -247,14 +288,12 @@ struct gw_nve *gw_directory_nve_by_locator(const struct gw_directory *d, struct 
 
 struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac) {
         struct mac_key key = {.vni = vni, .mac = mac};
-        struct gw_table_node *node = gw_table_find(&d->by_mac, gw_table_hash(&d->by_mac, &key, sizeof key), &key);
 
-        return FOUND(node, struct gw_port, by_mac);
+        return gw_index_find(&d->by_mac, gw_index_hash(&d->by_mac, &key, sizeof key), &key);
 }
 
 struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip) {
         struct ip_key key = {.vni = vni, .ip = ip};
-        struct gw_table_node *node = gw_table_find(&d->by_ip, gw_table_hash(&d->by_ip, &key, sizeof key), &key);
 
-        return node ? gw_container_of(node, struct gw_address, node)->port : NULL;
+        return gw_index_find(&d->by_ip, gw_index_hash(&d->by_ip, &key, sizeof key), &key);
 }

@@ -21,6 +21,7 @@
 
 #include "base/addr.h"
 #include "base/error.h"
+#include "base/index.h"
 #include "base/list.h"
 #include "base/table.h"
 #include "base/time.h"
@@ -98,7 +99,8 @@ enum gw_note {
 struct gw_tenant {
         struct gw_order_node node; /* by name */
         struct gw_name name;
-        struct gw_list vns; /* gw_vn.in_tenant */
+        struct gw_directory *directory; /* that it is of */
+        struct gw_list vns;             /* gw_vn.in_tenant */
         uint32_t n_vms;
         bool exclusive; /* shares a host with no other (rules.h) */
         uint8_t n_apart;
@@ -168,13 +170,12 @@ struct gw_nve {
 };
 
 struct gw_address {
-        struct gw_table_node node; /* by (VNI, address) */
-        struct gw_port *port;
         struct gw_ip ip;
 };
 
+/* Memory is what a directory of ten millions is made of: what a VM or port has many of, or seldom, lies elsewhere, and
+ * the indexes need nothing in them (base/index.h). docs/scale.md has the sum. */
 struct gw_port {
-        struct gw_table_node by_mac; /* by (VNI, MAC) */
         struct gw_vm *vm;
         struct gw_vn *vn;
         struct gw_port *next; /* of the VM, by rising index */
@@ -183,8 +184,8 @@ struct gw_port {
         struct gw_mac mac;
         uint8_t index;
         uint8_t n_ips;
-        uint16_t allow;                 /* enum gw_allow */
-        char device[GW_DEVICE_MAX + 1]; /* of a task; else empty */
+        uint16_t allow;     /* enum gw_allow */
+        const char *device; /* of a task; else empty */
         struct gw_address addresses[];
 };
 
@@ -222,33 +223,32 @@ struct gw_binding {
         struct gw_nve *move_to; /* while a move is reserved */
         uint64_t move_epoch, back_epoch;
         struct gw_nve *move_from;
-        uint64_t timestamp;     /* of the last registration by .nve */
-        uint32_t lifetime_ms;   /* granted */
-        struct gw_mono expires; /* 0 unless COMMITTED or SERVING */
-        struct gw_wall since;   /* at this place */
+        uint64_t timestamp;   /* of the last registration by .nve */
+        struct gw_wall since; /* at this place */
         struct gw_wall registered_at;
-        uint16_t sequence; /* of the last registration by .nve */
-        bool heard;        /* .nve has registered at this place; .sequence and .timestamp hold */
-        uint8_t state;     /* enum gw_binding_state */
+        uint32_t lifetime_ms; /* granted */
+        uint16_t sequence;    /* of the last registration by .nve */
+        bool heard;           /* .nve has registered at this place; .sequence and .timestamp hold */
+        uint8_t state;        /* enum gw_binding_state */
         uint8_t n_previous;
         struct gw_previous *previous; /* oldest first */
 };
 
 struct gw_vm {
         struct gw_order_node node; /* by id */
-        struct gw_name id;         /* name@tenant */
         struct gw_tenant *tenant;
-        uint8_t kind, desired, state, on_crash;
-        uint8_t n_ports;
-        uint32_t vcpus, memory_mib;
-        uint32_t definition_size;
-        void *definition; /* the shell's octets (JSON); not looked at here */
         struct gw_port *ports;
         struct gw_binding binding;
+        uint32_t vcpus, memory_mib;
         /* the directory's own: */
         struct gw_list at_nve;
         struct gw_list holders;   /* gw_directory_holder */
         struct gw_deadline timer; /* lifetime */
+        uint8_t kind, desired, state, on_crash;
+        uint8_t n_ports;
+        struct {
+                char s[0]; /* as long as it is; a copy: gw_vm_name */
+        } id;              /* name@tenant */
 };
 
 /* --- effects --- */
@@ -258,6 +258,9 @@ struct gw_directory_effects {
         void (*store)(enum gw_record table, const void *key, size_t key_size, const void *value, size_t value_size,
                       void *user);
         void (*unstore)(enum gw_record table, const void *key, size_t key_size, void *user);
+        /* The record as it is by now, staged or durable: copies up to `room` octets and returns its size; 0: none. The
+         * directory asks for VMs' definitions, which it does not keep in memory. NULL: there are none. */
+        size_t (*fetch)(enum gw_record table, const void *key, size_t key_size, void *out, size_t room, void *user);
         /* One frame to an NVE: type UPDATE, FLUSH or AGREED, its id, and the body that follows the frame header. */
         void (*send)(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user);
         /* The NVE does not acknowledge: end its session, its next one starts afresh. */
@@ -287,8 +290,9 @@ struct gw_directory {
         uint64_t seed[2];
         uint32_t lease_ms; /* longest lifetime granted to a registration */
         struct gw_order tenants, vns, nves, vms, rules;
-        struct gw_table by_vni, by_locator, by_mac, by_ip;
-        struct gw_table pairs; /* who holds what: gw_directory_member, gw_directory_holder */
+        struct gw_table by_vni, by_locator;
+        struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */
+        struct gw_table pairs;                /* who holds what: gw_directory_member, gw_directory_holder */
         struct gw_heap heap;
         struct gw_list holders; /* all, in the order in which they expire */
         struct gw_list dirty;   /* NVEs that must be told something */
@@ -313,6 +317,9 @@ void gw_directory_deinit(struct gw_directory *d); /* no effects */
 /* Restart: every record of the store, tables in ascending order, before anything else. GW_E_MALFORMED with a text. */
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error);
+
+/* Before that, if it is known: how many VMs and ports there will be. Only saves time. */
+void gw_directory_expect(struct gw_directory *d, size_t vms, size_t ports);
 
 /* Lifetimes, retransmissions. Call at the deadline (0: none), or later. */
 void gw_directory_tick(struct gw_directory *d, struct gw_now now);
@@ -344,6 +351,9 @@ bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve); /
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
 struct gw_name gw_port_id(const struct gw_port *port);
+struct gw_name gw_vm_name(const struct gw_vm *vm);
+/* The octets that the VM was made with, from the store; the caller's to free. -ENOMEM; -ENOENT when the store has none. */
+int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size);
 const char *gw_binding_state_word(uint8_t state);
 
 int gw_directory_tenant_create(struct gw_directory *d, const char *name, struct gw_tenant **out,

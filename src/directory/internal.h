@@ -110,14 +110,15 @@ struct pair_key {
 void gw_dir_note(struct gw_directory *d, enum gw_note kind, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id, bool gone);
-uint64_t gw_dir_name_priority(const struct gw_directory *d, const char *name);
+uint32_t gw_dir_name_priority(const struct gw_directory *d, const char *name);
 bool gw_dir_reachable(const struct gw_binding *b);
 
 /* record.c: stage the object's record, or its removal */
 void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant);
 void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn);
 void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve);
-int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm); /* -ENOMEM */
+/* spec: what the VM is about to be, with its definition; NULL: as it is, and the definition as it is in the store. -ENOMEM */
+int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm, const struct gw_vm_spec *spec);
 void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port);
 void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm);
 void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule);

@@ -27,7 +27,7 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         gw_list_init(&nve->holders);
         gw_list_init(&nve->dirty);
         gw_list_init(&nve->updates);
-        nve->node = (struct gw_order_node){.name = nve->id.s, .priority = gw_dir_name_priority(d, id)};
+        nve->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, id)};
         gw_order_insert(&d->nves, &nve->node);
         *out = nve;
         return 0;
@@ -219,7 +219,7 @@ void gw_directory_absence(struct gw_directory *d, struct gw_nve *nve, const stru
 /* It claimed a VM with an epoch that a newer one has overtaken. The newer one stands, whoever says otherwise. */
 void gw_dir_nve_conflict(struct gw_directory *d, struct gw_nve *nve, const struct gw_vm *vm, uint64_t claimed) {
         nve->conflicts++;
-        nve->conflict.vm = vm->id;
+        nve->conflict.vm = gw_vm_name(vm);
         nve->conflict.claimed = claimed;
         nve->conflict.stands = vm->binding.epoch;
         nve->conflict.at = d->now.wall;

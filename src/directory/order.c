@@ -9,11 +9,15 @@
 
 #include <string.h>
 
+static const char *name_of(const struct gw_order *order, const struct gw_order_node *node) {
+        return (const char *)node + order->name_at;
+}
+
 /* Parts the tree at *root into names below and names above `name`. */
-static void split(struct gw_order_node *root, const char *name, struct gw_order_node **below,
-                  struct gw_order_node **above) {
+static void split(const struct gw_order *order, struct gw_order_node *root, const char *name,
+                  struct gw_order_node **below, struct gw_order_node **above) {
         while (root) {
-                if (strcmp(root->name, name) < 0) {
+                if (strcmp(name_of(order, root), name) < 0) {
                         *below = root;
                         below = &root->right;
                         root = root->right;
@@ -30,8 +34,8 @@ void gw_order_insert(struct gw_order *order, struct gw_order_node *node) {
         struct gw_order_node **at = &order->root;
 
         while (*at && (*at)->priority >= node->priority)
-                at = strcmp(node->name, (*at)->name) < 0 ? &(*at)->left : &(*at)->right;
-        split(*at, node->name, &node->left, &node->right);
+                at = strcmp(name_of(order, node), name_of(order, *at)) < 0 ? &(*at)->left : &(*at)->right;
+        split(order, *at, name_of(order, node), &node->left, &node->right);
         *at = node;
         order->count++;
 }
@@ -40,7 +44,7 @@ void gw_order_remove(struct gw_order *order, struct gw_order_node *node) {
         struct gw_order_node **at = &order->root, *left = node->left, *right = node->right;
 
         while (*at != node)
-                at = strcmp(node->name, (*at)->name) < 0 ? &(*at)->left : &(*at)->right;
+                at = strcmp(name_of(order, node), name_of(order, *at)) < 0 ? &(*at)->left : &(*at)->right;
         while (left && right) {
                 if (left->priority >= right->priority) {
                         *at = left;
@@ -61,7 +65,7 @@ struct gw_order_node *gw_order_find(const struct gw_order *order, const char *na
         struct gw_order_node *node = order->root;
         int side;
 
-        while (node && (side = strcmp(name, node->name)) != 0)
+        while (node && (side = strcmp(name, name_of(order, node))) != 0)
                 node = side < 0 ? node->left : node->right;
         return node;
 }
@@ -70,7 +74,7 @@ struct gw_order_node *gw_order_after(const struct gw_order *order, const char *n
         struct gw_order_node *node = order->root, *best = NULL;
 
         while (node) {
-                if (!name || strcmp(node->name, name) > 0) {
+                if (!name || strcmp(name_of(order, node), name) > 0) {
                         best = node;
                         node = node->left;
                 } else {

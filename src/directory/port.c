@@ -280,24 +280,41 @@ static void link_port(struct gw_vm *vm, struct gw_port *port) {
         port->vn->n_ports++;
 }
 
+static uint64_t mac_hash(const struct gw_directory *d, const struct gw_port *port) {
+        return d->by_mac.hash(&d->by_mac, port, 0);
+}
+
+static uint64_t ip_hash(const struct gw_directory *d, const struct gw_port *port, unsigned nth) {
+        return d->by_ip.hash(&d->by_ip, port, nth);
+}
+
+static void remove_keys(struct gw_directory *d, struct gw_port *port, unsigned n_ips) {
+        while (n_ips--)
+                gw_index_remove(&d->by_ip, ip_hash(d, port, n_ips), port, n_ips);
+        gw_index_remove(&d->by_mac, mac_hash(d, port), port, 0);
+}
+
 static int insert_keys(struct gw_directory *d, struct gw_port *port) {
-        struct mac_key mac = {.vni = port->vn->vni, .mac = port->mac};
-        int r = gw_table_insert(&d->by_mac, &port->by_mac, gw_table_hash(&d->by_mac, &mac, sizeof mac));
+        int r = gw_index_insert(&d->by_mac, mac_hash(d, port), port, 0);
 
         if (r < 0)
                 return r;
         for (unsigned i = 0; i < port->n_ips; i++) {
-                struct ip_key ip = {.vni = port->vn->vni, .ip = port->addresses[i].ip};
-
-                r = gw_table_insert(&d->by_ip, &port->addresses[i].node, gw_table_hash(&d->by_ip, &ip, sizeof ip));
-                if (r == 0)
-                        continue;
-                while (i--)
-                        gw_table_remove(&d->by_ip, &port->addresses[i].node);
-                gw_table_remove(&d->by_mac, &port->by_mac);
-                return r;
+                r = gw_index_insert(&d->by_ip, ip_hash(d, port, i), port, i);
+                if (r < 0) {
+                        remove_keys(d, port, i);
+                        return r;
+                }
         }
         return 0;
+}
+
+static const char no_device[] = "";
+
+static void free_octets(struct gw_port *port) {
+        if (port->device != no_device)
+                free((char *)(uintptr_t)port->device);
+        free(port);
 }
 
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
@@ -312,12 +329,11 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
         port->index = (uint8_t)index;
         port->n_ips = spec->n_ips;
         port->allow = spec->allow;
-        if (spec->device)
-                strncpy(port->device, spec->device, GW_DEVICE_MAX);
+        port->device = spec->device && *spec->device ? strdup(spec->device) : no_device;
         for (unsigned i = 0; i < spec->n_ips; i++)
-                port->addresses[i] = (struct gw_address){.port = port, .ip = spec->ips[i]};
-        if (insert_keys(d, port) < 0) {
-                free(port);
+                port->addresses[i].ip = spec->ips[i];
+        if (!port->device || insert_keys(d, port) < 0) {
+                free_octets(port);
                 return -ENOMEM;
         }
         link_port(vm, port);
@@ -335,12 +351,10 @@ void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
         port->vm->n_ports--;
         port->vn->n_ports--;
         gw_list_remove(&port->in_vn);
-        gw_table_remove(&d->by_mac, &port->by_mac);
-        for (unsigned i = 0; i < port->n_ips; i++) {
-                gw_table_remove(&d->by_ip, &port->addresses[i].node);
+        remove_keys(d, port, port->n_ips);
+        for (unsigned i = 0; i < port->n_ips; i++)
                 address_freed(port->vn, port->addresses[i].ip);
-        }
-        free(port);
+        free_octets(port);
 }
 
 /* Checks, chooses what is missing, makes it. No record, no effect. */

@@ -25,7 +25,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, VM_HEAD_OCTETS = 1 + 4 + 3 * 4 /* put_vm */ };
 
 enum vn_section {
         VN_SECTION_FLAGS = 1, /* u32, enum gw_vn_flag */
@@ -135,25 +135,61 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
         stage(d, GW_RECORD_NVE, nve->id.s, &w);
 }
 
-int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm) {
-        size_t size = 64 + vm->definition_size;
-        uint8_t *octets = malloc(size);
+/* The record's head; the definition follows. spec: what the VM is about to be; NULL: what it is. */
+static void put_vm(struct gw_writer *w, const struct gw_vm *vm, const struct gw_vm_spec *spec, size_t definition_size) {
+        gw_put_u8(w, RECORD_VERSION);
+        gw_put_u8(w, spec ? spec->kind : vm->kind);
+        gw_put_u8(w, vm->desired);
+        gw_put_u8(w, vm->state);
+        gw_put_u8(w, spec ? spec->on_crash : vm->on_crash);
+        gw_put_u32(w, spec ? spec->memory_mib : vm->memory_mib);
+        gw_put_u32(w, spec ? spec->vcpus : vm->vcpus);
+        gw_put_u32(w, (uint32_t)definition_size);
+}
+
+/* Into a record's room, where the head will be before it. */
+static size_t fetch_vm(const struct gw_directory *d, const struct gw_vm *vm, uint8_t *octets, size_t room) {
+        size_t size = d->effects->fetch
+                              ? d->effects->fetch(GW_RECORD_VM, vm->id.s, strlen(vm->id.s), octets, room, d->user)
+                              : 0;
+
+        return size >= VM_HEAD_OCTETS && size <= room ? size : 0;
+}
+
+int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm, const struct gw_vm_spec *spec) {
+        size_t room = VM_HEAD_OCTETS + (spec ? spec->definition_size : GW_DEFINITION_MAX), size = VM_HEAD_OCTETS;
+        uint8_t *octets = malloc(room);
         struct gw_writer w;
 
         if (!octets)
                 return -ENOMEM;
-        w = gw_writer(octets, size);
-        gw_put_u8(&w, RECORD_VERSION);
-        gw_put_u8(&w, vm->kind);
-        gw_put_u8(&w, vm->desired);
-        gw_put_u8(&w, vm->state);
-        gw_put_u8(&w, vm->on_crash);
-        gw_put_u32(&w, vm->memory_mib);
-        gw_put_u32(&w, vm->vcpus);
-        gw_put_u32(&w, vm->definition_size);
-        gw_put_bytes(&w, vm->definition, vm->definition_size);
+        if (!spec && (size = fetch_vm(d, vm, octets, room)) == 0)
+                size = VM_HEAD_OCTETS;
+        w = gw_writer(octets, room);
+        put_vm(&w, vm, spec, spec ? spec->definition_size : size - VM_HEAD_OCTETS);
+        if (spec)
+                gw_put_bytes(&w, spec->definition, spec->definition_size);
+        else
+                w.at = size;
         stage(d, GW_RECORD_VM, vm->id.s, &w);
         free(octets);
+        return 0;
+}
+
+int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size) {
+        size_t room = VM_HEAD_OCTETS + GW_DEFINITION_MAX, n;
+        uint8_t *octets = malloc(room);
+
+        if (!octets)
+                return -ENOMEM;
+        n = fetch_vm(vm->tenant->directory, vm, octets, room);
+        if (n == 0) {
+                free(octets);
+                return -ENOENT;
+        }
+        memmove(octets, octets + VM_HEAD_OCTETS, n - VM_HEAD_OCTETS);
+        *out = octets;
+        *size = n - VM_HEAD_OCTETS;
         return 0;
 }
 

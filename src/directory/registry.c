@@ -18,8 +18,9 @@ int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant
         if (!tenant)
                 return -ENOMEM;
         strncpy(tenant->name.s, name, GW_NAME_MAX);
+        tenant->directory = d;
         gw_list_init(&tenant->vns);
-        tenant->node = (struct gw_order_node){.name = tenant->name.s, .priority = gw_dir_name_priority(d, name)};
+        tenant->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, name)};
         gw_order_insert(&d->tenants, &tenant->node);
         if (out)
                 *out = tenant;
@@ -181,7 +182,7 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
                 free(vn);
                 return -ENOMEM;
         }
-        vn->node = (struct gw_order_node){.name = vn->id.s, .priority = gw_dir_name_priority(d, vn->id.s)};
+        vn->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, vn->id.s)};
         gw_order_insert(&d->vns, &vn->node);
         gw_list_append(&tenant->vns, &vn->in_tenant);
         *out = vn;
@@ -270,19 +271,21 @@ int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec
 struct subnet_use {
         const struct gw_vn *vn;
         const struct gw_vn_spec *spec;
-        const struct gw_address *orphan;
+        const struct gw_port *orphan;
+        unsigned nth; /* of its addresses */
 };
 
-static void find_orphan(struct gw_table_node *node, void *user) {
-        const struct gw_address *address = gw_container_of(node, struct gw_address, node);
+static void find_orphan(void *element, unsigned nth, void *user) {
+        const struct gw_port *port = element;
         struct subnet_use *use = user;
 
-        if (address->port->vn != use->vn)
+        if (port->vn != use->vn)
                 return;
         for (size_t i = 0; i < use->spec->n_subnets; i++)
-                if (gw_prefix_contains(&use->spec->subnets[i], address->ip))
+                if (gw_prefix_contains(&use->spec->subnets[i], port->addresses[nth].ip))
                         return;
-        use->orphan = address;
+        use->orphan = port;
+        use->nth = nth;
 }
 
 int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struct gw_vn_spec *spec,
@@ -298,10 +301,10 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_gateways_check(d, vn, spec, error)) ||
             (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
                 return r;
-        gw_table_each(&d->by_ip, find_orphan, &use);
+        gw_index_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
-                               gw_ip_text(use.orphan->ip, text), use.orphan->port->vm->id.s, vn->id.s);
+                               gw_ip_text(use.orphan->addresses[use.nth].ip, text), use.orphan->vm->id.s, vn->id.s);
         vn->mtu = mtu;
         subnets_copy(vn, spec);
         memset(vn->free_from, 0, sizeof vn->free_from);

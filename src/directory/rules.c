@@ -89,9 +89,9 @@ int gw_dir_tenants_check(const struct gw_vm *vm, const struct gw_nve *nve, struc
 
 /* --- rules about VMs --- */
 
-static bool rule_names(const struct gw_rule *rule, const struct gw_name *vm) {
+static bool rule_names(const struct gw_rule *rule, const char *vm) {
         for (unsigned i = 0; i < rule->n_vms; i++)
-                if (gw_name_eq(&rule->vms[i], vm))
+                if (strcmp(rule->vms[i].s, vm) == 0)
                         return true;
         return false;
 }
@@ -142,7 +142,7 @@ int gw_dir_rules_check(const struct gw_directory *d, const struct gw_vm *vm, con
         if (gw_directory_vm_occupies(vm, nve))
                 return 0;
         for (struct gw_rule *rule = NULL; !r && (rule = gw_directory_rule_after(d, rule ? rule->id.s : NULL));)
-                if (!rule->suspended && rule->tenant == vm->tenant && rule_names(rule, &vm->id))
+                if (!rule->suspended && rule->tenant == vm->tenant && rule_names(rule, vm->id.s))
                         r = rule_check(d, rule, vm, nve, error);
         return r;
 }
@@ -194,7 +194,7 @@ int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *te
         rule->kind = (uint8_t)kind;
         rule->n_vms = (uint16_t)n_vms;
         memcpy(rule->vms, vms, n_vms * sizeof *vms);
-        rule->node = (struct gw_order_node){.name = rule->id.s, .priority = gw_dir_name_priority(d, rule->id.s)};
+        rule->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, rule->id.s)};
         gw_order_insert(&d->rules, &rule->node);
         *out = rule;
         return 0;
@@ -271,7 +271,7 @@ void gw_dir_rules_forget(struct gw_directory *d, const struct gw_vm *vm) {
                 unsigned at = 0;
 
                 next = gw_directory_rule_after(d, rule->id.s);
-                while (at < rule->n_vms && !gw_name_eq(&rule->vms[at], &vm->id))
+                while (at < rule->n_vms && strcmp(rule->vms[at].s, vm->id.s) != 0)
                         at++;
                 if (at == rule->n_vms)
                         continue;

@@ -2,9 +2,8 @@
 /*
  * VMs, and tasks, which are VMs that no hypervisor runs: their records.
  *
- * The directory keeps a VM's definition for the shell, as octets, because it is
- * part of the record; of it, it knows only what it needs itself: memory, vCPUs
- * and ports. Where the VM is, is binding.c's.
+ * A VM's definition is octets for the shell, part of the record and only there:
+ * what the directory itself needs of it is memory, vCPUs and ports. Where the VM is, is binding.c's.
  *
  * When a VM or a port goes, the floor of epochs rises to the VM's highest: an
  * NVE may hold (VNI, MAC) with it, and would not believe a new owner of that
@@ -16,42 +15,45 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int definition_set(struct gw_vm *vm, const struct gw_vm_spec *spec) {
-        void *copy = malloc(spec->definition_size ? spec->definition_size : 1);
-
-        if (!copy)
-                return -ENOMEM;
-        memcpy(copy, spec->definition_size ? spec->definition : "", spec->definition_size);
-        free(vm->definition);
-        vm->definition = copy;
-        vm->definition_size = (uint32_t)spec->definition_size;
+static void spec_set(struct gw_vm *vm, const struct gw_vm_spec *spec) {
         vm->kind = spec->kind;
         vm->on_crash = spec->on_crash;
         vm->memory_mib = spec->memory_mib;
         vm->vcpus = spec->vcpus;
-        return 0;
+}
+
+struct gw_name gw_vm_name(const struct gw_vm *vm) {
+        struct gw_name name = {0};
+
+        memcpy(name.s, vm->id.s, strlen(vm->id.s));
+        return name;
 }
 
 int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out) {
-        struct gw_vm *vm = calloc(1, sizeof *vm);
+        size_t n = strlen(spec->id);
+        struct gw_vm *vm = calloc(1, offsetof(struct gw_vm, id) + n + 1);
 
-        if (!vm)
-                return -ENOMEM;
-        if (definition_set(vm, spec) < 0 || gw_heap_promise(&d->heap) < 0) {
-                free(vm->definition);
-                free(vm);
-                return -ENOMEM;
-        }
-        strncpy(vm->id.s, spec->id, GW_NAME_MAX);
+        if (!vm || gw_heap_promise(&d->heap) < 0)
+                goto no_memory;
+        memcpy(vm->id.s, spec->id, n);
+        if (gw_index_insert(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0) < 0)
+                goto no_entry;
+        spec_set(vm, spec);
         vm->tenant = tenant;
         vm->timer.kind = TIMER_VM;
         vm->binding.reserved = vm->binding.epoch = d->epoch_floor;
         gw_list_init(&vm->holders);
-        vm->node = (struct gw_order_node){.name = vm->id.s, .priority = gw_dir_name_priority(d, vm->id.s)};
+        vm->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, vm->id.s)};
         gw_order_insert(&d->vms, &vm->node);
         tenant->n_vms++;
         *out = vm;
         return 0;
+
+no_entry:
+        gw_heap_forget(&d->heap, &vm->timer);
+no_memory:
+        free(vm);
+        return -ENOMEM;
 }
 
 void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
@@ -63,8 +65,8 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         gw_list_remove(&vm->at_nve);
         gw_order_remove(&d->vms, &vm->node);
         vm->tenant->n_vms--;
+        gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
         free(vm->binding.previous);
-        free(vm->definition);
         free(vm);
 }
 
@@ -111,7 +113,7 @@ int gw_directory_vm_create(struct gw_directory *d, const struct gw_vm_spec *spec
         if (r < 0)
                 return gw_fail(error, r, "", "no memory for VM %s", id.s);
         r = ports_make(d, vm, spec, error);
-        if (r == 0 && (r = gw_dir_store_vm(d, vm)) < 0)
+        if (r == 0 && (r = gw_dir_store_vm(d, vm, spec)) < 0)
                 gw_fail(error, r, "", "no memory for VM %s", id.s);
         if (r) {
                 gw_dir_vm_free(d, vm);
@@ -140,8 +142,9 @@ int gw_directory_vm_update(struct gw_directory *d, struct gw_vm *vm, const struc
         if (vm->binding.nve && (spec->memory_mib != vm->memory_mib || spec->vcpus != vm->vcpus))
                 return gw_fail(error, GW_E_CONFLICT, "memory_mib", "VM %s is at %s; stop it to change memory or vCPUs",
                                vm->id.s, vm->binding.nve->id.s);
-        if ((r = definition_set(vm, spec)) < 0 || (r = gw_dir_store_vm(d, vm)) < 0)
+        if ((r = gw_dir_store_vm(d, vm, spec)) < 0)
                 return gw_fail(error, r, "", "no memory for VM %s", vm->id.s);
+        spec_set(vm, spec);
         gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
         return 0;
 }
@@ -161,7 +164,7 @@ static int nowhere_check(const struct gw_vm *vm, struct gw_error *error) {
 
 int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_error *error) {
         struct gw_vn *vns[GW_VM_PORTS_MAX];
-        struct gw_name id = vm->id;
+        struct gw_name id = gw_vm_name(vm);
         unsigned n = 0;
         int r = nowhere_check(vm, error);
 
@@ -190,7 +193,7 @@ int gw_directory_vm_set_desired(struct gw_directory *d, struct gw_vm *vm, enum g
         if (old == desired)
                 return 0;
         vm->desired = (uint8_t)desired;
-        r = gw_dir_store_vm(d, vm);
+        r = gw_dir_store_vm(d, vm, NULL);
         if (r < 0)
                 vm->desired = old;
         else
@@ -205,7 +208,7 @@ int gw_directory_vm_set_state(struct gw_directory *d, struct gw_vm *vm, enum gw_
         if (old == state)
                 return 0;
         vm->state = (uint8_t)state;
-        r = gw_dir_store_vm(d, vm);
+        r = gw_dir_store_vm(d, vm, NULL);
         if (r < 0)
                 vm->state = old;
         else

@@ -66,7 +66,7 @@ void api_vms_delete(struct gw_request *request, void *user) {
 
         if (!vm)
                 return;
-        id = vm->id;
+        id = gw_vm_name(vm);
         if (check_delete(nva, vm, &error) || gw_directory_vm_delete(&nva->directory, vm, &error))
                 return gw_request_fail(request, &error);
         life_forget(nva, id.s);

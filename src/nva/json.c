@@ -5,6 +5,7 @@
  */
 #include "nva/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/allow.h"
@@ -141,8 +142,14 @@ json_t *nva_json_binding(const struct gw_vm *vm) {
 }
 
 static json_t *definition_of(const struct gw_vm *vm) {
-        json_t *definition = vm->definition_size ? json_loadb(vm->definition, vm->definition_size, 0, NULL) : NULL;
+        json_t *definition = NULL;
+        void *octets;
+        size_t size;
 
+        if (gw_directory_definition(vm, &octets, &size) == 0) {
+                definition = json_loadb(octets, size, 0, NULL);
+                free(octets);
+        }
         return definition ? definition : json_object();
 }
 

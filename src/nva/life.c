@@ -130,7 +130,7 @@ static struct call *call_new(struct nva *nva, const struct gw_vm *vm, const stru
         if (!call)
                 abort();
         call->nva = nva;
-        call->vm = vm->id;
+        call->vm = gw_vm_name(vm);
         call->nve = nve->id;
         call->epoch = vm->binding.epoch;
         call->request = request;

@@ -498,7 +498,7 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *r
         move->nva = nva;
         gw_move_init(&move->core, &nva->move_rules);
         snprintf(move->core.id.s, sizeof move->core.id.s, "m%" PRIu64, nva->next_move);
-        move->core.vm = vm->id;
+        move->core.vm = gw_vm_name(vm);
         move->core.from = vm->binding.nve->id;
         move->core.to = request->to->id;
         move->core.epoch = vm->binding.epoch;

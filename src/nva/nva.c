@@ -97,6 +97,13 @@ static void on_unstore(enum gw_record table, const void *key, size_t key_size, v
         gw_loop_commit_later(&nva->loop);
 }
 
+static size_t on_fetch(enum gw_record table, const void *key, size_t key_size, void *out, size_t room, void *user) {
+        struct nva *nva = user;
+        ssize_t n = gw_store_get(nva->store, (enum gw_store_table)table, key, key_size, out, room);
+
+        return n > 0 ? (size_t)n : 0;
+}
+
 static void on_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
         int r;
 
@@ -141,6 +148,7 @@ static bool on_arrived(const struct gw_vm *vm, bool back, void *user) {
 static const struct gw_directory_effects directory_effects = {
         .store = on_store,
         .unstore = on_unstore,
+        .fetch = on_fetch,
         .send = on_send,
         .drop = on_drop,
         .changed = on_changed,
@@ -186,6 +194,8 @@ static int load_all(struct nva *nva, struct gw_error *error) {
         int r = 0;
 
         nva->loading = true;
+        gw_directory_expect(&nva->directory, gw_store_count(nva->store, GW_STORE_VM),
+                            gw_store_count(nva->store, GW_STORE_PORT));
         for (int table = GW_STORE_META; !r && table < GW_STORE_TABLES; table++) {
                 load.table = (enum gw_store_table)table;
                 r = gw_store_each(nva->store, load.table, load_one, &load);

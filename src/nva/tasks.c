@@ -72,7 +72,7 @@ void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) 
         if (!a)
                 abort();
         a->nva = nva;
-        a->vm = vm->id;
+        a->vm = gw_vm_name(vm);
         a->nve = vm->binding.nve->id;
         a->epoch = vm->binding.epoch;
         a->request = request;

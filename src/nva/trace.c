@@ -249,7 +249,7 @@ void api_trace(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         *t = (struct trace){.nva = nva,
                             .request = request,
-                            .vm = vm->id,
+                            .vm = gw_vm_name(vm),
                             .nve = vm->binding.nve->id,
                             .vni = port->vn->vni,
                             .index = port->index,

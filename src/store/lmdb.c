@@ -248,6 +248,53 @@ static int lmdb_each(struct gw_store *s, enum gw_store_table t,
         return r;
 }
 
+/* The transaction that is open, or one for reading, in *own, to be ended by the caller. */
+static int reader(struct lmdb *l, MDB_txn **own, MDB_txn **txn) {
+        int r = 0;
+
+        *own = NULL;
+        if (!l->txn)
+                r = mdb_txn_begin(l->env, NULL, MDB_RDONLY, own);
+        *txn = l->txn ? l->txn : *own;
+        return r;
+}
+
+static ssize_t lmdb_get(struct gw_store *s, enum gw_store_table t, const void *key, size_t nkey, void *out,
+                        size_t room) {
+        MDB_val k = {nkey, (void *)(uintptr_t)key}, val;
+        struct lmdb *l = lmdb_of(s);
+        MDB_txn *own, *txn;
+        int r;
+
+        if (l->failed)
+                return l->failed;
+        if (nkey == 0 || nkey > (size_t)mdb_env_get_maxkeysize(l->env))
+                return -ENOENT;
+        r = reader(l, &own, &txn);
+        if (r == 0)
+                r = mdb_get(txn, l->tables[t], &k, &val);
+        if (r == 0)
+                memcpy(out, val.mv_data, val.mv_size < room ? val.mv_size : room);
+        if (own)
+                mdb_txn_abort(own);
+        if (r == MDB_NOTFOUND)
+                return -ENOENT;
+        return r ? error_of(r) : (ssize_t)val.mv_size;
+}
+
+static size_t lmdb_count(struct gw_store *s, enum gw_store_table t) {
+        struct lmdb *l = lmdb_of(s);
+        MDB_txn *own, *txn;
+        MDB_stat stat = {0};
+
+        if (l->failed || reader(l, &own, &txn))
+                return 0;
+        mdb_stat(txn, l->tables[t], &stat);
+        if (own)
+                mdb_txn_abort(own);
+        return stat.ms_entries;
+}
+
 static void lmdb_free(struct gw_store *s) {
         struct lmdb *l = lmdb_of(s);
 
@@ -258,8 +305,13 @@ static void lmdb_free(struct gw_store *s) {
         free(l);
 }
 
-static const struct gw_store_ops lmdb_ops = {
-        .put = lmdb_put, .del = lmdb_del, .commit = lmdb_commit, .each = lmdb_each, .free = lmdb_free};
+static const struct gw_store_ops lmdb_ops = {.put = lmdb_put,
+                                             .del = lmdb_del,
+                                             .commit = lmdb_commit,
+                                             .each = lmdb_each,
+                                             .get = lmdb_get,
+                                             .count = lmdb_count,
+                                             .free = lmdb_free};
 
 /* --- opening --- */
 

@@ -178,6 +178,34 @@ static int memory_each(struct gw_store *s, enum gw_store_table table,
         return r;
 }
 
+static ssize_t memory_get(struct gw_store *s, enum gw_store_table table, const void *key, size_t nkey, void *out,
+                          size_t room) {
+        struct table *t = &memory_of(s)->tables[table];
+        const struct value *v = NULL;
+        bool found;
+        size_t at = search(t, key, nkey, &found);
+
+        if (found)
+                v = t->entries[at]->dirty ? &t->entries[at]->staged : &t->entries[at]->committed;
+        if (!v || !v->octets)
+                return -ENOENT;
+        memcpy(out, v->octets, v->size < room ? v->size : room);
+        return (ssize_t)v->size;
+}
+
+static int count_one(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
+        (void)key, (void)nkey, (void)val, (void)nval;
+        ++*(size_t *)user;
+        return 0;
+}
+
+static size_t memory_count(struct gw_store *s, enum gw_store_table table) {
+        size_t n = 0;
+
+        memory_each(s, table, count_one, &n);
+        return n;
+}
+
 static void memory_free(struct gw_store *s) {
         struct memory *m = memory_of(s);
 
@@ -192,8 +220,13 @@ static void memory_free(struct gw_store *s) {
         free(m);
 }
 
-static const struct gw_store_ops memory_ops = {
-        .put = memory_put, .del = memory_del, .commit = memory_commit, .each = memory_each, .free = memory_free};
+static const struct gw_store_ops memory_ops = {.put = memory_put,
+                                               .del = memory_del,
+                                               .commit = memory_commit,
+                                               .each = memory_each,
+                                               .get = memory_get,
+                                               .count = memory_count,
+                                               .free = memory_free};
 
 int gw_store_memory_new(struct gw_store **out) {
         struct memory *m = calloc(1, sizeof *m);

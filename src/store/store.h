@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <sys/types.h>
 
 struct gw_store;
 
@@ -33,6 +34,9 @@ struct gw_store_ops {
         /* Committed and staged alike, in key order; `each` returning non-zero stops and is returned. */
         int (*each)(struct gw_store *s, enum gw_store_table t,
                     int (*each)(const void *key, size_t nkey, const void *val, size_t nval, void *user), void *user);
+        /* One value, committed or staged: copies up to `room` octets of it. Its size; -ENOENT. */
+        ssize_t (*get)(struct gw_store *s, enum gw_store_table t, const void *key, size_t nkey, void *out, size_t room);
+        size_t (*count)(struct gw_store *s, enum gw_store_table t); /* of keys, committed and staged */
         void (*free)(struct gw_store *s);
 };
 
@@ -57,6 +61,13 @@ static inline int gw_store_commit(struct gw_store *s) {
 static inline int gw_store_each(struct gw_store *s, enum gw_store_table t,
                                 int (*each)(const void *, size_t, const void *, size_t, void *), void *user) {
         return s->ops->each(s, t, each, user);
+}
+static inline ssize_t gw_store_get(struct gw_store *s, enum gw_store_table t, const void *key, size_t nkey, void *out,
+                                   size_t room) {
+        return s->ops->get(s, t, key, nkey, out, room);
+}
+static inline size_t gw_store_count(struct gw_store *s, enum gw_store_table t) {
+        return s->ops->count(s, t);
 }
 static inline void gw_store_free(struct gw_store *s) {
         if (s)

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hash table and the list against arrays that are searched from end to end. */
+/* The hash table, the index and the list against arrays that are searched from end to end. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdbool.h>
 #include <string.h>
 
+#include "base/index.h"
 #include "base/list.h"
 #include "base/table.h"
 #include "prop/seed.h"
@@ -135,10 +137,96 @@ static void list_model(void **state) {
         }
 }
 
+/* --- the index: elements with several keys each, some of which collide in all bits but few --- */
+
+enum { KEYS = 4, ELEMENTS = 400 };
+
+struct element {
+        _Alignas(16) uint32_t keys[KEYS];
+        bool in[KEYS];
+};
+
+static struct element elements[ELEMENTS];
+static unsigned hash_bits;
+
+static uint64_t element_hash(const struct gw_index *index, const void *element, unsigned nth) {
+        const struct element *e = element;
+
+        return gw_index_hash(index, &e->keys[nth], sizeof e->keys[nth]) & ~(UINT64_MAX >> hash_bits << hash_bits);
+}
+
+static bool element_match(const void *element, unsigned nth, const void *key) {
+        const struct element *e = element;
+
+        assert_true(e->in[nth]);
+        return e->keys[nth] == *(const uint32_t *)key;
+}
+
+static void count_entry(void *element, unsigned nth, void *user) {
+        const struct element *e = element;
+
+        assert_true(e >= elements && e < elements + ELEMENTS && nth < KEYS && e->in[nth]);
+        ++*(size_t *)user;
+}
+
+static void index_step(struct gw_index *index, size_t *count) {
+        unsigned i = (unsigned)dice_below(&dice, ELEMENTS), nth = (unsigned)dice_below(&dice, KEYS);
+        struct element *e = &elements[i];
+        uint64_t hash = element_hash(index, e, nth);
+        uint32_t absent = ELEMENTS * KEYS + i;
+
+        if (e->in[nth]) {
+                gw_index_remove(index, hash, e, nth);
+                --*count;
+        } else {
+                assert_int_equal(gw_index_insert(index, hash, e, nth), 0);
+                ++*count;
+        }
+        e->in[nth] = !e->in[nth];
+        assert_int_equal(index->count, *count);
+        i = (unsigned)dice_below(&dice, ELEMENTS);
+        nth = (unsigned)dice_below(&dice, KEYS);
+        e = &elements[i];
+        hash = element_hash(index, e, nth);
+        assert_ptr_equal(gw_index_find(index, hash, &e->keys[nth]), e->in[nth] ? e : NULL);
+        gw_index_fetch(index, hash);
+        if (e->in[nth])
+                assert_non_null(gw_index_likely(index, hash));
+        assert_null(gw_index_find(index, gw_index_hash(index, &absent, sizeof absent), &absent));
+}
+
+static void run_index(unsigned bits) {
+        static const uint64_t seed[2] = {3, 4};
+        size_t count = 0, seen = 0;
+        struct gw_index index;
+
+        hash_bits = bits;
+        memset(elements, 0, sizeof elements);
+        for (unsigned i = 0; i < ELEMENTS; i++)
+                for (unsigned nth = 0; nth < KEYS; nth++)
+                        elements[i].keys[nth] = i * KEYS + nth;
+        assert_int_equal(gw_index_init(&index, seed, element_hash, element_match), 0);
+        if (dice_below(&dice, 2))
+                gw_index_expect(&index, dice_below(&dice, ELEMENTS));
+        for (int step = 0; step < STEPS / 10; step++)
+                index_step(&index, &count);
+        gw_index_each(&index, count_entry, &seen);
+        assert_int_equal(seen, count);
+        gw_index_deinit(&index);
+}
+
+static void index_model(void **state) {
+        (void)state;
+        run_index(63);
+        run_index(36); /* few places and all tags: long runs, many gaps to close */
+        run_index(3);  /* hardly anything to tell entries apart by */
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(table_model),
                 cmocka_unit_test(table_collisions),
+                cmocka_unit_test(index_model),
                 cmocka_unit_test(list_model),
         };
 

@@ -17,17 +17,17 @@ enum { N = 300, STEPS = 60000 };
 static struct dice dice;
 
 static void test_order_against_sorted_array(void **state) {
-        static struct {
+        static struct element {
                 struct gw_order_node node;
                 char name[8];
                 bool in;
         } elements[N];
-        struct gw_order order = {0};
+        struct gw_order order = GW_ORDER_OF(struct element, node, name);
 
         (void)state;
         for (unsigned i = 0; i < N; i++) { /* in the order of the array, which is the order of names */
                 snprintf(elements[i].name, sizeof elements[i].name, "n%04u", i * 3);
-                elements[i].node = (struct gw_order_node){.name = elements[i].name, .priority = dice_u64(&dice) % 97};
+                elements[i].node = (struct gw_order_node){.priority = (uint32_t)(dice_u64(&dice) % 97)};
         }
         for (unsigned step = 0; step < STEPS; step++) {
                 unsigned i = (unsigned)dice_below(&dice, N), next = i;

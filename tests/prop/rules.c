@@ -138,7 +138,7 @@ static void step_rule(void) {
                 return gw_directory_rule_delete(&w->d, rule);
         for (unsigned v = tenant; v < VMS && n < 4; v += TENANTS)
                 if (dice_below(&dice, 3))
-                        vms[n++] = vm_at(v)->id;
+                        vms[n++] = gw_vm_name(vm_at(v));
         gw_directory_rule_create(&w->d, id, dice_below(&dice, 2) ? GW_RULE_APART : GW_RULE_TOGETHER, vms, n, NULL,
                                  &w->error);
 }

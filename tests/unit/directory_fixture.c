@@ -36,6 +36,13 @@ static void effect_unstore(enum gw_record table, const void *key, size_t nkey, v
         MUST(gw_store_commit(w->store) == 0);
 }
 
+static size_t effect_fetch(enum gw_record table, const void *key, size_t nkey, void *out, size_t room, void *user) {
+        struct world *w = user;
+        ssize_t n = gw_store_get(w->store, (enum gw_store_table)table, key, nkey, out, room);
+
+        return n > 0 ? (size_t)n : 0;
+}
+
 static void effect_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
         struct gw_batch batch = gw_batch_open(body, size);
         struct world *w = user;
@@ -94,6 +101,7 @@ static void effect_note(enum gw_note kind, const char *text, void *user) {
 
 static const struct gw_directory_effects effects = {.store = effect_store,
                                                     .unstore = effect_unstore,
+                                                    .fetch = effect_fetch,
                                                     .send = effect_send,
                                                     .drop = effect_drop,
                                                     .changed = effect_changed,
@@ -210,7 +218,7 @@ struct gw_registration world_request(struct world *w, const struct gw_vm *vm, ui
                                     .flags = GW_MH_REQUEST_USUAL,
                                     .sequence = ++w->sequence,
                                     .lifetime_units = 900,
-                                    .vm = vm->id,
+                                    .vm = gw_vm_name(vm),
                                     .epoch = epoch,
                                     .handoff = GW_MH_HANDOFF_NEW,
                                     .access = GW_MH_ACCESS_VIRTUAL};

@@ -357,7 +357,7 @@ static void test_reports(void **state) {
         gw_directory_commit(&w->d, w->web, w->now);
         world_ack(w);
         report->kind = GW_REPORT_TALKERS;
-        report->vm = w->web->id;
+        report->vm = gw_vm_name(w->web);
         report->epoch = to;
         report->locators[report->n_locators++] = w->h3->locator;
         report->locators[report->n_locators++] = ip_of("192.0.2.1"); /* nobody */
@@ -394,7 +394,7 @@ static void test_former_place_is_a_holder(void **state) {
         world_subscribe(w, w->h2);
         assert_null(world_told(w, w->h2, mac));
         report->kind = GW_REPORT_REDIRECT_ENDED;
-        report->vm = w->web->id;
+        report->vm = gw_vm_name(w->web);
         assert_int_equal(gw_directory_report(&w->d, w->h2, report, w->now), 0);
         assert_int_equal(world_told(w, w->h2, mac)->epoch, 3);
         free(report);

@@ -318,6 +318,8 @@ static void test_restart_keeps_objects(void **state) {
         struct world *w = *state;
         struct gw_mac mac;
         struct gw_vm *vm;
+        void *definition;
+        size_t size;
 
         assert_int_equal(gw_directory_vm_create(&w->d, &spec, &vm, &w->error), 0);
         assert_int_equal(gw_directory_vm_set_desired(&w->d, vm, GW_VM_RUN), 0);
@@ -336,8 +338,10 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(vm->ports->next->n_ips, 0);
         assert_true(gw_mac_eq(vm->ports->next->mac, mac));
         assert_int_equal(w->web->memory_mib, 128);
-        assert_int_equal(w->web->definition_size, 2);
-        assert_memory_equal(w->web->definition, "{}", 2);
+        assert_int_equal(gw_directory_definition(w->web, &definition, &size), 0);
+        assert_int_equal(size, 2);
+        assert_memory_equal(definition, "{}", 2);
+        free(definition);
         assert_int_equal(w->h1->capacity_memory_mib, 1024);
         assert_false(w->h1->nve_connected);
         assert_int_equal(w->blue->n_subnets, 2);

@@ -131,6 +131,27 @@ static int stop_at_second(const void *key, size_t nkey, const void *val, size_t 
         return ++*(int *)user == 2 ? 42 : 0;
 }
 
+static void test_get_and_count(void **state) {
+        struct place *p = *state;
+        char out[8] = "";
+
+        assert_int_equal(gw_store_get(p->store, GW_STORE_VM, "a", 1, out, sizeof out), -ENOENT);
+        assert_int_equal(gw_store_put(p->store, GW_STORE_VM, "a", 1, "first", 5), 0);
+        assert_int_equal(gw_store_put(p->store, GW_STORE_VM, "b", 1, "", 0), 0);
+        assert_int_equal(gw_store_get(p->store, GW_STORE_VM, "a", 1, out, sizeof out), 5); /* staged */
+        assert_memory_equal(out, "first", 5);
+        assert_int_equal(gw_store_count(p->store, GW_STORE_VM), 2);
+        assert_int_equal(gw_store_commit(p->store), 0);
+        assert_int_equal(gw_store_put(p->store, GW_STORE_VM, "a", 1, "second", 6), 0);
+        assert_int_equal(gw_store_get(p->store, GW_STORE_VM, "a", 1, out, 3), 6); /* no more than there is room for */
+        assert_memory_equal(out, "secst", 5);
+        assert_int_equal(gw_store_get(p->store, GW_STORE_VM, "b", 1, out, sizeof out), 0);
+        assert_int_equal(gw_store_del(p->store, GW_STORE_VM, "a", 1), 0);
+        assert_int_equal(gw_store_get(p->store, GW_STORE_VM, "a", 1, out, sizeof out), -ENOENT);
+        assert_int_equal(gw_store_count(p->store, GW_STORE_VM), 1);
+        assert_int_equal(gw_store_count(p->store, GW_STORE_PORT), 0);
+}
+
 static void test_each_stops(void **state) {
         struct place *p = *state;
         int n = 0;
@@ -356,6 +377,8 @@ static void test_uncommitted_is_lost_lmdb(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_staging, setup_memory, teardown),
+                cmocka_unit_test_setup_teardown(test_get_and_count, setup_memory, teardown),
+                cmocka_unit_test_setup_teardown(test_get_and_count, setup_lmdb, teardown),
                 cmocka_unit_test_setup_teardown(test_each_stops, setup_memory, teardown),
                 cmocka_unit_test_setup_teardown(test_uncommitted_is_lost, setup_memory, teardown),
                 cmocka_unit_test_setup_teardown(test_staging_lmdb, setup_lmdb, teardown),

@@ -38,6 +38,13 @@ static void on_unstore(enum gw_record table, const void *key, size_t key_size, v
         gw_store_del(s->store, (enum gw_store_table)table, key, key_size);
 }
 
+static size_t on_fetch(enum gw_record table, const void *key, size_t key_size, void *out, size_t room, void *user) {
+        struct seeder *s = user;
+        ssize_t n = gw_store_get(s->store, (enum gw_store_table)table, key, key_size, out, room);
+
+        return n > 0 ? (size_t)n : 0;
+}
+
 static void on_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
         (void)to, (void)type, (void)id, (void)body, (void)size, (void)user; /* nobody has subscribed */
 }
@@ -57,6 +64,7 @@ static void on_note(enum gw_note kind, const char *text, void *user) {
 
 static const struct gw_directory_effects effects = {.store = on_store,
                                                     .unstore = on_unstore,
+                                                    .fetch = on_fetch,
                                                     .send = on_send,
                                                     .drop = on_drop,
                                                     .changed = on_changed,
