@@ -126,6 +126,15 @@ static int nve_add(struct gw_cli *cli, const struct gw_args *args) {
         return done(cli, r, answer, "added", args->words[0]);
 }
 
+static int nve_set(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer = NULL, *body = json_pack("{s:s}", "locator", gw_args_text(args, "locator"));
+        int r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/nves/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+
+        return done(cli, r, answer, "changed", args->words[0]);
+}
+
 static int nve_delete(struct gw_cli *cli, const struct gw_args *args) {
         return delete_object(cli, args, "nves");
 }
@@ -385,6 +394,8 @@ const struct gw_command gw_object_commands[] = {
         {"nve", "list", "", 0, 0, "the hosts' edges", .run = nve_list},
         {"nve", "show", "NVE", 1, 1, "one of them", .run = nve_show},
         {"nve", "add", "NVE", 1, 1, "make one known before it connects", nve_add_flags, nve_add},
+        {"nve", "set", "NVE", 1, 1, "change its address, which it cannot do itself while it has VMs", nve_add_flags,
+         nve_set},
         {"nve", "delete", "NVE", 1, 1, "forget one that has no VMs", .run = nve_delete},
         {"tenant", "create", "NAME", 1, 1, "make a tenant", .run = tenant_create},
         {"tenant", "list", "", 0, 0, "the tenants", .run = tenant_list},

@@ -188,6 +188,9 @@ static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
         case TIMER_MEMBER:
                 gw_dir_member_expired(d, gw_container_of(timer, struct directory_member, timer));
                 break;
+        case TIMER_COALESCE:
+                gw_dir_updates_due(d, gw_container_of(timer, struct gw_nve, coalesce));
+                break;
         case TIMER_UPDATE:
                 gw_dir_update_again(d, gw_container_of(timer, struct directory_update, timer));
                 break;

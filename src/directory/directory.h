@@ -49,6 +49,9 @@ enum {
         GW_DIRECTORY_PUSH_AGAIN = 192, /* and down to which it must shrink before they are again */
         GW_DIRECTORY_RETRY_MS = 100,   /* an unacknowledged update is sent again after this, then doubled */
         GW_DIRECTORY_TRIES = 5,        /* sent this often in vain, its receiver counts as behind */
+        GW_DIRECTORY_COALESCE_MS =
+                5, /* one item that was sent GW_DIRECTORY_BURST times without an answer waits so long */
+        GW_DIRECTORY_BURST = 4,
         GW_DIRECTORY_HOLD_MS = 600000, /* lifetime of a mapping given to an NVE */
         GW_DIRECTORY_HOLD_SLACK_MS =
                 60000,                    /* it is remembered as held this much longer: it was on the way for a while */
@@ -162,6 +165,8 @@ struct gw_nve {
         struct gw_list members; /* its gw_directory_member */
         struct gw_list holders; /* its gw_directory_holder */
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
+        struct gw_list later;   /* the same, when .coalesce comes */
+        struct gw_deadline coalesce;
         struct gw_list updates; /* on the way */
         uint32_t next_update;
         struct gw_list in_dirty;
@@ -387,6 +392,9 @@ void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positi
 int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
                             struct gw_error *error);
 int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error);
+/* It is, or will be, at another address. All who send there are told; a session that it has is ended. */
+int gw_directory_nve_relocate(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator, struct gw_now now,
+                              struct gw_error *error);
 /* The HV's session came or went; capacity is kept while it is away. */
 void gw_directory_nve_hv(struct gw_directory *d, struct gw_nve *nve, bool connected);
 void gw_directory_nve_capacity(struct gw_directory *d, struct gw_nve *nve, uint32_t memory_mib, uint32_t vcpus);

@@ -15,7 +15,7 @@
 #include "directory/directory.h"
 #include "directory/rules.h"
 
-enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE };
+enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE };
 enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 
 enum {
@@ -43,6 +43,8 @@ struct directory_item {
         struct gw_nve *nve;
         struct gw_list link; /* nve->dirty, or update->items */
         struct directory_update *update;
+        uint32_t sent_ms; /* of a clock that wraps */
+        uint8_t sends;    /* since it was last confirmed */
         uint8_t kind;
 };
 
@@ -222,6 +224,7 @@ struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void
 void gw_dir_item_remove(struct gw_directory *d, struct directory_item *item);
 void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item);
 void gw_dir_item_clean(struct gw_directory *d, struct directory_item *item);
+void gw_dir_updates_due(struct gw_directory *d, struct gw_nve *nve); /* .coalesce */
 void gw_dir_updates_flush(struct gw_directory *d);
 void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve);
 void gw_dir_update_again(struct gw_directory *d, struct directory_update *u);

@@ -20,8 +20,15 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
                 free(nve);
                 return -ENOMEM;
         }
+        if (gw_heap_promise(&d->heap) < 0) {
+                gw_heap_forget(&d->heap, &nve->timer);
+                free(nve);
+                return -ENOMEM;
+        }
         strncpy(nve->id.s, id, GW_NAME_MAX);
         nve->timer.kind = TIMER_NVE;
+        nve->coalesce.kind = TIMER_COALESCE;
+        gw_list_init(&nve->later);
         gw_list_init(&nve->vms);
         gw_list_init(&nve->members);
         gw_list_init(&nve->holders);
@@ -40,6 +47,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_list_for_each (h, &nve->holders)
                 gw_dir_holder_free(d, gw_list_entry(h, struct directory_holder, in_nve));
         gw_heap_forget(&d->heap, &nve->timer);
+        gw_heap_forget(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
         gw_order_remove(&d->nves, &nve->node);
         if (!gw_ip_is_unspecified(nve->locator))
@@ -143,9 +151,30 @@ static void renumbered(struct gw_directory *d, struct gw_nve *nve) {
                 gw_dir_member_renumbered(d, gw_list_entry(link, struct directory_member, in_nve));
 }
 
+int gw_directory_nve_relocate(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator, struct gw_now now,
+                              struct gw_error *error) {
+        int r = locator_check(d, nve, locator, error);
+
+        d->now = now;
+        if (r || gw_ip_eq(nve->locator, locator))
+                return r;
+        r = gw_dir_nve_set_locator(d, nve, locator);
+        if (r < 0)
+                return gw_fail(error, r, "", "no memory for NVE %s", nve->id.s);
+        renumbered(d, nve);
+        gw_dir_store_nve(d, nve);
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        if (nve->nve_connected)
+                d->effects->drop(nve, "its locator was changed by management", d->user);
+        gw_dir_updates_flush(d);
+        return 0;
+}
+
+/* A host says where it is, until VMs depend on it: then it takes a person to say so. */
 static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struct gw_nve **out,
                      struct gw_error *error) {
         struct gw_nve *nve = gw_directory_nve(d, hello->id.s);
+        char ours[GW_IP_TEXT], theirs[GW_IP_TEXT];
         bool had;
         int r;
 
@@ -154,6 +183,12 @@ static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struc
         if (!nve && (r = gw_directory_nve_create(d, hello->id.s, NULL, &nve, error)))
                 return r;
         had = !gw_ip_is_unspecified(nve->locator);
+        if (had && nve->n_vms && !gw_ip_eq(nve->locator, hello->locator))
+                return gw_fail(error, GW_E_REFUSED, "locator",
+                               "locator %s is not that of NVE %s, which is %s and has %u VMs; `godwit nve set` "
+                               "changes it",
+                               gw_ip_text(hello->locator, theirs), nve->id.s, gw_ip_text(nve->locator, ours),
+                               nve->n_vms);
         if (!gw_ip_eq(nve->locator, hello->locator)) {
                 r = gw_dir_nve_set_locator(d, nve, hello->locator);
                 if (r < 0)

@@ -7,6 +7,10 @@
  * GW_DIRECTORY_TRIES its receiver is behind: its session is dropped, and what
  * it holds is sent anew with the next one. Until then pending counts it as away.
  *
+ * Of an item that changes faster than it is acknowledged the news are coalesced:
+ * after GW_DIRECTORY_BURST sendings the next ones wait GW_DIRECTORY_COALESCE_MS for
+ * each other, so that one VM, or one VN, that keeps changing costs a bounded rate.
+ *
  * Item and update are described in internal.h. An update owns its items' links,
  * not the items. Ids grow by one per NVE and update and skip 0.
  */
@@ -60,12 +64,38 @@ void gw_dir_item_remove(struct gw_directory *d, struct directory_item *item) {
         gw_table_remove(&d->pairs, &item->node);
 }
 
+static uint32_t wrapping_ms(const struct gw_directory *d) {
+        return (uint32_t)(d->now.mono.ns / GW_NS_PER_MS);
+}
+
+/* News about one thing that come faster than they are acknowledged are told together. The first few are not held up. */
+static bool must_wait(const struct gw_directory *d, const struct directory_item *item) {
+        return item->sends >= GW_DIRECTORY_BURST && wrapping_ms(d) - item->sent_ms < GW_DIRECTORY_COALESCE_MS;
+}
+
 void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item) {
         struct gw_nve *nve = item->nve;
 
         gw_dir_item_clean(d, item);
+        if (must_wait(d, item)) {
+                d->counters.coalesced++;
+                gw_list_append(&nve->later, &item->link);
+                if (!nve->coalesce.place)
+                        gw_heap_set(&d->heap, &nve->coalesce,
+                                    gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_COALESCE_MS)));
+                return;
+        }
         gw_list_append(&nve->dirty, &item->link);
         if (!gw_list_linked(&nve->in_dirty))
+                gw_list_append(&d->dirty, &nve->in_dirty);
+}
+
+void gw_dir_updates_due(struct gw_directory *d, struct gw_nve *nve) {
+        gw_list_for_each (link, &nve->later) {
+                gw_list_remove(link);
+                gw_list_append(&nve->dirty, link);
+        }
+        if (!gw_list_empty(&nve->dirty) && !gw_list_linked(&nve->in_dirty))
                 gw_list_append(&d->dirty, &nve->in_dirty);
 }
 
@@ -138,7 +168,9 @@ static struct directory_update *update_new(struct gw_directory *d, struct gw_nve
         return u;
 }
 
-static void update_take(struct directory_update *u, struct directory_item *item) {
+static void update_take(struct gw_directory *d, struct directory_update *u, struct directory_item *item) {
+        item->sent_ms = wrapping_ms(d);
+        item->sends += item->sends < GW_DIRECTORY_BURST;
         gw_list_remove(&item->link);
         gw_list_append(&u->items, &item->link);
         item->update = u;
@@ -158,6 +190,7 @@ static void update_confirmed(struct gw_directory *d, struct directory_update *u)
 
                 gw_list_remove(&item->link);
                 item->update = NULL;
+                item->sends = 0;
                 if (flush)
                         gw_dir_member_flushed(d, gw_container_of(item, struct directory_member, item));
                 else
@@ -178,14 +211,14 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
 
                 if (flushing(item)) {
                         if (gw_list_empty(&u->items)) {
-                                update_take(u, item);
+                                update_take(d, u, item);
                                 u->flush = true;
                         }
                         break;
                 }
                 if (s->n_mappings == BATCH_MAPPINGS || s->n_members == BATCH_MEMBERS || !item_fill(d, item))
                         break;
-                update_take(u, item);
+                update_take(d, u, item);
         }
         if (s->n_mappings || s->n_members || s->n_vns || u->flush)
                 update_send(d, u);
@@ -221,6 +254,9 @@ void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve) {
         }
         while (!gw_list_empty(&nve->dirty))
                 gw_dir_item_clean(d, gw_list_entry(nve->dirty.next, struct directory_item, link));
+        while (!gw_list_empty(&nve->later))
+                gw_dir_item_clean(d, gw_list_entry(nve->later.next, struct directory_item, link));
+        gw_heap_clear(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
 }
 

@@ -3,7 +3,8 @@
  * Listening ends. A listener owns the sessions it accepted until they end by
  * themselves. Over a unix socket only our own user and root are let in; over TLS
  * the certificate decides, in the handshake. When the process has no descriptors
- * left, accepting pauses for a while instead of spinning.
+ * left, or too many handshakes are under way (io/admit.h), accepting pauses for a
+ * while instead of spinning.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,11 +14,12 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/admit.h"
 #include "io/session_impl.h"
 #include "io/socket.h"
 #include "io/tls.h"
 
-enum { ACCEPT_TURN = 64, ACCEPT_PAUSE_MS = 100, SOCKET_MODE = 0660 };
+enum { ACCEPT_TURN = 64, ACCEPT_PAUSE_MS = 100, FULL_PAUSE_MS = 5, SOCKET_MODE = 0660 };
 
 struct gw_listener {
         struct gw_loop *loop;
@@ -30,6 +32,7 @@ struct gw_listener {
         sd_event_source *source;
         struct gw_timer *pause;
         struct gw_list sessions;
+        struct gw_admission admission; /* over TLS */
 };
 
 static void on_pause_over(void *user) {
@@ -40,11 +43,68 @@ static void on_pause_over(void *user) {
         sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
 }
 
+static void pause_for(struct gw_listener *listener, uint64_t ms) {
+        if (!listener->pause && gw_timer_new(&listener->pause, listener->loop, gw_ms(ms), (struct gw_duration){0},
+                                             on_pause_over, listener) == 0)
+                sd_event_source_set_enabled(listener->source, SD_EVENT_OFF);
+}
+
 static void pause_accepting(struct gw_listener *listener, int fault) {
         gw_log_limited(GW_ERR, 2, "cannot accept a connection: %s", strerror(-fault));
-        if (gw_timer_new(&listener->pause, listener->loop, gw_ms(ACCEPT_PAUSE_MS), (struct gw_duration){0},
-                         on_pause_over, listener) == 0)
-                sd_event_source_set_enabled(listener->source, SD_EVENT_OFF);
+        pause_for(listener, ACCEPT_PAUSE_MS);
+}
+
+/* True when one more handshake may begin. */
+static bool make_room(struct gw_listener *listener) {
+        struct gw_admission *a = &listener->admission;
+        struct gw_admitted *slow;
+
+        if (!listener->tls || !gw_admission_is_full(a))
+                return true;
+        slow = gw_admission_slowest(a, gw_mono_now());
+        if (!slow) {
+                pause_for(listener, FULL_PAUSE_MS);
+                return false;
+        }
+        a->counts.gave_way++;
+        gw_session_end(gw_container_of(slow, struct gw_session, admitted), "a slow handshake gave way to others");
+        return true;
+}
+
+bool gw_listener_admit(struct gw_session *s) {
+        return !s->listener || !s->listener->tls || gw_admission_named(&s->listener->admission, &s->admitted, s->peer);
+}
+
+void gw_listener_leave(struct gw_session *s) {
+        if (s->listener)
+                gw_admission_leave(&s->listener->admission, &s->admitted);
+        s->listener = NULL;
+}
+
+unsigned gw_listener_frames_per_s(const struct gw_session *s) {
+        return s->listener ? s->listener->admission.limits.frames_per_s : 0;
+}
+
+void gw_listener_paused(struct gw_session *s) {
+        s->listener->admission.counts.paused++;
+}
+
+void gw_listener_limit(struct gw_listener *listener, const struct gw_listener_limits *limits) {
+        listener->admission.limits = *limits;
+}
+
+struct gw_listener_counts gw_listener_counts(const struct gw_listener *listener) {
+        return listener->admission.counts;
+}
+
+static bool enter(struct gw_listener *listener, struct gw_session *s, int fd) {
+        struct gw_endpoint from = {0};
+
+        s->listener = listener;
+        if (!listener->tls)
+                return true;
+        gw_socket_peer(fd, &from);
+        return gw_admission_enter(&listener->admission, &s->admitted, from.ip, gw_mono_now());
 }
 
 static void accepted(struct gw_listener *listener, int fd) {
@@ -60,6 +120,10 @@ static void accepted(struct gw_listener *listener, int fd) {
         r = gw_session_new(&s, listener->loop, listener->ops, listener->api, listener->user);
         if (r < 0) {
                 close(fd);
+        } else if (!enter(listener, s, fd)) {
+                gw_log_limited(GW_NOTICE, 5, "a connection is refused: there are many of its address");
+                close(fd);
+                gw_session_free(s);
         } else {
                 r = gw_session_attach(s, fd, false, listener->tls, NULL);
                 if (r < 0)
@@ -76,7 +140,7 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
 
         (void)source;
         (void)revents;
-        for (int i = 0; i < ACCEPT_TURN; i++) {
+        for (int i = 0; i < ACCEPT_TURN && make_room(listener); i++) {
                 int peer = gw_socket_accept(fd);
 
                 if (peer == -EAGAIN)
@@ -103,8 +167,15 @@ static int start(struct gw_listener **out, struct gw_loop *loop, int fd, const s
         listener->loop = loop;
         listener->fd = fd;
         gw_list_init(&listener->sessions);
+        r = gw_admission_init(&listener->admission, &GW_LISTENER_LIMITS);
+        if (r < 0) {
+                close(fd);
+                free(listener);
+                return r;
+        }
         r = sd_event_add_io(loop->event, &listener->source, fd, EPOLLIN, on_accept, listener);
         if (r < 0) {
+                gw_admission_deinit(&listener->admission);
                 close(fd);
                 free(listener);
                 return r;
@@ -144,6 +215,7 @@ void gw_listener_free(struct gw_listener *listener) {
         gw_timer_free(listener->pause);
         sd_event_source_disable_unref(listener->source);
         close(listener->fd);
+        gw_admission_deinit(&listener->admission);
         if (listener->path)
                 unlink(listener->path);
         free(listener->path);

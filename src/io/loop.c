@@ -27,6 +27,7 @@ enum {
         FLUSH_TURNS = 64,
         FLUSH_AGE_US = 1000,
         TIMER_ACCURACY_US = 500,
+        REST_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 1, /* before the flush, which has a way of not being put off */
         FLUSH_PRIORITY_LATE = SD_EVENT_PRIORITY_IDLE,
         FLUSH_PRIORITY_NOW = SD_EVENT_PRIORITY_IMPORTANT,
 };
@@ -119,6 +120,21 @@ static int on_post(sd_event_source *source, void *user) {
         return 0;
 }
 
+/* One at a time, and only when nothing else is ready. */
+static int on_rest(sd_event_source *source, void *user) {
+        struct gw_loop *loop = user;
+        struct gw_post *post;
+
+        if (!gw_list_empty(&loop->rests)) {
+                post = gw_list_entry(loop->rests.next, struct gw_post, link);
+                gw_list_remove(&post->link);
+                post->run(post);
+        }
+        if (gw_list_empty(&loop->rests))
+                sd_event_source_set_enabled(source, SD_EVENT_OFF);
+        return 0;
+}
+
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *user) {
         (void)source;
         gw_log(GW_INFO, "ending on %s", info->ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
@@ -174,7 +190,12 @@ static int add_steps(struct gw_loop *loop) {
         r = sd_event_add_defer(loop->event, &loop->post, on_post, loop);
         if (r < 0)
                 return r;
-        return sd_event_source_set_enabled(loop->post, SD_EVENT_OFF);
+        sd_event_source_set_enabled(loop->post, SD_EVENT_OFF);
+        r = sd_event_add_defer(loop->event, &loop->rest, on_rest, loop);
+        if (r < 0)
+                return r;
+        sd_event_source_set_priority(loop->rest, REST_PRIORITY);
+        return sd_event_source_set_enabled(loop->rest, SD_EVENT_OFF);
 }
 
 int gw_loop_init(struct gw_loop *loop) {
@@ -183,6 +204,7 @@ int gw_loop_init(struct gw_loop *loop) {
         memset(loop, 0, sizeof *loop);
         gw_list_init(&loop->dirty);
         gw_list_init(&loop->posts);
+        gw_list_init(&loop->rests);
         gw_list_init(&loop->orphans);
         sigprocmask(SIG_BLOCK, NULL, &loop->old_mask);
         r = sd_event_new(&loop->event);
@@ -209,6 +231,7 @@ void gw_loop_deinit(struct gw_loop *loop) {
                 orphan->drop(orphan);
         }
         loop->post = sd_event_source_disable_unref(loop->post);
+        loop->rest = sd_event_source_disable_unref(loop->rest);
         loop->flush = sd_event_source_disable_unref(loop->flush);
         loop->event = sd_event_unref(loop->event);
         sigprocmask(SIG_SETMASK, &loop->old_mask, NULL);
@@ -262,6 +285,12 @@ void gw_loop_post(struct gw_loop *loop, struct gw_post *post) {
         if (!gw_list_linked(&post->link))
                 gw_list_append(&loop->posts, &post->link);
         sd_event_source_set_enabled(loop->post, SD_EVENT_ON);
+}
+
+void gw_loop_rest(struct gw_loop *loop, struct gw_post *post) {
+        if (!gw_list_linked(&post->link))
+                gw_list_append(&loop->rests, &post->link);
+        sd_event_source_set_enabled(loop->rest, SD_EVENT_ON);
 }
 
 void gw_loop_cancel_post(struct gw_post *post) {

@@ -26,6 +26,8 @@ struct gw_loop {
         sd_event_source *flush;
         struct gw_list posts; /* of struct gw_post */
         sd_event_source *post;
+        struct gw_list rests; /* of struct gw_post */
+        sd_event_source *rest;
         struct gw_list orphans; /* of struct gw_orphan */
         sigset_t old_mask;
         unsigned waiting_turns;    /* turns since something became dirty */
@@ -66,7 +68,9 @@ void gw_loop_cancel_flush(struct gw_loop *loop, struct gw_flush *flush);
 void gw_loop_commit_later(struct gw_loop *loop);
 
 void gw_loop_post(struct gw_loop *loop, struct gw_post *post); /* idempotent until it ran */
-void gw_loop_cancel_post(struct gw_post *post);
+/* The rest of long work, after whatever else is ready; several take turns. */
+void gw_loop_rest(struct gw_loop *loop, struct gw_post *post);
+void gw_loop_cancel_post(struct gw_post *post); /* either kind */
 void gw_loop_adopt(struct gw_loop *loop, struct gw_orphan *orphan);
 void gw_loop_release(struct gw_orphan *orphan);
 

@@ -29,7 +29,14 @@
 #include "io/socket.h"
 #include "wire/frame.h"
 
-enum { OPENING_S = 10, PING_S = 5, TICK_ACCURACY_US = 1000 };
+enum {
+        OPENING_S = 10,
+        HANDSHAKE_S = 5, /* of a stranger who dialled us */
+        PING_S = 5,
+        TICK_ACCURACY_US = 1000,
+        TURN_FRAMES = 1024, /* of one session; then it is the others' turn */
+        CREDIT_MS = 50,     /* as many frames as may come in this time may come at once */
+};
 
 static const struct gw_session_ops no_ops;
 
@@ -44,6 +51,7 @@ void gw_session_unref(struct gw_session *s) {
         if (--s->refs > 0)
                 return;
         gw_loop_cancel_post(&s->post);
+        gw_loop_cancel_post(&s->turn);
         gw_session_calls_drop(s);
         gw_dial_free(s->dial);
         free(s);
@@ -199,12 +207,66 @@ static bool take_frame(struct gw_session *s) {
         return !s->closing;
 }
 
+/* A whole frame, or one that is refused. */
+static bool has_frame(const struct gw_session *s) {
+        const struct gw_stream *stream = s->stream;
+        size_t size = stream->in_size - stream->in_at;
+        struct gw_frame_header header;
+
+        if (size < GW_FRAME_HEADER_SIZE)
+                return false;
+        return gw_frame_header_decode(stream->in + stream->in_at, size, &header) != 0 || size >= header.length;
+}
+
 static void hear(struct gw_session *s) {
         if (s->stream->received == s->heard_octets)
                 return;
         s->heard_octets = s->stream->received;
         s->heard = gw_mono_now();
         s->pinged.ns = 0;
+}
+
+/* True when a frame may be taken. Frames are counted, not octets: a small one costs the most for its size. */
+static bool has_credit(struct gw_session *s, unsigned per_s) {
+        uint64_t most = (uint64_t)per_s * CREDIT_MS / 1000 + 2, earned;
+        struct gw_mono now;
+
+        if (!per_s || s->credit) {
+                s->credit -= per_s != 0;
+                return true;
+        }
+        now = gw_mono_now();
+        earned = gw_mono_between(s->credit_at, now).ns / 1000 * per_s / 1000000;
+        if (earned < most / 2 && s->credit_at.ns) {
+                s->resume = gw_mono_after(now, gw_ms(CREDIT_MS / 2));
+                gw_listener_paused(s);
+                return false;
+        }
+        s->credit_at = now;
+        s->credit = (earned < most && earned ? earned : most) - 1;
+        return true;
+}
+
+/* Takes frames until there is none, or it is the others' turn. What is left waits, and the socket with it. */
+static void take_turn(struct gw_session *s, struct gw_stream *stream) {
+        unsigned per_s = gw_listener_frames_per_s(s), n = 0;
+
+        s->more = false;
+        s->resume.ns = 0;
+        while (s->stream == stream && !s->closing && !s->more) {
+                if (n == TURN_FRAMES || (has_frame(s) && !has_credit(s, per_s)))
+                        s->more = true;
+                else if (!take_frame(s))
+                        break;
+                n++;
+        }
+        if (s->stream != stream)
+                return;
+        gw_stream_hold(stream, s->more);
+        if (s->more && !s->resume.ns)
+                gw_loop_rest(s->loop, &s->turn);
+        else if (s->more)
+                gw_session_arm(s);
 }
 
 static void on_stream(void *user) {
@@ -215,19 +277,20 @@ static void on_stream(void *user) {
         hear(s);
         if (stream->up && !s->open && !s->closing) {
                 strcpy(s->peer, stream->peer);
-                if (!s->dial) {
+                if (!s->dial && !gw_listener_admit(s)) {
+                        gw_session_end_later(s, "too many sessions of %s", s->peer);
+                } else if (!s->dial) {
                         opened(s);
                         if (s->stream == stream)
                                 send_ping(s, gw_mono_now());
                         gw_session_arm(s);
                 }
         }
-        while (s->stream == stream && !s->closing && take_frame(s))
-                ;
+        take_turn(s, stream);
         if (s->stream == stream && s->open && s->ops->settled)
                 s->ops->settled(s, s->user);
         /* `closing` has its own reason and comes with the post. */
-        if (s->stream == stream && stream->ended && !s->closing)
+        if (s->stream == stream && stream->ended && !s->closing && !s->more)
                 gw_session_end(s, s->reason[0] ? s->reason : stream->reason);
         gw_session_unref(s);
 }
@@ -243,6 +306,8 @@ int gw_session_attach(struct gw_session *s, int fd, bool connecting, struct gw_t
         s->heard_octets = 0;
         s->since = s->heard = gw_mono_now();
         s->pinged.ns = 0;
+        s->more = false;
+        s->resume.ns = 0;
         gw_session_arm(s);
         if (s->stream->up) /* a unix socket is up at once; nothing will change */
                 gw_loop_post(s->loop, &s->post);
@@ -256,6 +321,7 @@ static void let_go(struct gw_session *s) {
         s->api = NULL;
         s->user = NULL;
         s->tick = sd_event_source_disable_unref(s->tick);
+        gw_listener_leave(s);
         gw_list_remove(&s->link);
         gw_session_calls_lose(s);
         if (gw_list_empty(&s->lost)) {
@@ -317,6 +383,15 @@ static void on_post(struct gw_post *post) {
         gw_session_unref(s);
 }
 
+static void on_turn(struct gw_post *post) {
+        struct gw_session *s = gw_container_of(post, struct gw_session, turn);
+
+        gw_session_ref(s);
+        if (!s->freed && !s->closing && s->stream && s->more)
+                on_stream(s);
+        gw_session_unref(s);
+}
+
 static void drop(struct gw_orphan *orphan) {
         gw_session_unref(gw_container_of(orphan, struct gw_session, orphan));
 }
@@ -341,7 +416,7 @@ static struct gw_mono later(struct gw_mono a, struct gw_mono b) {
 
 static struct gw_mono silence_due(const struct gw_session *s) {
         if (!s->open)
-                return gw_mono_after(s->since, gw_s(OPENING_S));
+                return gw_mono_after(s->since, gw_s(s->dial ? OPENING_S : HANDSHAKE_S));
         return gw_mono_after(later(s->heard, s->pinged), gw_s(PING_S));
 }
 
@@ -351,7 +426,7 @@ void gw_session_arm(struct gw_session *s) {
         if (s->freed)
                 return;
         if (s->stream)
-                due = earlier(due, silence_due(s));
+                due = earlier(earlier(due, silence_due(s)), s->resume);
         else if (s->dial)
                 due = earlier(due, s->dial->due);
         if (due.ns == 0) {
@@ -381,6 +456,8 @@ static int on_tick(sd_event_source *source, uint64_t due_us, void *user) {
         (void)due_us;
         gw_session_ref(s);
         gw_session_calls_tick(s, now);
+        if (!s->freed && s->stream && !s->closing && gw_mono_reached(now, s->resume))
+                on_stream(s);
         if (!s->freed && s->stream && !s->closing)
                 check_silence(s, now);
         if (!s->freed && s->dial && !s->stream && gw_mono_reached(now, s->dial->due))
@@ -403,6 +480,7 @@ int gw_session_new(struct gw_session **out, struct gw_loop *loop, const struct g
         s->api = api;
         s->user = user;
         s->post.run = on_post;
+        s->turn.run = on_turn;
         s->orphan.drop = drop;
         gw_list_init(&s->calls);
         gw_list_init(&s->lost);

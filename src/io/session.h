@@ -18,7 +18,8 @@
  *
  * Nothing leaves before it may: frames are queued, and written when the loop
  * comes to the flush step (io/loop.h), which a daemon with a store runs after
- * its commit. A frame of more than GW_FRAME_MAX octets, an unknown version, or
+ * its commit. A session that has sent much at once is served a part of it a turn, so
+ * that others come to their turn; meanwhile it is not read. A frame of more than GW_FRAME_MAX octets, an unknown version, or
  * a peer that does not read (GW_SESSION_QUEUE_MAX octets waiting) ends the
  * session with one logged reason.
  */
@@ -65,6 +66,22 @@ int gw_listener_new_tls(struct gw_listener **out, struct gw_loop *loop, const st
                         struct gw_tls *tls, const struct gw_session_ops *ops, const struct gw_api *api, void *user);
 int gw_listener_new_unix(struct gw_listener **out, struct gw_loop *loop, const char *path,
                          const struct gw_session_ops *ops, const struct gw_api *api, void *user);
+/* How much a listening end over TLS takes upon itself; 0 is no bound. It begins with those of GW_LISTENER_LIMITS. */
+struct gw_listener_limits {
+        unsigned handshakes, handshakes_per_address; /* under way at a time */
+        unsigned sessions_per_address;               /* not of loopback, as is the one before */
+        unsigned sessions_per_name;                  /* of one certificate's name */
+        unsigned frames_per_s;                       /* of one session; what comes faster waits in the socket */
+};
+#define GW_LISTENER_LIMITS                                                                                             \
+        ((struct gw_listener_limits){.handshakes = 256, .handshakes_per_address = 64, .sessions_per_name = 8})
+struct gw_listener_counts {
+        uint64_t sessions, opening; /* now; opening: in their handshakes */
+        uint64_t refused_address, refused_name, handshakes_failed, gave_way;
+        uint64_t paused; /* turns in which a session had used up its frames */
+};
+void gw_listener_limit(struct gw_listener *listener, const struct gw_listener_limits *limits);
+struct gw_listener_counts gw_listener_counts(const struct gw_listener *listener);
 void gw_listener_free(struct gw_listener *listener);                         /* its sessions end without `closed` */
 struct gw_endpoint gw_listener_endpoint(const struct gw_listener *listener); /* what it is bound to; TCP only */
 

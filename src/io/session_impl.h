@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "io/admit.h"
 #include "io/loop.h"
 #include "io/session.h"
 #include "io/stream.h"
@@ -42,10 +43,16 @@ struct gw_session {
         void *user;
         struct gw_dial *dial; /* NULL: accepted */
         struct gw_list link;  /* of the listener, for accepted ones */
-        struct gw_list calls; /* outstanding; of struct call */
-        struct gw_list lost;  /* calls to be answered without the peer, in the post */
-        size_t served;        /* requests of the peer that are not answered */
+        struct gw_listener *listener;
+        struct gw_admitted admitted;
+        bool more;                        /* frames that have come wait for a later turn */
+        uint64_t credit;                  /* frames that may be taken now, where the listener bounds them */
+        struct gw_mono credit_at, resume; /* resume: when there is credit again; 0: not waiting */
+        struct gw_list calls;             /* outstanding; of struct call */
+        struct gw_list lost;              /* calls to be answered without the peer, in the post */
+        size_t served;                    /* requests of the peer that are not answered */
         struct gw_post post;
+        struct gw_post turn; /* the rest of what has come */
         struct gw_orphan orphan;
         sd_event_source *tick;
         char peer[GW_NAME_MAX + 1];
@@ -75,6 +82,12 @@ void gw_session_calls_tick(struct gw_session *s, struct gw_mono now);
 void gw_session_calls_lose(struct gw_session *s); /* all outstanding ones become lost */
 void gw_session_calls_answer_lost(struct gw_session *s);
 void gw_session_calls_drop(struct gw_session *s); /* with the loop: without answering */
+
+/* listen.c */
+bool gw_listener_admit(struct gw_session *s); /* its peer is known; false: one too many */
+void gw_listener_leave(struct gw_session *s);
+unsigned gw_listener_frames_per_s(const struct gw_session *s); /* 0: no bound */
+void gw_listener_paused(struct gw_session *s);
 
 /* dial.c */
 void gw_dial_attempt(struct gw_session *s);

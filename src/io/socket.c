@@ -183,12 +183,9 @@ int gw_socket_permit(int fd) {
         return peer.uid == 0 || peer.uid == geteuid() ? 0 : -EPERM;
 }
 
-int gw_socket_local(int fd, struct gw_endpoint *out) {
-        union address address = {0};
-        socklen_t size = sizeof address;
+static int endpoint_of(const union address *at, struct gw_endpoint *out) {
+        union address address = *at;
 
-        if (getsockname(fd, &address.any, &size) < 0)
-                return -errno;
         if (address.any.sa_family == AF_INET) {
                 out->ip = gw_ip_from_v4(address.v4.sin_addr.s_addr);
                 out->port = ntohs(address.v4.sin_port);
@@ -199,4 +196,18 @@ int gw_socket_local(int fd, struct gw_endpoint *out) {
         memcpy(out->ip.b, &address.v6.sin6_addr, sizeof out->ip.b);
         out->port = ntohs(address.v6.sin6_port);
         return 0;
+}
+
+int gw_socket_local(int fd, struct gw_endpoint *out) {
+        union address address = {0};
+        socklen_t size = sizeof address;
+
+        return getsockname(fd, &address.any, &size) < 0 ? -errno : endpoint_of(&address, out);
+}
+
+int gw_socket_peer(int fd, struct gw_endpoint *out) {
+        union address address = {0};
+        socklen_t size = sizeof address;
+
+        return getpeername(fd, &address.any, &size) < 0 ? -errno : endpoint_of(&address, out);
 }

@@ -19,4 +19,5 @@ int gw_socket_accept(int listener);
 int gw_socket_outcome(int fd); /* of a connect: 0 or a negative errno */
 void gw_socket_tune(int fd);   /* a TCP session: no delay, keepalive, time limit for unacknowledged data */
 int gw_socket_permit(int fd);  /* a unix peer: 0 for our own user and root, -EPERM for others */
+int gw_socket_peer(int fd, struct gw_endpoint *out);  /* the TCP address at its other end */
 int gw_socket_local(int fd, struct gw_endpoint *out); /* the TCP address that it is bound to */

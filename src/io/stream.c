@@ -62,6 +62,8 @@ static void end(struct gw_stream *s, const char *format, ...) {
 }
 
 static void set_events(struct gw_stream *s, uint32_t events) {
+        if (s->held && !s->finishing)
+                events &= ~(uint32_t)EPOLLIN;
         if (s->source && s->events != events && sd_event_source_set_io_events(s->source, events) >= 0)
                 s->events = events;
 }
@@ -120,6 +122,13 @@ void gw_stream_consume(struct gw_stream *s, size_t n) {
         free(s->in);
         s->in = NULL;
         s->in_capacity = 0;
+}
+
+void gw_stream_hold(struct gw_stream *s, bool hold) {
+        if (s->held == hold)
+                return;
+        s->held = hold;
+        set_events(s, s->events | EPOLLIN);
 }
 
 /* Takes the descriptors out of a received message; it ends the stream when there are too many. */
@@ -256,7 +265,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user) 
                 connected(s);
         if (!s->ended && !s->connecting && !s->up && s->ssl)
                 shake_hands(s);
-        if (!s->ended && s->up)
+        if (!s->ended && s->up && (!s->held || s->finishing))
                 read_some(s);
         if (!s->ended && s->up && !s->want_write && !gw_list_empty(&s->out))
                 gw_loop_flush_later(s->loop, &s->flush);

@@ -48,7 +48,7 @@ struct gw_stream {
         void (*changed)(void *user);
         void *user;
         int fd;
-        bool connecting, finishing, want_write;
+        bool connecting, finishing, want_write, held;
         struct ssl_st *ssl;
         sd_event_source *source;
         uint32_t events;
@@ -71,6 +71,7 @@ void gw_stream_finish(struct gw_stream *stream);
 /* Copies all parts or none; written at the flush step. fds (unix only) are duplicated and travel with the first octet. */
 int gw_stream_write(struct gw_stream *stream, const struct iovec *parts, size_t n_parts, const int *fds, size_t n_fds);
 void gw_stream_consume(struct gw_stream *stream, size_t n);
+void gw_stream_hold(struct gw_stream *stream, bool hold); /* held: nothing more is read */
 /* Makes room, so that a frame of that many octets can be received. -ENOMEM. */
 int gw_stream_reserve(struct gw_stream *stream, size_t size);
 /* The next descriptor that came with the octet at that place of the stream, -1 when there is none. */

@@ -64,6 +64,7 @@ const struct gw_route nva_routes[] = {
         {"POST", "/v1/nves", api_nves_create},
         {"GET", "/v1/nves/{nve}", api_nves_show},
         {"DELETE", "/v1/nves/{nve}", api_nves_delete},
+        {"PATCH", "/v1/nves/{nve}", api_nves_update},
         {"GET", "/v1/vms", api_vms_list},
         {"POST", "/v1/vms", api_vms_create},
         {"GET", "/v1/vms/{vm}", api_vms_show},

@@ -32,6 +32,7 @@ void api_vns_flush(struct gw_request *request, void *user);
 void api_nves_list(struct gw_request *request, void *user);
 void api_nves_create(struct gw_request *request, void *user);
 void api_nves_show(struct gw_request *request, void *user);
+void api_nves_update(struct gw_request *request, void *user);
 void api_nves_delete(struct gw_request *request, void *user);
 
 void api_vms_list(struct gw_request *request, void *user);

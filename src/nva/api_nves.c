@@ -56,3 +56,18 @@ void api_nves_delete(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 204, NULL);
 }
+
+void api_nves_update(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_nve *nve = api_nve(nva, request);
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        struct gw_ip locator;
+
+        if (!nve)
+                return;
+        gw_json_ip(&r, "locator", GW_JSON_NEEDED, &locator);
+        if (gw_json_done(&r) || gw_directory_nve_relocate(&nva->directory, nve, locator, nva_now(), &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 200, nva_json_nve(nve));
+}

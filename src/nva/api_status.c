@@ -42,12 +42,23 @@ static json_t *directory_counters(const struct nva *nva) {
                 {"held_agreed", c->held_agreed},
                 {"held_different", c->held_different},
                 {"frames_skipped", nva->n_skipped},
+                {"hosts_not_listed", nva->n_unlisted},
         };
         json_t *object = json_object();
 
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
                 json_object_set_new(object, all[i].name, json_integer((json_int_t)all[i].value));
         return object;
+}
+
+static json_t *session_counters(const struct nva *nva) {
+        struct gw_listener_counts c = gw_listener_counts(nva->listener);
+
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "now", (json_int_t)c.sessions, "handshakes_now",
+                         (json_int_t)c.opening, "handshakes_failed", (json_int_t)c.handshakes_failed,
+                         "handshakes_gave_way", (json_int_t)c.gave_way, "refused_address",
+                         (json_int_t)c.refused_address, "refused_name", (json_int_t)c.refused_name, "paused",
+                         (json_int_t)c.paused);
 }
 
 void api_status(struct gw_request *request, void *user) {
@@ -64,6 +75,7 @@ void api_status(struct gw_request *request, void *user) {
                            "refused", (json_int_t)nva->n_refused);
         json_object_set_new(status, "registrar", registrar_json(nva));
         json_object_set_new(status, "directory", directory_counters(nva));
+        json_object_set_new(status, "sessions", session_counters(nva));
         if (mobility)
                 json_object_set_new(status, "mobility", mobility);
         gw_request_answer(request, 200, status);

@@ -48,7 +48,7 @@ struct nva {
         struct gw_wall started;
         uint64_t restart_count;
         struct nva_questions questions;
-        uint64_t n_registrations, n_queries, n_refused, n_skipped;
+        uint64_t n_registrations, n_queries, n_refused, n_skipped, n_unlisted;
         bool loading;
 };
 

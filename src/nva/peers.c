@@ -192,6 +192,10 @@ static void on_hello(struct nva_peer *peer, uint32_t id, const uint8_t *body, si
                 return malformed(peer, "HELLO");
         if (strcmp(hello.id.s, gw_session_peer(peer->session)))
                 return refuse(peer, "HELLO with another id than the certificate's name");
+        if (!strcmp(peer->nva->config.admit, "listed") && !gw_directory_nve(&peer->nva->directory, hello.id.s)) {
+                peer->nva->n_unlisted++;
+                return refuse(peer, "this host is not listed; `godwit nve add` makes it known");
+        }
         peer->role = hello.role;
         if (hello.role == GW_ROLE_NVE)
                 greet_nve(peer, id, &hello);
@@ -439,8 +443,18 @@ static const struct gw_session_ops session_ops = {
         .opened = on_opened, .frame = on_frame, .settled = on_settled, .event = on_event, .closed = on_closed};
 
 int peers_listen(struct nva *nva) {
-        return gw_listener_new_tls(&nva->listener, &nva->loop, &nva->config.listen, nva->tls, &session_ops, &no_api,
-                                   nva);
+        struct gw_listener_limits limits = GW_LISTENER_LIMITS;
+        int r = gw_listener_new_tls(&nva->listener, &nva->loop, &nva->config.listen, nva->tls, &session_ops, &no_api,
+                                    nva);
+
+        if (r < 0)
+                return r;
+        limits.handshakes = nva->config.handshakes;
+        limits.handshakes_per_address = nva->config.handshakes / 4;
+        limits.sessions_per_address = nva->config.sessions_per_address;
+        limits.frames_per_s = nva->config.frames_per_s;
+        gw_listener_limit(nva->listener, &limits);
+        return 0;
 }
 
 void peers_close(struct nva *nva) {

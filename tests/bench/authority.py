@@ -88,7 +88,8 @@ class Authority:
                 [self.nva, "--config", "/dev/null", "--set", "id=nva", "--set", f"state-dir={self.folder}/state",
                  "--set", f"api-socket={self.folder}/api.sock", "--set", f"listen=127.0.0.1:{self.port}",
                  "--set", f"tls-ca={self.folder}/pki/ca.pem", "--set", f"tls-cert={self.folder}/pki/nva.pem",
-                 "--set", f"tls-key={self.folder}/pki/nva.key", "--set", "log-level=notice"], stderr=log)
+                 "--set", f"tls-key={self.folder}/pki/nva.key", "--set", "session-frames-per-s=0",
+                 "--set", "log-level=notice"], stderr=log)
         wait_for("godwit-nva", self.answers, self.process)
         return time.monotonic() - began
 

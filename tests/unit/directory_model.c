@@ -425,6 +425,31 @@ static void test_report_of_what_is_attached(void **state) {
         assert_int_equal(gw_directory_attached(&w->d, w->h3, &attached, 1, w->now), 0); /* no member */
 }
 
+/* A VM that flaps costs a bounded number of updates, and the last word gets through. */
+static void test_flapping_is_coalesced(void **state) {
+        struct world *w = *state;
+        size_t sent;
+
+        world_serve(w, w->web, w->h1);
+        world_subscribe(w, w->h3);
+        drain(w);
+        for (int i = 0; i < 1000; i++) { /* each is two changes */
+                world_serve(w, w->web, i % 2 ? w->h1 : w->h2);
+                w->now.mono.ns += 20000;
+                w->now.wall.ns += 20000;
+                gw_directory_tick(&w->d, w->now);
+                w->n_sent = 0;
+                sent = w->n_frames;
+        }
+        print_message("# %zu updates for 2,000 changes\n", sent);
+        assert_true(sent < 60); /* in 20 ms, to h3 and to the former places */
+        assert_true(w->d.counters.coalesced > 1500);
+        world_pass(w, 200);
+        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->epoch, w->web->binding.epoch);
+        drain(w);
+        assert_int_equal(gw_directory_vn_confirmations(&w->d, w->blue).waiting, 0);
+}
+
 static void test_conflict_is_decided_by_epoch_and_shown(void **state) {
         struct world *w = *state;
         struct gw_registration request;
@@ -458,6 +483,7 @@ int main(void) {
                 TEST(test_divergence_in_a_session_is_corrected),
                 TEST(test_what_is_held_makes_holders),
                 TEST(test_report_of_what_is_attached),
+                TEST(test_flapping_is_coalesced),
                 TEST(test_conflict_is_decided_by_epoch_and_shown),
         };
 

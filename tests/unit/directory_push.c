@@ -430,11 +430,20 @@ static void test_restart_keeps_members(void **state) {
 }
 
 static void test_new_locator_is_told(void **state) {
+        struct gw_hello hello = {.role = GW_ROLE_NVE, .restart_count = 1};
         struct world *w = *state;
+        struct gw_nve *nve;
 
         world_serve(w, w->web, w->h1);
         world_subscribe(w, w->h3);
         world_ack(w);
+        strcpy(hello.id.s, "h1");
+        hello.locator = ip_of("10.99.0.77");
+        assert_int_equal(gw_directory_hello(&w->d, &hello, w->now, &nve, &w->error), GW_E_REFUSED);
+        assert_non_null(strstr(w->error.text, "10.99.0.77"));
+        assert_int_equal(gw_directory_nve_relocate(&w->d, w->h1, w->h3->locator, w->now, &w->error), GW_E_EXISTS);
+        assert_int_equal(gw_directory_nve_relocate(&w->d, w->h1, hello.locator, w->now, &w->error), 0);
+        assert_int_equal(w->n_drops, 1);
         world_hello(w, "h1", "10.99.0.77");
         world_subscribe(w, w->h1);
         assert_true(gw_ip_eq(world_told(w, w->h3, w->web->ports->mac)->locator, ip_of("10.99.0.77")));

@@ -290,6 +290,72 @@ def no_flood(nva):
     assert "\x1b" not in nva.read_log()
 
 
+def questions_for_nobody(nva):
+    """10,000 questions for names that do not exist: each is answered, none is kept, others are served meanwhile; a frame
+    of a later version is skipped."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    vni = nva.get("/v1/vns/blue")["vni"]
+    h1.nve.send(200, b"of a later version")
+    h1.nve.frames.clear()
+    for i in range(10000):
+        h1.nve.send(QUERY, tlv(6, struct.pack("!I", vni)) + tlv(7, struct.pack("!HI", 0x0200, i)))
+    h2.nve.send(QUERY, tlv(6, struct.pack("!I", vni)) + tlv(7, struct.pack("!HI", 0x0200, 1)))
+    wait(lambda: any(f[0] == RESPONSE for f in h2.nve.frames), "the other host is not answered")
+    wait(lambda: sum(f[0] == RESPONSE for f in h1.nve.frames) >= 10000, "not all are answered", 20)
+    status = nva.get("/v1/status")
+    assert status["directory"]["answers_negative"] >= 10001, status
+    assert status["directory"]["frames_skipped"] == 1, status
+    assert nva.get("/v1/vns/blue")["holders"] < 4
+
+
+def models(nva):
+    """A VN's model by API and CLI; it survives a restart; a flush is acknowledged."""
+    h1, h2 = two_hosts(nva)
+    nva.post("/v1/vns", {"name": "red", "subnets": ["10.2.0.0/24"], "directory": "pull"}, 201)
+    assert nva.get("/v1/vns/red")["directory"] == "pull" and not nva.get("/v1/vns/red")["pushed"]
+    assert nva.request("POST", "/v1/vns", {"name": "x", "subnets": ["10.3.0.0/24"], "directory": "shout"})[0] == 400
+    assert nva.request("PATCH", "/v1/vns/blue", {"directory": "push"})[0] == 200
+    running(nva)
+    assert nva.get("/v1/vns/blue")["directory"] == "push"
+    assert nva.request("POST", "/v1/vns/blue/flush", {})[0] == 400
+    nva.post("/v1/vns/blue/flush", {"positive": True, "negative": True}, 202)
+    wait(lambda: nva.get("/v1/vns/blue")["unconfirmed"] == {"waiting": 0, "away": 0}, "the flush is not confirmed")
+    assert nva.get("/v1/status")["directory"]["flushes"] >= 1
+    nva.restart()
+    assert nva.get("/v1/vns/blue")["directory"] == "push" and nva.get("/v1/vns/red")["directory"] == "pull"
+
+
+def hosts_are_listed(nva):
+    """admit = listed: a certificate of our authority alone does not make a new host."""
+    nva.settings["admit"] = "listed"
+    nva.restart()
+    nva.issue("h9")
+    stranger = Session(nva, "h9", ROLE_NVE, "10.99.0.9")
+    wait(stranger.ended.is_set, "it is let in")
+    assert "not listed" in stranger.bye, stranger.bye
+    assert nva.get("/v1/status")["directory"]["hosts_not_listed"] == 1
+    nva.post("/v1/nves", {"id": "h9"}, 201)
+    nva.host("h9", "10.99.0.9")
+
+
+def locators_are_kept(nva):
+    """A host with VMs does not move itself to another address; a person can."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.nve.close()
+    wait(lambda: not nva.get("/v1/nves/h1")["nve_connected"], "still there")
+    moved = Session(nva, "h1", ROLE_NVE, "10.99.0.77")
+    wait(moved.ended.is_set, "it is let in")
+    assert "10.99.0.77" in moved.bye, moved.bye
+    assert nva.get("/v1/nves/h1")["locator"] == "10.99.0.1"
+    assert nva.request("PATCH", "/v1/nves/h1", {"locator": "fd99::2"})[0] == 409
+    assert nva.request("PATCH", "/v1/nves/h1", {"locator": "10.99.0.77"})[0] == 200
+    h1.locator = "10.99.0.77"
+    h1.connect_nve()
+    assert vm(nva)["binding"]["locator"] == "10.99.0.77"
+
+
 def start_and_stop(nva):
     h1, h2 = two_hosts(nva)
     web(nva)
@@ -537,7 +603,7 @@ def openapi_is_complete(nva):
 
 
 TESTS = [objects, bad_input, survives_kill, who_may_connect,
-         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, start_and_stop, crash_policy, inventory_corrects, tasks,
+         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
          stuck_copy_runs_into_its_deadline, openapi_is_complete]
