@@ -131,6 +131,7 @@ static void remember(struct gw_directory *d, struct gw_binding *b) {
 static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, uint64_t epoch, uint8_t state) {
         struct gw_binding *b = &vm->binding;
         struct gw_nve *old = b->nve;
+        bool left = old && old != nve && b->state != GW_BINDING_PLACED;
 
         if (old != nve)
                 remember(d, b);
@@ -149,6 +150,10 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         if (old && old != nve)
                 gw_dir_holder_tell(d, vm, old, false);
         gw_dir_binding_changed(d, vm);
+        if (left && nve)
+                gw_dir_notice_moved(d, vm, old, state == GW_BINDING_PLACED);
+        else if (!nve)
+                gw_dir_notice_stopped(d, vm);
 }
 
 const char *const gw_check_words[GW_CHECKS] = {

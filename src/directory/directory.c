@@ -115,7 +115,8 @@ static int tables_init(struct gw_directory *d) {
             (r = gw_index_init(&d->by_mac, d->seed, hash_mac, match_mac)) < 0 ||
             (r = gw_index_init(&d->by_ip, d->seed, hash_ip, match_ip)) < 0)
                 return r;
-        return gw_table_init(&d->pairs, d->seed, match_pair);
+        r = gw_table_init(&d->pairs, d->seed, match_pair);
+        return r < 0 ? r : gw_dir_notices_init(d);
 }
 
 int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t lease_s,
@@ -166,6 +167,7 @@ void gw_directory_deinit(struct gw_directory *d) {
                 gw_dir_nve_free(d, nve);
         while ((tenant = gw_directory_tenant_after(d, NULL)))
                 gw_dir_tenant_free(d, tenant);
+        gw_dir_notices_deinit(d);
         gw_table_deinit(&d->pairs);
         gw_index_deinit(&d->by_ip);
         gw_index_deinit(&d->by_mac);
@@ -193,6 +195,9 @@ static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
                 break;
         case TIMER_UPDATE:
                 gw_dir_update_again(d, gw_container_of(timer, struct directory_update, timer));
+                break;
+        case TIMER_NOTICE:
+                gw_dir_notice_timer(d, gw_container_of(timer, struct gw_notice, timer));
                 break;
         }
 }

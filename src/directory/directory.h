@@ -26,6 +26,7 @@
 #include "base/table.h"
 #include "base/time.h"
 #include "directory/heap.h"
+#include "directory/notice.h"
 #include "directory/order.h"
 #include "wire/digest.h"
 #include "wire/frame.h"
@@ -78,6 +79,7 @@ enum gw_record {
         GW_RECORD_PORT,
         GW_RECORD_BINDING,
         GW_RECORD_RULE = 8, /* 7 is the shell's: moves */
+        GW_RECORD_HISTORY,
 };
 
 enum gw_object { GW_OBJECT_TENANT, GW_OBJECT_VN, GW_OBJECT_NVE, GW_OBJECT_VM, GW_OBJECT_PORT, GW_OBJECT_BINDING };
@@ -138,8 +140,9 @@ struct gw_nve {
         struct gw_name id;
         struct gw_ip locator; /* unspecified until known */
         bool nve_connected, hv_connected;
-        bool behind;     /* does not acknowledge; stays so until its next HELLO */
-        bool subscribed; /* in this session: what its SUBSCRIBE does not name it holds nothing about */
+        bool behind;       /* does not acknowledge; stays so until its next HELLO */
+        uint32_t features; /* of its session: enum gw_hello_feature */
+        bool subscribed;   /* in this session: what its SUBSCRIBE does not name it holds nothing about */
         uint64_t restart_count;
         uint32_t underlay_mtu;                        /* octets of IP; 0: not known */
         uint32_t capacity_memory_mib, capacity_vcpus; /* 0: not known yet, nothing fits */
@@ -276,6 +279,9 @@ struct gw_directory_effects {
         /* May the VM of a reserved move have been cut over (back: and taken back) by now, for all that is known? While
          * not, the registration that says so is not answered. NULL: it always may. */
         bool (*arrived)(const struct gw_vm *vm, bool back, void *user);
+        /* A Request of the management node to a former place (its locator) or a router. False: it cannot be sent now;
+         * gw_directory_notices_due says when it can. May be NULL: never. */
+        bool (*notice)(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request, void *user);
 };
 
 /* Since the start. */
@@ -298,6 +304,9 @@ struct gw_directory {
         struct gw_table by_vni, by_locator;
         struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */
         struct gw_table pairs;                /* who holds what: gw_directory_member, gw_directory_holder */
+        struct gw_table histories, receivers; /* notice.h */
+        struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
+        size_t n_routers;
         struct gw_heap heap;
         struct gw_list holders; /* all, in the order in which they expire */
         struct gw_list dirty;   /* NVEs that must be told something */

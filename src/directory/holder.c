@@ -205,8 +205,10 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
                             nve->id.s, vm->id.s);
                 return 0;
         }
-        if (report->kind == GW_REPORT_REDIRECT_ENDED)
+        if (report->kind == GW_REPORT_REDIRECT_ENDED) {
                 gw_dir_holder_tell(d, vm, nve, true); /* from now on it sends like anybody, to where it believes */
+                gw_dir_notice_redirect_ended(d, vm, nve->locator, report->redirected);
+        }
         for (unsigned i = 0; i < report->n_locators; i++) {
                 talker = gw_directory_nve_by_locator(d, report->locators[i]);
                 if (talker && report->kind != GW_REPORT_REDIRECT_ENDED)

@@ -15,7 +15,7 @@
 #include "directory/directory.h"
 #include "directory/rules.h"
 
-enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE };
+enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE };
 enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 
 enum {
@@ -216,6 +216,17 @@ int gw_dir_mtu_choose(const struct gw_directory *d, const struct gw_vn_spec *spe
 /* May frames of all of the VM's VNs leave from there? GW_E_CONFLICT with a text. */
 int gw_dir_mtu_fits(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error);
 void gw_dir_mtu_told(struct gw_directory *d, struct gw_nve *nve, uint32_t underlay_mtu);
+
+/* notice.c */
+int gw_dir_notices_init(struct gw_directory *d); /* -ENOMEM */
+void gw_dir_notices_deinit(struct gw_directory *d);
+/* The VM has left `old` for its present place. cold: started anew there. */
+void gw_dir_notice_moved(struct gw_directory *d, struct gw_vm *vm, const struct gw_nve *old, bool cold);
+void gw_dir_notice_stopped(struct gw_directory *d, struct gw_vm *vm);
+void gw_dir_notice_redirect_ended(struct gw_directory *d, struct gw_vm *vm, struct gw_ip locator, uint64_t redirected);
+void gw_dir_notice_timer(struct gw_directory *d, struct gw_notice *n);
+void gw_dir_history_forget(struct gw_directory *d, struct gw_vm *vm);
+int gw_dir_history_load(struct gw_directory *d, const char *key, struct gw_reader *r);
 
 /* update.c */
 int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,

@@ -430,6 +430,7 @@ void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const ui
         }
         gw_dir_holders_again(d, nve);
         gw_dir_updates_flush(d);
+        gw_directory_notices_due(d, nve->locator, now);
 }
 
 /* --- flushes --- */

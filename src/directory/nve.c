@@ -214,6 +214,7 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         nve->nve_connected = true;
         nve->behind = nve->subscribed = false;
         nve->restart_count = hello->restart_count;
+        nve->features = hello->features;
         gw_dir_mtu_told(d, nve, hello->underlay_mtu);
         gw_heap_clear(&d->heap, &nve->timer);
         gw_dir_store_nve(d, nve);

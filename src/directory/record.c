@@ -542,6 +542,8 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
                 return load_port(d, key, r);
         case GW_RECORD_RULE:
                 return load_rule(d, key, r);
+        case GW_RECORD_HISTORY:
+                return gw_dir_history_load(d, key, r);
         default:
                 return load_binding(d, key, r);
         }
@@ -549,7 +551,8 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
 
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error) {
-        static const char *const words[] = {"meta", "tenant", "vn", "nve", "vm", "port", "binding", "move", "rule"};
+        static const char *const words[] = {"meta", "tenant",  "vn",   "nve",  "vm",
+                                            "port", "binding", "move", "rule", "history"};
         struct gw_reader in = gw_reader(value, value_size);
         struct gw_name name = {0};
         int r = GW_E_MALFORMED;

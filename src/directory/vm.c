@@ -57,6 +57,7 @@ no_memory:
 }
 
 void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
+        gw_dir_history_forget(d, vm);
         gw_list_for_each (link, &vm->holders)
                 gw_dir_holder_free(d, gw_list_entry(link, struct directory_holder, in_vm));
         while (vm->ports)
@@ -175,6 +176,8 @@ int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_e
                 gw_dir_unstore_name(d, GW_RECORD_PORT, gw_port_id(port).s);
                 vns[n++] = port->vn;
         }
+        if (gw_directory_history(d, vm))
+                gw_dir_unstore_name(d, GW_RECORD_HISTORY, id.s);
         gw_dir_unstore_name(d, GW_RECORD_BINDING, id.s);
         gw_dir_unstore_name(d, GW_RECORD_VM, id.s);
         gw_dir_rules_forget(d, vm);

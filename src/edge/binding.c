@@ -112,6 +112,8 @@ static void view_each(struct gw_table_node *node, void *user) {
                                             .epoch = b->vm ? b->vm->epoch : b->epoch,
                                             .stamp = b->stamp,
                                             .expires = b->expires,
+                                            .keep_until = b->keep_until,
+                                            .noticed = b->noticed,
                                             .next = b->timer.slot ? b->timer.at : (struct gw_mono){0}};
 
         if (b->vm)

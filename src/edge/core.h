@@ -99,7 +99,11 @@ struct edge_binding {
         uint64_t echo;          /* of what the answer must repeat */
         uint64_t not_before_ns; /* announcements may not make us register more often */
         struct gw_mono sent_at; /* the last one */
-        struct gw_mono expires; /* what was granted, counted from the sending of the request */
+        bool noticed;           /* the management node sent a Request about it; the next three are of the last one */
+        uint16_t notice_sequence;
+        uint64_t notice_stamp;
+        struct gw_mono keep_until; /* its redirect ends then at the latest; 0: when nothing comes any more */
+        struct gw_mono expires;    /* what was granted, counted from the sending of the request */
 };
 
 struct edge_vm {
@@ -332,6 +336,8 @@ void gw_edge_absence_begin(struct gw_edge *edge, struct gw_edge_now now);
 void gw_edge_absence_end(struct gw_edge *edge, struct gw_edge_now now);
 void gw_edge_absence_tell(struct gw_edge *edge);
 void gw_edge_absence_count(struct gw_edge *edge, uint64_t *what); /* of edge->absence */
+/* notice.c */
+int gw_edge_notice_frame(struct gw_edge *edge, struct gw_edge_now now, uint32_t id, const uint8_t *body, size_t size);
 
 /* redirect.c */
 void gw_edge_report(struct gw_edge *edge, uint8_t kind, const struct gw_name *vm, uint64_t epoch);

@@ -61,6 +61,8 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_PRESENCE_ASKED] = "presence-asked",
         [GW_EDGE_C_PRESENT] = "presence-answered",
         [GW_EDGE_C_SILENT] = "presence-silent",
+        [GW_EDGE_C_NOTICES] = "notices",
+        [GW_EDGE_C_NOTICES_REFUSED] = "notices-refused",
 };
 
 /* ---- keys ---- */
@@ -276,7 +278,8 @@ void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now) {
                                  .id = edge->config.id,
                                  .locator = edge->config.locator,
                                  .restart_count = edge->config.restart_count,
-                                 .underlay_mtu = edge->config.underlay_mtu};
+                                 .underlay_mtu = edge->config.underlay_mtu,
+                                 .features = GW_FEATURE_NOTICES};
         struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
 
         (void)now;
@@ -410,6 +413,8 @@ int gw_edge_frame(struct gw_edge *edge, struct gw_edge_now now, uint8_t type, ui
         switch (type) {
         case GW_FRAME_REGISTERED:
                 return gw_edge_registered(edge, now, body, size);
+        case GW_FRAME_REGISTER:
+                return gw_edge_notice_frame(edge, now, id, body, size);
         case GW_FRAME_RESPONSE:
                 if (!batch_is_sound(body, size))
                         return GW_E_MALFORMED;

@@ -122,6 +122,9 @@ struct gw_edge_effects {
         void (*log)(void *user, int level, const char *text);
         /* A Request to the NVA, with config.own_transport only; the shell encodes and authenticates it. */
         void (*request)(void *user, const struct gw_registration *request);
+        /* The management node sent a Request, which the edge has answered with *reply: the shell may act on it too (host
+         * routes) and change the answer. May be NULL. */
+        void (*noticed)(void *user, const struct gw_registration *request, struct gw_registration *reply);
 };
 
 struct gw_edge_config {
@@ -205,6 +208,10 @@ void gw_edge_reply(struct gw_edge *edge, struct gw_edge_now now, const struct gw
 /* The NVA asks for it, or has started anew, or what had to be put right was: vm NULL is every VM that serves here. */
 void gw_edge_register_again(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm);
 
+/* A Request of the management node, genuine; *reply answers it. */
+void gw_edge_notice(struct gw_edge *edge, struct gw_edge_now now, const struct gw_registration *request,
+                    struct gw_registration *reply);
+
 /* Frames that come up, and why. */
 enum gw_edge_reason {
         GW_EDGE_UNKNOWN = 1,  /* from a port: no entry for its destination, or .punt */
@@ -269,18 +276,20 @@ enum gw_edge_binding_role {
 /* One entry of the binding update list. */
 struct gw_edge_binding_view {
         const struct gw_name *vm;
-        uint8_t role;           /* enum gw_edge_binding_role */
-        uint8_t state;          /* enum gw_edge_registration_state */
-        uint8_t status;         /* of the last answer */
-        bool outstanding;       /* an answer is due */
-        uint16_t sequence;      /* of the last Request */
-        uint32_t tries;         /* Requests since the last answer */
-        uint32_t timeout_ms;    /* of the last of them */
-        uint32_t granted_ms;    /* 0: nothing was granted */
-        uint64_t epoch, stamp;  /* of the last Request; a stamp as in wire/registration.h */
-        struct gw_mono expires; /* what was granted */
-        struct gw_mono next;    /* when something is due: again, a refresh, the end; 0: nothing */
-        struct gw_ip locator;   /* SOURCE, ARRIVING: of the other place */
+        uint8_t role;              /* enum gw_edge_binding_role */
+        uint8_t state;             /* enum gw_edge_registration_state */
+        uint8_t status;            /* of the last answer */
+        bool outstanding;          /* an answer is due */
+        uint16_t sequence;         /* of the last Request */
+        uint32_t tries;            /* Requests since the last answer */
+        uint32_t timeout_ms;       /* of the last of them */
+        uint32_t granted_ms;       /* 0: nothing was granted */
+        uint64_t epoch, stamp;     /* of the last Request; a stamp as in wire/registration.h */
+        struct gw_mono expires;    /* what was granted */
+        struct gw_mono keep_until; /* SOURCE: the redirect ends then at the latest; 0: not said */
+        bool noticed;              /* SOURCE: the management node has said so itself */
+        struct gw_mono next;       /* when something is due: again, a refresh, the end; 0: nothing */
+        struct gw_ip locator;      /* SOURCE, ARRIVING: of the other place */
 };
 struct gw_edge_mapping_view {
         struct gw_mapping mapping;
@@ -365,6 +374,8 @@ enum gw_edge_counter {
         GW_EDGE_C_PRESENCE_ASKED,
         GW_EDGE_C_PRESENT,
         GW_EDGE_C_SILENT,
+        GW_EDGE_C_NOTICES,    /* of the management node, answered and acted upon */
+        GW_EDGE_C_NOTICES_REFUSED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -72,9 +72,9 @@ static int port_check_room(const struct gw_edge *edge, const struct gw_edge_atta
                 macs++;
                 ips += port->a.n_ips;
         }
-        if (macs > GW_REG_MACS_MAX || ips > GW_REG_ADDRS_MAX)
+        if (macs > GW_REG_MACS_MAX || ips > GW_REG_VM_ADDRS_MAX)
                 return gw_fail(error, GW_E_FULL, "vm", "vm %s: at most %d ports and %d addresses", a->vm.s,
-                               GW_REG_MACS_MAX, GW_REG_ADDRS_MAX);
+                               GW_REG_MACS_MAX, GW_REG_VM_ADDRS_MAX);
         return 0;
 }
 

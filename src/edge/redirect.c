@@ -4,7 +4,8 @@
  *
  * A redirect ends when (1) the hypervisor agent is done with the VM (delete with
  * keep=redirect), (2) redirect_min has passed since the cut, and (3) no packet in
- * flight came for redirect_idle. Then the entry becomes an ordinary one.
+ * flight came for redirect_idle; or, once (1), when the time that the NVA's notice
+ * gave it is over (notice.c). Then the entry becomes an ordinary one.
  * Packets that come still later are not lost either: what is not known is asked.
  *
  * Reports to the NVA: the talkers at the cut, those that still send to us (the NVA
@@ -175,9 +176,16 @@ static void stale_report(struct gw_edge *edge, struct edge_vm *vm) {
         vm->n_stale = 0;
 }
 
-void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+static bool redirect_is_idle(const struct gw_edge *edge, struct gw_edge_now now, const struct edge_vm *vm,
+                             struct gw_mono last) {
         uint32_t min_ms = edge->config.redirect_min_ms ? edge->config.redirect_min_ms : REDIRECT_MIN_MS;
         uint32_t idle_ms = edge->config.redirect_idle_ms ? edge->config.redirect_idle_ms : REDIRECT_IDLE_MS;
+
+        return gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(min_ms))) &&
+               (!last.ns || gw_mono_reached(now.mono, gw_mono_after(last, gw_ms(idle_ms))));
+}
+
+void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         struct gw_mono last;
 
         if (vm->role != GW_EDGE_MOVED) {
@@ -186,8 +194,7 @@ void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct
         }
         last = redirect_last(edge, vm);
         stale_report(edge, vm);
-        if (vm->leaving && gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(min_ms))) &&
-            (!last.ns || gw_mono_reached(now.mono, gw_mono_after(last, gw_ms(idle_ms))))) {
+        if (vm->leaving && (redirect_is_idle(edge, now, vm, last) || gw_mono_reached(now.mono, vm->reg->keep_until))) {
                 redirect_end(edge, now, vm);
                 return;
         }

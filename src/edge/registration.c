@@ -167,7 +167,7 @@ void gw_edge_unregistered(struct gw_edge *edge, struct edge_vm *vm) {
         b->outstanding = false;
         b->handoff = 0;
         b->granted_ms = 0;
-        b->expires = (struct gw_mono){0};
+        b->expires = b->keep_until = (struct gw_mono){0};
 }
 
 void gw_edge_deregister(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {

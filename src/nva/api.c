@@ -65,6 +65,8 @@ const struct gw_route nva_routes[] = {
         {"GET", "/v1/nves/{nve}", api_nves_show},
         {"DELETE", "/v1/nves/{nve}", api_nves_delete},
         {"PATCH", "/v1/nves/{nve}", api_nves_update},
+        {"GET", "/v1/bindings", api_bindings_list},
+        {"GET", "/v1/bindings/{vm}", api_bindings_show},
         {"GET", "/v1/vms", api_vms_list},
         {"POST", "/v1/vms", api_vms_create},
         {"GET", "/v1/vms/{vm}", api_vms_show},

@@ -29,6 +29,9 @@ void api_vns_delete(struct gw_request *request, void *user);
 void api_vns_update(struct gw_request *request, void *user);
 void api_vns_flush(struct gw_request *request, void *user);
 
+void api_bindings_list(struct gw_request *request, void *user);
+void api_bindings_show(struct gw_request *request, void *user);
+
 void api_nves_list(struct gw_request *request, void *user);
 void api_nves_create(struct gw_request *request, void *user);
 void api_nves_show(struct gw_request *request, void *user);

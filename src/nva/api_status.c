@@ -76,6 +76,9 @@ void api_status(struct gw_request *request, void *user) {
         json_object_set_new(status, "registrar", registrar_json(nva));
         json_object_set_new(status, "directory", directory_counters(nva));
         json_object_set_new(status, "sessions", session_counters(nva));
+        json_object_set_new(status, "notices",
+                            json_pack("{s:I, s:I}", "sent", (json_int_t)nva->n_notices, "answers_late",
+                                      (json_int_t)nva->n_notices_late));
         if (mobility)
                 json_object_set_new(status, "mobility", mobility);
         gw_request_answer(request, 200, status);

@@ -9,11 +9,18 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "nva/notices.h"
 
 static const char *check_ipv6(const void *ip) {
         const struct gw_ip *at = ip;
 
         return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
+}
+
+static const char *check_routers(const void *text) {
+        struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
+
+        return notices_routers(text, routers, GW_NOTICE_ROUTERS_MAX) == SIZE_MAX ? "at most 8 unicast addresses" : NULL;
 }
 
 static const struct gw_conf_row rows[] = {
@@ -48,6 +55,9 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct nva_config, audit_interval_s, "audit-interval-s", GW_CONF_INT, "300",
                     "the caches of all edges are compared with the directory this often; 0: only when asked", .min = 0,
                     .max = 86400, .unit = "s"),
+        GW_CONF_ROW(struct nva_config, default_routers, "default-routers", GW_CONF_STRING, NULL,
+                    "addresses of the routers that are told where VMs have moved to, separated by spaces",
+                    .check = check_routers),
         GW_CONF_ROW(struct nva_config, deadline_prepare_ms, "deadline-prepare-ms", GW_CONF_INT, "30000",
                     "a move's target must be ready after this long", .min = 100, .max = 3600000, .unit = "ms"),
         GW_CONF_ROW(struct nva_config, deadline_copy_ms, "deadline-copy-ms", GW_CONF_INT, "600000",

@@ -4,7 +4,7 @@
 
 #include "conf/schema.h"
 
-enum { NVA_CLIENTS_SIZE = 1024 };
+enum { NVA_CLIENTS_SIZE = 1024, NVA_ROUTERS_SIZE = 512 };
 
 struct nva_config {
         struct gw_conf_common common;
@@ -17,6 +17,7 @@ struct nva_config {
         char registration_keys[GW_CONF_PATH_SIZE];
         uint32_t registration_window_ms;
         uint32_t audit_interval_s; /* 0: none by itself */
+        char default_routers[NVA_ROUTERS_SIZE]; /* addresses, separated by spaces */
         uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
         uint32_t moves_max;
 };

@@ -39,6 +39,7 @@
 #include "base/table.h"
 #include "io/keys.h"
 #include "io/mobility.h"
+#include "nva/notices.h"
 #include "nva/nva.h"
 #include "nva/registrar.h"
 #include "wire/auth.h"
@@ -52,6 +53,7 @@ enum {
 enum counter {
         C_REQUESTS,
         C_HEARTBEATS,
+        C_REPLIES,
         C_OTHER, /* authenticated, and not for an authority */
         C_NO_ASSOCIATION,
         C_UNSIGNED,
@@ -63,6 +65,7 @@ enum counter {
 static const char *const counter_words[COUNTERS] = {
         [C_REQUESTS] = "requests",
         [C_HEARTBEATS] = "heartbeats",
+        [C_REPLIES] = "replies",
         [C_OTHER] = "others",
         [C_NO_ASSOCIATION] = "drop-no-association",
         [C_UNSIGNED] = "drop-unsigned",
@@ -129,6 +132,10 @@ int mobility_send_upkeep(struct nva *nva, const struct gw_keys_entry *to, struct
 
 const struct gw_keys_entry *mobility_key(const struct nva *nva, const char *nve) {
         return nva->mobility ? gw_keys_to_sign_for(nva->mobility->keys, nve) : NULL;
+}
+
+const struct gw_keys_entry *mobility_key_at(const struct nva *nva, struct gw_ip address) {
+        return nva->mobility ? gw_keys_to_sign(nva->mobility->keys, address) : NULL;
 }
 
 /* An accepted Request that asked for no answer gets none; a refused one does (RFC 6275 section 9.5.4). */
@@ -240,6 +247,19 @@ static void take_request(const struct arrival *a) {
 
 /* --- the others --- */
 
+/* An answer to what the authority itself has sent (notices.c): from an NVE, known by its locator, or from a router. */
+static void take_reply(const struct arrival *a) {
+        const struct gw_nve *nve = gw_directory_nve(&a->m->nva->directory, a->key->id.s);
+        struct gw_registration answer;
+
+        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &answer)) {
+                a->m->count[C_MALFORMED]++;
+                return;
+        }
+        a->m->count[C_REPLIES]++;
+        notices_take(a->m->nva, nve ? nve->locator : a->from, &answer);
+}
+
 static void take_heartbeat(const struct arrival *a) {
         struct gw_upkeep beat;
 
@@ -313,6 +333,8 @@ static void on_message(struct gw_ip from, const uint8_t *bytes, size_t size, voi
         switch (bytes[2]) {
         case GW_MH_BINDING_UPDATE:
                 return take_request(&a);
+        case GW_MH_BINDING_ACK:
+                return take_reply(&a);
         case GW_MH_HEARTBEAT:
                 return take_heartbeat(&a);
         default:

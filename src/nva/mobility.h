@@ -26,4 +26,7 @@ int mobility_send_upkeep(struct nva *nva, const struct gw_keys_entry *to, struct
 /* The key to sign with for an NVE; NULL: it has none, or this transport is off. */
 const struct gw_keys_entry *mobility_key(const struct nva *nva, const char *nve);
 
+/* The same for one that is no NVE, by its address. */
+const struct gw_keys_entry *mobility_key_at(const struct nva *nva, struct gw_ip address);
+
 json_t *mobility_json(const struct nva *nva); /* NULL when it is off */

@@ -27,6 +27,7 @@
 #include "nva/life.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
+#include "nva/notices.h"
 #include "nva/peers.h"
 
 #define RESTARTS_KEY "nva.restarts"
@@ -145,6 +146,11 @@ static bool on_arrived(const struct gw_vm *vm, bool back, void *user) {
         return mover_may_arrive(user, vm->id.s, back);
 }
 
+static bool on_notice(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request, void *user) {
+        (void)kind;
+        return notices_send(user, to, request);
+}
+
 static const struct gw_directory_effects directory_effects = {
         .store = on_store,
         .unstore = on_unstore,
@@ -154,6 +160,7 @@ static const struct gw_directory_effects directory_effects = {
         .changed = on_changed,
         .note = on_note,
         .arrived = on_arrived,
+        .notice = on_notice,
 };
 
 /* --- start --- */
@@ -219,6 +226,7 @@ static int open_store(struct nva *nva, struct gw_error *error) {
 }
 
 static int open_directory(struct nva *nva, struct gw_error *error) {
+        struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
         uint64_t seed[4];
 
         if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
@@ -226,6 +234,8 @@ static int open_directory(struct nva *nva, struct gw_error *error) {
         if (gw_directory_init(&nva->directory, seed, nva->config.lease_s, &directory_effects, nva) ||
             life_init(nva, seed + 2))
                 return gw_fail(error, -ENOMEM, "", "out of memory");
+        gw_directory_routers(&nva->directory, routers,
+                             notices_routers(nva->config.default_routers, routers, GW_NOTICE_ROUTERS_MAX));
         mover_init(nva);
         return open_store(nva, error);
 }

@@ -49,6 +49,7 @@ struct nva {
         uint64_t restart_count;
         struct nva_questions questions;
         uint64_t n_registrations, n_queries, n_refused, n_skipped, n_unlisted;
+        uint64_t n_notices, n_notices_late;
         bool loading;
 };
 

@@ -24,6 +24,7 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/notices.h"
 #include "nva/registrar.h"
 #include "wire/registration.h"
 
@@ -238,6 +239,17 @@ static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body,
         answer_registration(peer, id, frame.locator, &reply);
 }
 
+/* The answer to a Request of the management node. */
+static void on_registered(struct nva_peer *peer, const uint8_t *body, size_t size) {
+        struct gw_registration reply;
+        struct gw_register frame;
+
+        if (gw_register_decode(body, size, &frame) ||
+            gw_registration_decode(frame.message, frame.message_size, frame.locator, (struct gw_ip){{0}}, &reply))
+                return malformed(peer, "REGISTERED");
+        notices_take(peer->nva, peer->nve->locator, &reply);
+}
+
 static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
         struct gw_query query;
 
@@ -344,6 +356,8 @@ static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const ui
         switch (type) {
         case GW_FRAME_REGISTER:
                 return on_register(peer, id, body, size);
+        case GW_FRAME_REGISTERED:
+                return on_registered(peer, body, size);
         case GW_FRAME_QUERY:
                 return on_query(peer, id, body, size);
         case GW_FRAME_SUBSCRIBE:

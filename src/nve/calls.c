@@ -358,6 +358,8 @@ const struct gw_route nve_routes[] = {
         {"GET", "/v1/fdb", nve_show_fdb},
         {"GET", "/v1/neighbours", nve_show_neighbours},
         {"GET", "/v1/members", nve_show_members},
+        {"GET", "/v1/bindings", nve_show_bindings},
+        {"GET", "/v1/bindings/{vm}", nve_show_binding},
         {"GET", "/v1/counters", nve_show_counters},
         {"GET", "/v1/status", nve_show_status},
         {"GET", "/v1/caches", nve_caches},

@@ -108,6 +108,8 @@ void nve_show_fdb(struct gw_request *request, void *user);
 void nve_show_neighbours(struct gw_request *request, void *user);
 void nve_show_members(struct gw_request *request, void *user);
 void nve_show_counters(struct gw_request *request, void *user);
+void nve_show_bindings(struct gw_request *request, void *user); /* bindings.c */
+void nve_show_binding(struct gw_request *request, void *user);
 void nve_show_status(struct gw_request *request, void *user);
 
 /* caches.c, trace.c: what an audit compares and repairs; what would become of a frame */

@@ -23,6 +23,7 @@ enum gw_store_table {
         GW_STORE_BINDING,
         GW_STORE_MOVE, /* journal and evidence */
         GW_STORE_RULE,
+        GW_STORE_HISTORY, /* who was told of a VM's moves */
         GW_STORE_TABLES,
 };
 

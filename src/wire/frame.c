@@ -97,13 +97,15 @@ size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *
         gw_tlv_put_u64(w, GW_TLV_RESTARTS, hello->restart_count);
         if (hello->underlay_mtu)
                 gw_tlv_put_u32(w, GW_TLV_MTU, hello->underlay_mtu);
+        if (hello->features)
+                gw_tlv_put_u32(w, GW_TLV_FEATURES, hello->features);
         return gw_frame_end(w, &build, ok);
 }
 
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         struct gw_tlv t[] = {
                 {GW_TLV_ROLE, true, 1, 1},     {GW_TLV_NAME, true, 1, GW_NAME_MAX}, {GW_TLV_LOCATOR, true, 16, 16},
-                {GW_TLV_RESTARTS, true, 8, 8}, {GW_TLV_MTU, false, 4, 4},
+                {GW_TLV_RESTARTS, true, 8, 8}, {GW_TLV_MTU, false, 4, 4},           {GW_TLV_FEATURES, false, 4, 4},
         };
         struct gw_hello hello = {0};
 
@@ -113,6 +115,7 @@ int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         gw_get_bytes(&t[2].value, hello.locator.b, sizeof hello.locator.b);
         hello.restart_count = gw_get_u64(&t[3].value);
         hello.underlay_mtu = t[4].found ? gw_get_u32(&t[4].value) : 0;
+        hello.features = t[5].found ? gw_get_u32(&t[5].value) : 0;
         if (hello.role != GW_ROLE_NVE && hello.role != GW_ROLE_HV)
                 return GW_E_MALFORMED;
         *out = hello;

@@ -41,8 +41,9 @@ enum {
 enum gw_frame_type {
         GW_FRAME_HELLO = 1,  /* NVE/HV -> NVA: role, id, locator, restart counter, last known state */
         GW_FRAME_WELCOME,    /* NVA -> NVE/HV: accepted; or BYE */
-        GW_FRAME_REGISTER,   /* NVE -> NVA: locator + a Registration Request (wire/registration.h) */
-        GW_FRAME_REGISTERED, /* NVA -> NVE: the Registration Reply */
+        GW_FRAME_REGISTER,   /* NVE -> NVA: locator + a Registration Request (wire/registration.h);
+                              * NVA -> NVE: one of the management node, about a VM that has moved */
+        GW_FRAME_REGISTERED, /* the Registration Reply, the other way */
         GW_FRAME_QUERY,      /* NVE -> NVA: vni and a MAC or an IP */
         GW_FRAME_RESPONSE,   /* NVA -> NVE: the mapping, or a negative answer with its lifetime */
         GW_FRAME_UPDATE,     /* NVA -> NVE: mappings and members that changed; to be acknowledged */
@@ -119,9 +120,10 @@ struct gw_hello {
         struct gw_ip locator;
         uint64_t restart_count; /* grows by one each start of this daemon */
         uint32_t underlay_mtu;  /* an NVE's: octets of IP that its underlay carries; 0: not told */
+        uint32_t features;      /* GW_FEATURE_*: what the NVA may send to it */
 };
-/* A checksum inside .message is over the pseudo-header {.locator, ::} in a REGISTER and {::, .locator} in a REGISTERED:
- * the session, not the address of the NVA, is what pairs the two. */
+/* A checksum inside .message is over the pseudo-header {.locator, ::} in what an NVE sends and {::, .locator} in what the NVA
+ * sends; .locator is the NVE's: the session, not the address of the NVA, is what pairs the two. */
 struct gw_register {
         struct gw_ip locator;
         const uint8_t *message;
@@ -162,7 +164,13 @@ struct gw_report {
 size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *hello);
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out);
 /* A WELCOME says what its sender understands beyond the first version; 0 from one that does not say. */
-enum { GW_FEATURE_DIGESTS = 1, GW_FEATURE_ABSENCE = 2, GW_FEATURES = GW_FEATURE_DIGESTS | GW_FEATURE_ABSENCE };
+enum {
+        GW_FEATURE_DIGESTS = 1,
+        GW_FEATURE_ABSENCE = 2,
+        GW_FEATURES = GW_FEATURE_DIGESTS | GW_FEATURE_ABSENCE,
+        GW_FEATURE_NOTICES =
+                4, /* an NVE's: it takes REGISTER frames of the management node, and answers with REGISTERED */
+};
 uint32_t gw_welcome_features(const uint8_t *body, size_t size);
 size_t gw_welcome_encode(struct gw_writer *w, uint32_t id, const struct gw_name *nva, uint64_t restart_count);
 int gw_welcome_decode(const uint8_t *body, size_t size, struct gw_name *nva, uint64_t *restart_count);

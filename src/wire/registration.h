@@ -19,7 +19,8 @@
 
 enum {
         GW_REG_MACS_MAX = 16,
-        GW_REG_ADDRS_MAX = 16, /* of each family */
+        GW_REG_VM_ADDRS_MAX = 16,                   /* of one VM, both families */
+        GW_REG_ADDRS_MAX = 2 * GW_REG_VM_ADDRS_MAX, /* of each family: the management node's come in pairs */
 };
 
 enum gw_reg_kind {

@@ -221,6 +221,7 @@ static void hellos(void **state) {
                 hello.locator = any_ip();
                 hello.restart_count = dice_u64(&dice);
                 hello.underlay_mtu = below(2) ? (uint32_t)dice_u64(&dice) : 0;
+                hello.features = below(2) ? (uint32_t)dice_u64(&dice) : 0;
                 n = gw_hello_encode(&w, id, &hello);
                 assert_int_equal(gw_hello_decode(body_of(n, GW_FRAME_HELLO, id), n - HEAD, &back), 0);
                 assert_memory_equal(&back, &hello, sizeof hello);

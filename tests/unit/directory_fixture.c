@@ -99,13 +99,27 @@ static void effect_note(enum gw_note kind, const char *text, void *user) {
         snprintf(w->note, sizeof w->note, "%s", text);
 }
 
+static bool effect_notice(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request,
+                          void *user) {
+        struct world *w = user;
+
+        if (gw_ip_eq(to, w->away))
+                return false;
+        MUST(w->n_noticed < WORLD_NOTICES_MAX);
+        w->noticed[w->n_noticed].to = to;
+        w->noticed[w->n_noticed].kind = kind;
+        w->noticed[w->n_noticed++].request = *request;
+        return true;
+}
+
 static const struct gw_directory_effects effects = {.store = effect_store,
                                                     .unstore = effect_unstore,
                                                     .fetch = effect_fetch,
                                                     .send = effect_send,
                                                     .drop = effect_drop,
                                                     .changed = effect_changed,
-                                                    .note = effect_note};
+                                                    .note = effect_note,
+                                                    .notice = effect_notice};
 static const uint64_t seed[2] = {1, 2};
 
 struct gw_nve *world_hello(struct world *w, const char *id, const char *locator) {
@@ -171,7 +185,7 @@ void world_restart(struct world *w) {
 
         gw_directory_deinit(&w->d);
         MUST(gw_directory_init(&w->d, seed, 3600, &effects, w) == 0);
-        for (; at.table <= GW_RECORD_RULE; at.table++)
+        for (; at.table <= GW_RECORD_HISTORY; at.table++)
                 MUST(gw_store_each(w->store, (enum gw_store_table)at.table, load_each, &at) == 0);
         w->h1 = gw_directory_nve(&w->d, "h1");
         w->h2 = gw_directory_nve(&w->d, "h2");

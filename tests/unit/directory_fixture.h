@@ -5,7 +5,7 @@
 #include "directory/directory.h"
 #include "store/store.h"
 
-enum { WORLD_SENT_MAX = 512, WORLD_RECORDS_MAX = 8192 };
+enum { WORLD_SENT_MAX = 512, WORLD_RECORDS_MAX = 8192, WORLD_NOTICES_MAX = 64 };
 
 /* One mapping or member that was sent. */
 struct sent {
@@ -39,6 +39,13 @@ struct world {
         struct gw_vn *blue;
         struct gw_vm *web;
         uint16_t sequence;
+        struct { /* Requests of the management node */
+                struct gw_ip to;
+                enum gw_notice_kind kind;
+                struct gw_registration request;
+        } noticed[WORLD_NOTICES_MAX];
+        size_t n_noticed;
+        struct gw_ip away; /* nothing can be sent to it */
 };
 
 void world_init(struct world *w); /* h1, h2, h3 connected, with room; VN blue; VM web */

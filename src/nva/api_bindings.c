@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /v1/bindings: the binding cache, with the history of each VM: where it was, which of those places and which default
+ * routers were told of the present one and answered, and why what they hold is kept or was removed.
+ */
+#include "nva/api.h"
+#include "nva/json.h"
+
+static json_t *optional_ns(struct gw_wall at) {
+        return at.ns ? json_integer((json_int_t)at.ns) : json_null();
+}
+
+/* What became of telling one receiver; null when it was never to be told. */
+static json_t *notice_json(const struct gw_notice *n) {
+        if (!n)
+                return json_null();
+        return json_pack("{s:s, s:I, s:o, s:o, s:i, s:i, s:b, s:s, s:o, s:I}", "state", gw_notice_state_word(n->state),
+                         "epoch", (json_int_t)n->epoch, "told_ns", optional_ns(n->told), "answered_ns",
+                         optional_ns(n->answered), "status", (int)n->status, "tries", (int)n->tries, "kept",
+                         (int)gw_notice_is_kept(n), "why", gw_notice_why_word(n->why), "ends_ns", optional_ns(n->ends),
+                         "redirected", (json_int_t)n->redirected);
+}
+
+/* A VM may have been at one place more than once: what is told belongs to the last time. */
+static bool was_there_later(const struct gw_binding *b, size_t i) {
+        for (size_t k = i + 1; k < b->n_previous; k++)
+                if (gw_ip_eq(b->previous[k].locator, b->previous[i].locator))
+                        return true;
+        return false;
+}
+
+static json_t *previous_json(const struct nva *nva, const struct gw_vm *vm) {
+        const struct gw_binding *b = &vm->binding;
+        json_t *list = json_array();
+        char text[GW_IP_TEXT];
+
+        for (size_t i = 0; i < b->n_previous; i++) {
+                const struct gw_previous *p = &b->previous[i];
+                const struct gw_nve *nve = gw_directory_nve_by_locator(&nva->directory, p->locator);
+                const struct gw_notice *n =
+                        was_there_later(b, i) ? NULL : gw_directory_notice(&nva->directory, vm, p->locator);
+
+                json_array_append_new(list,
+                                      json_pack("{s:s, s:s, s:I, s:I, s:o}", "locator", gw_ip_text(p->locator, text),
+                                                "nve", nve ? nve->id.s : "", "from_ns", (json_int_t)p->from.ns, "to_ns",
+                                                (json_int_t)p->to.ns, "notice", notice_json(n)));
+        }
+        return list;
+}
+
+static json_t *routers_json(const struct nva *nva, const struct gw_vm *vm) {
+        const struct gw_history *history = gw_directory_history(&nva->directory, vm);
+        json_t *list = json_array();
+        char text[GW_IP_TEXT];
+
+        if (!history)
+                return list;
+        gw_list_for_each (link, &history->notices) {
+                const struct gw_notice *n = gw_list_entry(link, struct gw_notice, in_history);
+
+                if (n->kind == GW_NOTICE_ROUTER)
+                        json_array_append_new(list, json_pack("{s:s, s:o}", "address", gw_ip_text(n->to->ip, text),
+                                                              "notice", notice_json(n)));
+        }
+        return list;
+}
+
+static json_t *remaining_json(const struct gw_binding *b) {
+        if (!b->expires.ns)
+                return json_null();
+        return json_integer((json_int_t)(gw_mono_between(gw_mono_now(), b->expires).ns / GW_NS_PER_MS));
+}
+
+static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
+        const struct gw_binding *b = &vm->binding;
+        json_t *object = nva_json_binding(vm);
+
+        json_object_set_new(object, "vm", json_string(vm->id.s));
+        json_object_set_new(object, "nve", json_string(b->nve ? b->nve->id.s : ""));
+        json_object_set_new(object, "move_to", json_string(b->move_to ? b->move_to->id.s : ""));
+        json_object_set_new(object, "remaining_ms", remaining_json(b));
+        json_object_set_new(object, "previous", previous_json(nva, vm));
+        json_object_set_new(object, "routers", routers_json(nva, vm));
+        return object;
+}
+
+void api_bindings_list(struct gw_request *request, void *user) {
+        const struct nva *nva = user;
+        struct gw_vm *vm = NULL;
+        json_t *list = json_array();
+
+        while ((vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL)))
+                json_array_append_new(list, binding_json(nva, vm));
+        api_answer_list(request, "bindings", list);
+}
+
+void api_bindings_show(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        const struct gw_vm *vm = api_vm(nva, request);
+
+        if (vm)
+                gw_request_answer(request, 200, binding_json(nva, vm));
+}
