@@ -334,12 +334,12 @@ static void notice_build(const struct gw_notice *n, struct gw_registration *reg)
                 .sequence = n->sequence,
                 .lifetime_units = gw_notice_is_kept(n) ? gw_registration_lifetime(GW_NOTICE_KEEP_MS / 1000) : 0,
                 .has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_TIMESTAMP | GW_REG_HAS_EPOCH,
-                .vm = vm->id,
                 .handoff = GW_MH_HANDOFF_MOVED,
                 .access = GW_MH_ACCESS_VIRTUAL,
                 .timestamp = n->stamp,
                 .epoch = n->epoch,
         };
+        memcpy(reg->vm.s, vm->id.s, strlen(vm->id.s));
         put_place(reg, vm->binding.nve);
         for (const struct gw_port *port = vm->ports; port; port = port->next) {
                 if (reg->n_macs < GW_REG_MACS_MAX)

@@ -65,10 +65,10 @@ static json_t *routers_json(const struct nva *nva, const struct gw_vm *vm) {
         return list;
 }
 
-static json_t *remaining_json(const struct gw_binding *b) {
-        if (!b->expires.ns)
+static json_t *remaining_json(const struct gw_vm *vm) {
+        if (!vm->timer.place)
                 return json_null();
-        return json_integer((json_int_t)(gw_mono_between(gw_mono_now(), b->expires).ns / GW_NS_PER_MS));
+        return json_integer((json_int_t)(gw_mono_between(gw_mono_now(), vm->timer.at).ns / GW_NS_PER_MS));
 }
 
 static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
@@ -78,7 +78,7 @@ static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
         json_object_set_new(object, "vm", json_string(vm->id.s));
         json_object_set_new(object, "nve", json_string(b->nve ? b->nve->id.s : ""));
         json_object_set_new(object, "move_to", json_string(b->move_to ? b->move_to->id.s : ""));
-        json_object_set_new(object, "remaining_ms", remaining_json(b));
+        json_object_set_new(object, "remaining_ms", remaining_json(vm));
         json_object_set_new(object, "previous", previous_json(nva, vm));
         json_object_set_new(object, "routers", routers_json(nva, vm));
         return object;
