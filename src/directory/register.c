@@ -178,6 +178,8 @@ static int deregister(struct gw_directory *d, const struct gw_nve *nve, struct g
         heard(d, b, request);
         if (gw_dir_reachable(b))
                 gw_dir_binding_lapse(d, vm, "it was deregistered");
+        else
+                gw_dir_store_binding(d, vm); /* what came last, for the order of the next */
         return 0;
 }
 
