@@ -27,7 +27,7 @@
 #include "base/time.h"
 #include "io/netlink.h"
 
-enum { TICK_MS = 2000, LEASE_MS = 10000, REFRESH_GAP_MS = 100 };
+enum { TICK_MS = 2000, LEASE_MS = 10000, ASKING_MS = TICK_MS + 1000, REFRESH_GAP_MS = 100 };
 
 /* The next tick in `first_ms`, then one every TICK_MS. */
 static int tick_set(struct gw_datapath *dp, unsigned first_ms) {
@@ -75,6 +75,7 @@ static void refresh(struct gw_datapath *dp) {
         dp->refreshed_ns = now;
         gw_underlay_follow(dp);
         dp->config.direct_until_ns = gw_route_watch_ipsec(dp->routes) ? 0 : now + LEASE_MS * GW_NS_PER_MS;
+        dp->config.asking_until_ns = now + ASKING_MS * GW_NS_PER_MS;
         (void)gw_map_each(dp->maps[MAP_NEXT_HOP], key, next, sizeof key, &value, refresh_one, dp);
         (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);
 }
@@ -119,7 +120,17 @@ int gw_upkeep_open(struct gw_datapath *dp) {
         return r;
 }
 
+/* From here on nobody reads what goes up. */
+static void asking_ends(struct gw_datapath *dp) {
+        uint32_t zero = 0;
+
+        dp->config.asking_until_ns = 0;
+        (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);
+}
+
 void gw_upkeep_close(struct gw_datapath *dp) {
+        if (dp->refreshed_ns)
+                asking_ends(dp);
         if (dp->tick_fd >= 0)
                 close(dp->tick_fd);
         if (dp->wait_fd >= 0)

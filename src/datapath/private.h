@@ -24,6 +24,7 @@ enum gw_map {
         MAP_TALKERS,
         MAP_STALE,
         MAP_NEXT_HOP,
+        MAP_FORMER,
         MAP_MAX
 };
 extern const char *const gw_map_names[MAP_MAX];

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "datapath/flood.h"
 
 int gw_map_del(int fd, const void *key) {
@@ -45,6 +46,19 @@ static void forward_out(struct gw_forward *out, const struct gw_abi_forward *in)
                                    .epoch = in->epoch};
 }
 
+/* Remembers where the VM was until now, when that was elsewhere than where it is from now on. */
+static int former_note(struct gw_datapath *dp, const struct gw_abi_mac_key *key, const struct gw_abi_forward *now) {
+        struct gw_abi_former former = {.left_ns = gw_mono_now().ns};
+        struct gw_abi_forward was;
+
+        if (bpf_map_lookup_elem(dp->maps[MAP_FDB], key, &was) || was.kind == GW_FORWARD_LOCAL)
+                return 0;
+        if (now->kind != GW_FORWARD_LOCAL && !memcmp(was.locator, now->locator, sizeof was.locator))
+                return 0;
+        memcpy(former.locator, was.locator, sizeof former.locator);
+        return bpf_map_update_elem(dp->maps[MAP_FORMER], key, &former, BPF_ANY);
+}
+
 /* A moved-to entry counts what it redirects; the counter is there before the entry is, and stays when it is renewed. */
 int gw_datapath_fdb_set(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, const struct gw_forward *entry) {
         struct gw_abi_mac_key key = gw_mac_key(vni, mac);
@@ -61,7 +75,9 @@ int gw_datapath_fdb_set(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac,
                 if (r && r != -EEXIST)
                         return r;
         }
-        r = bpf_map_update_elem(dp->maps[MAP_FDB], &key, &value, BPF_ANY);
+        r = former_note(dp, &key, &value);
+        if (!r)
+                r = bpf_map_update_elem(dp->maps[MAP_FDB], &key, &value, BPF_ANY);
         if (!r && entry->kind != GW_FORWARD_MOVED)
                 r = gw_map_del(dp->maps[MAP_FLIGHTS], &key);
         return r;
@@ -148,8 +164,8 @@ int gw_datapath_neigh_each(struct gw_datapath *dp,
 
 int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator) {
         struct gw_abi_ip_key key = gw_ip_key(vni, locator);
-        uint32_t one = 1;
-        int r = bpf_map_update_elem(dp->maps[MAP_MEMBERS], &key, &one, BPF_ANY);
+        struct gw_abi_member value = {0};
+        int r = bpf_map_update_elem(dp->maps[MAP_MEMBERS], &key, &value, BPF_ANY);
 
         return r ? r : gw_flood_locator(dp, vni, locator, true);
 }
@@ -178,7 +194,7 @@ int gw_datapath_member_each(struct gw_datapath *dp, int (*each)(uint32_t vni, st
                             void *user) {
         struct member_walk w = {each, user};
         struct gw_abi_ip_key key, next;
-        uint32_t value;
+        struct gw_abi_member value;
 
         return gw_map_each(dp->maps[MAP_MEMBERS], &key, &next, sizeof key, &value, member_one, &w);
 }

@@ -72,6 +72,7 @@ void gw_edge_mapping_drop(struct gw_edge *edge, struct edge_mapping *m) {
         mapping_free(edge, m);
         if (!gw_edge_port_by_mac(edge, vni, mac))
                 gw_edge_fdb_program(edge, vni, mac);
+        gw_edge_source_told(edge, vni, mac);
 }
 
 static struct edge_mapping *mapping_new(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
@@ -251,11 +252,11 @@ void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const s
 
         if (!gw_edge_vn_find(edge, said->vni) || !mapping_sane(said) || mapping_is_nothing(said))
                 return;
-        if (port && !mapping_meets_port(edge, now, port, said)) {
+        if (port && !mapping_meets_port(edge, now, port, said))
                 edge->counters[GW_EDGE_C_MAPPINGS_STALE]++;
-                return;
-        }
-        mapping_store(edge, now, said);
+        else
+                mapping_store(edge, now, said);
+        gw_edge_source_told(edge, said->vni, said->mac);
 }
 
 /* The port with this MAC went away: what the mapping says counts again. */

@@ -20,7 +20,8 @@ enum edge_timer_kind {
         TIMER_REDIRECT,
         TIMER_SWEEP,
         TIMER_REPORT,
-        TIMER_PRESENCE
+        TIMER_PRESENCE,
+        TIMER_SUSPECT
 };
 
 /* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
@@ -159,6 +160,20 @@ struct edge_query {
         struct held_queue held;
 };
 
+/* `sender` speaks as (vni, mac), which was known to be elsewhere. */
+struct edge_suspect {
+        struct gw_list link;
+        struct edge_timer timer;
+        uint32_t vni;
+        struct gw_mac mac;
+        struct gw_ip sender;
+        uint8_t tries;
+        bool answered;  /* the authority has put it elsewhere at least once */
+        bool releasing; /* it was right; ends with the next drain */
+        bool refused;   /* it was wrong; ends with the timer */
+        struct held_queue held;
+};
+
 /* What could not be sent yet and is not remembered elsewhere: ends of redirects. */
 struct edge_ended {
         struct gw_list link;
@@ -181,12 +196,12 @@ struct gw_edge {
         struct edge_timers timers;
         struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
-        struct gw_list asking, releasing, ended, offers;
+        struct gw_list asking, releasing, ended, offers, suspects;
         struct edge_timer presence;
         struct gw_list asked; /* ports */
         struct gw_edge_now looked_at;
         bool look;
-        size_t n_negatives, n_releasing_ports, held_octets;
+        size_t n_suspects, n_negatives, n_releasing_ports, held_octets;
         bool up, welcome;
         uint32_t features;         /* of the NVA, in this session */
         struct gw_absence absence; /* since the last session; the last one while there is a session */
@@ -317,6 +332,17 @@ struct edge_binding *gw_edge_binding_get(struct gw_edge *edge, struct edge_vm *v
 void gw_edge_binding_let_go(struct gw_edge *edge, struct edge_vm *vm);              /* the VM goes */
 void gw_edge_binding_free(struct gw_edge *edge, struct edge_binding *b);
 void gw_edge_bindings_free_all(struct gw_edge *edge);
+
+/* source.c */
+void gw_edge_source_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+void gw_edge_source_told(struct gw_edge *edge, uint32_t vni, struct gw_mac mac); /* what is known of it may be new */
+/* Frames of (vni, mac) from there wait: later ones must, too. */
+bool gw_edge_source_suspected(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip sender);
+void gw_edge_source_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_suspect *suspect);
+void gw_edge_source_nva_down(struct gw_edge *edge);
+void gw_edge_source_drained(struct gw_edge *edge);
+bool gw_edge_source_wants_drain(const struct gw_edge *edge);
+void gw_edge_source_free_all(struct gw_edge *edge);
 
 /* registration.c */
 void gw_edge_register(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint8_t handoff);

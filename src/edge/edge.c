@@ -63,6 +63,10 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_SILENT] = "presence-silent",
         [GW_EDGE_C_NOTICES] = "notices",
         [GW_EDGE_C_NOTICES_REFUSED] = "notices-refused",
+        [GW_EDGE_C_SOURCES_ASKED] = "sources-asked",
+        [GW_EDGE_C_SOURCES_CONFIRMED] = "sources-confirmed",
+        [GW_EDGE_C_SOURCES_REFUSED] = "drop-source-refused",
+        [GW_EDGE_C_SOURCES_UNVERIFIED] = "sources-unverified",
 };
 
 /* ---- keys ---- */
@@ -174,6 +178,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
         edge->user = user;
         gw_list_init(&edge->asking);
         gw_list_init(&edge->releasing);
+        gw_list_init(&edge->suspects);
         gw_list_init(&edge->ended);
         gw_list_init(&edge->asked);
         gw_list_init(&edge->offers);
@@ -190,6 +195,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
 void gw_edge_free(struct gw_edge *edge) {
         if (!edge)
                 return;
+        gw_edge_source_free_all(edge);
         gw_edge_queries_free_all(edge);
         gw_edge_mappings_free_all(edge);
         gw_edge_neigh_free_all(edge);
@@ -234,6 +240,9 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                 switch ((enum edge_timer_kind)timer->kind) {
                 case TIMER_MAPPING:
                         gw_edge_mapping_timer(edge, now, gw_container_of(timer, struct edge_mapping, timer));
+                        break;
+                case TIMER_SUSPECT:
+                        gw_edge_source_timer(edge, now, gw_container_of(timer, struct edge_suspect, timer));
                         break;
                 case TIMER_QUERY:
                         gw_edge_query_timer(edge, now, gw_container_of(timer, struct edge_query, timer));
@@ -299,6 +308,7 @@ void gw_edge_nva_down(struct gw_edge *edge, struct gw_edge_now now) {
         gw_edge_offers_drop(edge);
         gw_edge_timer_stop(&edge->timers, &edge->report_timer);
         gw_edge_timer_stop(&edge->timers, &edge->sweep);
+        gw_edge_source_nva_down(edge);
 }
 
 static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_t *body, size_t size) {

@@ -53,8 +53,9 @@ enum gw_edge_place {
 };
 
 struct gw_edge_fdb {
-        uint8_t place; /* enum gw_edge_place */
-        bool punt;     /* hand every frame up for now: held ones go first */
+        uint8_t place;  /* enum gw_edge_place */
+        bool punt;      /* hand every frame up for now: held ones go first */
+        bool punt_from; /* the same for frames from the wire that it sends */
         uint32_t ifindex;
         struct gw_ip locator;
         uint64_t epoch;
@@ -82,6 +83,7 @@ struct gw_edge_frame {
         uint32_t vni, ifindex;                /* ifindex: the port that sent it, or that it is for; 0 from the wire */
         bool redirected;                      /* it came marked as in flight */
         uint8_t offload[GW_EDGE_OFFLOAD_MAX]; /* the shell's, not looked into */
+        struct gw_ip sender;                  /* from the wire: the locator that sent it */
         const uint8_t *bytes;                 /* from the Ethernet header on */
         size_t size;
 };
@@ -220,6 +222,7 @@ enum gw_edge_reason {
         GW_EDGE_ANNOUNCE,     /* from a port: gratuitous ARP, unsolicited NA, RARP */
         GW_EDGE_TOO_BIG,      /* from a port: larger than the VN's MTU */
         GW_EDGE_HOLD,         /* for a port which is on hold */
+        GW_EDGE_WIRE_SOURCE,  /* from the wire: its source MAC has an entry that leads elsewhere, or .punt_from */
 };
 struct gw_edge_punt {
         uint8_t reason; /* enum gw_edge_reason */
@@ -374,8 +377,12 @@ enum gw_edge_counter {
         GW_EDGE_C_PRESENCE_ASKED,
         GW_EDGE_C_PRESENT,
         GW_EDGE_C_SILENT,
-        GW_EDGE_C_NOTICES,    /* of the management node, answered and acted upon */
+        GW_EDGE_C_NOTICES, /* of the management node, answered and acted upon */
         GW_EDGE_C_NOTICES_REFUSED,
+        GW_EDGE_C_SOURCES_ASKED,
+        GW_EDGE_C_SOURCES_CONFIRMED,
+        GW_EDGE_C_SOURCES_REFUSED,
+        GW_EDGE_C_SOURCES_UNVERIFIED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

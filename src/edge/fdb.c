@@ -36,6 +36,7 @@ bool gw_edge_fdb_wanted(const struct gw_edge *edge, uint32_t vni, struct gw_mac 
         if (port) {
                 fdb_of_port(port, out);
                 out->punt = port->draining || gw_edge_query_releasing(edge, vni, mac);
+                out->punt_from = gw_edge_source_suspected(edge, vni, mac, out->locator);
                 return true;
         }
         m = gw_edge_mapping_find(edge, vni, mac);
@@ -43,6 +44,7 @@ bool gw_edge_fdb_wanted(const struct gw_edge *edge, uint32_t vni, struct gw_mac 
                 return false;
         *out = (struct gw_edge_fdb){.place = GW_EDGE_TO_REMOTE,
                                     .punt = gw_edge_query_releasing(edge, vni, mac),
+                                    .punt_from = gw_edge_source_suspected(edge, vni, mac, m->locator),
                                     .locator = m->locator,
                                     .epoch = m->epoch};
         return true;

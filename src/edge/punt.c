@@ -238,6 +238,9 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
         case GW_EDGE_HOLD:
                 punt_hold(edge, now, &punt->frame);
                 break;
+        case GW_EDGE_WIRE_SOURCE:
+                gw_edge_source_punted(edge, now, &punt->frame);
+                break;
         default:
                 edge->counters[GW_EDGE_C_UNPARSED]++;
         }
@@ -246,9 +249,10 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
 void gw_edge_punts_drained(struct gw_edge *edge, struct gw_edge_now now) {
         (void)now;
         gw_edge_query_drained(edge);
+        gw_edge_source_drained(edge);
         gw_edge_vm_drained(edge);
 }
 
 bool gw_edge_wants_drain(const struct gw_edge *edge) {
-        return !gw_list_empty(&edge->releasing) || edge->n_releasing_ports;
+        return !gw_list_empty(&edge->releasing) || edge->n_releasing_ports || gw_edge_source_wants_drain(edge);
 }

@@ -31,7 +31,8 @@ static int fx_fdb_set(void *user, uint32_t vni, struct gw_mac mac, const struct 
                                         [GW_EDGE_TO_MOVED] = GW_FORWARD_MOVED,
                                         [GW_EDGE_TO_ARRIVING] = GW_FORWARD_ARRIVING};
         struct gw_forward forward = {.kind = kinds[entry->place],
-                                     .flags = entry->punt ? GW_FORWARD_PUNT : 0,
+                                     .flags = (entry->punt ? GW_FORWARD_PUNT : 0) |
+                                              (entry->punt_from ? GW_FORWARD_PUNT_FROM : 0),
                                      .ifindex = entry->ifindex,
                                      .locator = entry->locator,
                                      .epoch = entry->epoch};
@@ -180,6 +181,7 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
         [GW_PUNT_TOO_BIG] = GW_EDGE_TOO_BIG,
         [GW_PUNT_HOLD] = GW_EDGE_HOLD,
         [GW_PUNT_WIRE_UNKNOWN] = GW_EDGE_WIRE_UNKNOWN,
+        [GW_PUNT_WIRE_SOURCE] = GW_EDGE_WIRE_SOURCE,
 };
 
 static bool read_punt(struct nve *nve) {
@@ -192,6 +194,7 @@ static bool read_punt(struct nve *nve) {
                                    .frame = {.vni = punt.vni,
                                              .ifindex = punt.ifindex,
                                              .redirected = punt.redirected,
+                                             .sender = punt.sender,
                                              .bytes = punt.frame,
                                              .size = punt.size}};
         memcpy(up.frame.offload, &punt.vnet, sizeof punt.vnet);

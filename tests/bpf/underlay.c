@@ -57,10 +57,10 @@ static void config_put(uint64_t direct_until_ns) {
 
 static void member_put(const char *locator) {
         struct gw_abi_ip_key key = {.id = VNI};
-        uint32_t one = 1;
+        struct gw_abi_member value = {0};
 
         memcpy(key.ip, ip_of(locator).b, 16);
-        put(bpf->maps.gw_members, &key, &one);
+        put(bpf->maps.gw_members, &key, &value);
 }
 
 static void forward_put(int vm, uint8_t kind) {

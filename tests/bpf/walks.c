@@ -147,6 +147,7 @@ static void neigh_put(const char *text, int vm, uint8_t flags) {
 static void fill(void) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION, .vxlan_ifindex = 1, .punt_ifindex = 1};
         struct gw_ip own = ip_of("192.0.2.1");
+        struct gw_abi_member member = {0};
         uint32_t zero = 0, one = 1;
 
         memcpy(config.locator, own.b, 16);
@@ -171,8 +172,8 @@ static void fill(void) {
         neigh_put("fd01::f", 2, GW_NEIGH_ROUTER | GW_NEIGH_NO_OVERRIDE);
         ip_put(bpf->maps.gw_allow, 1, "10.1.0.1", &one);
         ip_put(bpf->maps.gw_allow, 1, "fd01::1", &one);
-        ip_put(bpf->maps.gw_members, VNI, SENDER, &one);
-        ip_put(bpf->maps.gw_members, VNI, ELSEWHERE, &one);
+        ip_put(bpf->maps.gw_members, VNI, SENDER, &member);
+        ip_put(bpf->maps.gw_members, VNI, ELSEWHERE, &member);
 }
 
 static int load(void **state) {
@@ -447,6 +448,8 @@ static void too_big_goes_up(void **state) {
 }
 
 static void wire_delivers(void **state) {
+        struct gw_abi_mac_key moved = {.vni = VNI};
+        struct gw_abi_former former = {.left_ns = 1};
         struct outcome o;
         struct frame f;
 
@@ -463,6 +466,9 @@ static void wire_delivers(void **state) {
         ipv4(&f, mac_of(3), mac_of(1), "10.1.0.1", "10.1.0.3", 17, 100); /* our own VM 1, from the wire? */
         from_wire(&f, VNI, SENDER, 0, &o);
         dropped(&o, GW_COUNT_DROP_SOURCE_LOCAL);
+        memcpy(moved.mac, mac_of(3).b, 6);
+        memcpy(former.locator, ip_of(SENDER).b, 16);
+        put(bpf->maps.gw_former, &moved, &former);
         from_wire(&f, VNI, SENDER, GW_GBP_REDIRECTED | 0x103, &o); /* yes: by way of the old place of VM 3 */
         delivered_to(&o, 3, GW_COUNT_DELIVERED);
         ipv4(&f, mac_of(5), mac_of(2), "10.1.0.2", "10.1.0.5", 17, 100);

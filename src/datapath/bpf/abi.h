@@ -20,6 +20,9 @@
 #define GW_GBP_REDIRECTED 0x8000u
 #define GW_GBP_MAC_MASK 0x7fffu
 
+/* How long after it is known that a VM has moved, frames that it sent from its former place are taken for late ones. */
+#define GW_FORMER_NS 500000000ull
+
 enum {
         GW_FLOOD_MAX = 64,      /* locators of a VN, and ports of a VN on one host, that get its group frames */
         GW_PORTS_MAX = 4096,    /* ports on one host */
@@ -30,8 +33,10 @@ enum {
         GW_NOTED_MAX = 4,       /* a power of two */
         GW_TALKERS_MAX = 16384,
         GW_STALE_MAX = 8192,
-        GW_FLIGHTS_MAX = 16384, /* moved-to entries at a time */
-        GW_NEXT_HOP_MAX = 4096, /* locators; to any more, frames go by way of the VXLAN device */
+        GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
+        GW_FORMER_MAX = 16384,    /* VMs whose last place but one is remembered */
+        GW_WIRE_UP_PER_S = 20000, /* frames from one member in one VN that may go up, as many at once */
+        GW_NEXT_HOP_MAX = 4096,   /* locators; to any more, frames go by way of the VXLAN device */
 };
 
 enum gw_port_flag {
@@ -71,7 +76,8 @@ enum gw_forward_kind {
 };
 
 enum gw_forward_flag {
-        GW_FORWARD_PUNT = 1, /* frames for it go up (PUNT, WIRE_UNKNOWN) while user space sends on older ones */
+        GW_FORWARD_PUNT = 1,      /* frames for it go up (PUNT, WIRE_UNKNOWN) while user space sends on older ones */
+        GW_FORWARD_PUNT_FROM = 2, /* frames from it go up (WIRE_SOURCE) while user space sends on older ones */
 };
 
 /* The MAC of every VN's gateway (wire/frame.h), which the edge's own questions come from, too. */
@@ -128,7 +134,8 @@ enum gw_neigh_flag {
         X(DROP_LIMIT_MISSES, "drop-limit-misses")                                                                      \
         X(DROP_LIMIT_GROUP, "drop-limit-group")                                                                        \
         X(ND_SECURED, "nd-secured")                                                                                    \
-        X(DROP_ND_INVALID, "drop-nd-invalid")
+        X(DROP_ND_INVALID, "drop-nd-invalid")                                                                          \
+        X(DROP_LIMIT_WIRE, "drop-limit-wire")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -146,7 +153,9 @@ enum gw_counter {
         X(TOO_BIG, "too-big")       /* from a port; larger than the VN's MTU */                                        \
         X(HOLD, "hold")             /* for the port .ifindex, which has GW_PORT_HOLD */                                \
         X(WIRE_UNKNOWN,                                                                                                \
-          "wire-unknown") /* from the wire, sender .sender; destination MAC not known, or GW_FORWARD_PUNT */
+          "wire-unknown") /* from the wire, sender .sender; destination MAC not known, or GW_FORWARD_PUNT */           \
+        X(WIRE_SOURCE,                                                                                                 \
+          "wire-source") /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,
@@ -191,6 +200,7 @@ struct gw_abi_config {
         __u16 pad;
         __u8 locator[16];
         __u64 direct_until_ns; /* CLOCK_MONOTONIC: as long as next hops are to be believed */
+        __u64 asking_until_ns; /* as long as user space asks the authority about frames that go up */
 };
 
 struct gw_abi_locator {
@@ -239,6 +249,15 @@ struct gw_abi_forward {
 struct gw_abi_ip_key { /* neigh: id = VNI; members: id = VNI, ip = locator; allow: id = ifindex */
         __u32 id;
         __u8 ip[16];
+};
+
+struct gw_abi_former { /* of a VM: the locator before the one that its forwarding entry has */
+        __u64 left_ns; /* when that was learnt (CLOCK_MONOTONIC) */
+        __u8 locator[16];
+};
+
+struct gw_abi_member {
+        __u64 spent_ns; /* as in struct gw_abi_limit */
 };
 
 struct gw_abi_neigh {

@@ -206,24 +206,20 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
         struct gw_abi_mac_key key = {.vni = from->vni}, source = {.vni = from->vni};
         struct gw_abi_forward *entry, to;
         struct ethhdr *eth = headers(skb, ETH_HLEN);
+        __u32 bad;
 
         if (!eth)
                 return drop(GW_COUNT_DROP_SHORT);
         mac_copy(key.mac, eth->h_dest);
         mac_copy(source.mac, eth->h_source);
-        if (!injected) {
-                entry = bpf_map_lookup_elem(&gw_fdb, &source);
-                if (entry && entry->kind == GW_FORWARD_LOCAL && !from->gbp)
-                        return drop(GW_COUNT_DROP_SOURCE_LOCAL);
-                /* Right after a move this is the truth and our entry is late: seen, and let through. */
-                if (entry && entry->kind == GW_FORWARD_REMOTE && !from->gbp && !ip_eq(entry->locator, from->sender))
-                        count(GW_COUNT_SOURCE_ELSEWHERE);
-        }
+        bad = injected ? SOURCE_PASSES : source_check(&source, &key, from);
+        if (bad)
+                return bad == SOURCE_UP ? punt_of_wire(skb, GW_PUNT_WIRE_SOURCE, from) : drop(bad);
         if (mac_is_group(key.mac))
                 return flood(skb, from->vni, 0, from);
         entry = bpf_map_lookup_elem(&gw_fdb, &key);
         if (!entry)
-                return injected ? drop(GW_COUNT_DROP_UNKNOWN) : punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);
+                return injected ? drop(GW_COUNT_DROP_UNKNOWN) : punt_of_wire(skb, GW_PUNT_WIRE_UNKNOWN, from);
         to = *entry;
         if (to.flags & GW_FORWARD_PUNT && !injected)
                 return punt(skb, GW_PUNT_WIRE_UNKNOWN, 0, from->vni, from);

@@ -15,8 +15,8 @@
  * the head of every cloned frame, TCP's first of all.
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
- * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), forward.h,
- * underlay.h (decapsulation).
+ * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), source.h,
+ * forward.h, underlay.h (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -39,6 +39,7 @@
 #include "guard.h"
 #include "guard6.h"
 #include "neigh.h"
+#include "source.h"
 #include "forward.h"
 #include "underlay.h"
 
@@ -147,7 +148,8 @@ int from_wire(struct __sk_buff *skb) {
                 return drop(GW_COUNT_DROP_NO_TUNNEL);
         member.id = from.vni;
         ip_copy(member.ip, from.sender);
-        if (!bpf_map_lookup_elem(&gw_members, &member))
+        from.member = bpf_map_lookup_elem(&gw_members, &member);
+        if (!from.member)
                 return drop(GW_COUNT_DROP_BAD_SENDER);
         if (skb->vlan_present || skb->protocol == bpf_htons(ETH_P_8021Q) || skb->protocol == bpf_htons(ETH_P_8021AD))
                 return drop(GW_COUNT_DROP_VLAN);
@@ -169,8 +171,8 @@ int from_underlay(struct __sk_buff *skb) {
         ce = (o.tos & ECN_MASK) == ECN_CE;
         member.id = o.from.vni;
         ip_copy(member.ip, o.from.sender);
-        if ((ce && !o.ect) || bpf_ktime_get_coarse_ns() >= c->direct_until_ns ||
-            !bpf_map_lookup_elem(&gw_members, &member) || !strip(skb, &o))
+        o.from.member = bpf_map_lookup_elem(&gw_members, &member);
+        if ((ce && !o.ect) || bpf_ktime_get_coarse_ns() >= c->direct_until_ns || !o.from.member || !strip(skb, &o))
                 return TC_ACT_UNSPEC;
         if (bpf_skb_store_bytes(skb, 0, o.ethernet, ETH_HLEN, 0))
                 return drop(GW_COUNT_DROP_SHORT);

@@ -52,4 +52,10 @@ static __always_inline int punt_of_port(struct __sk_buff *skb, enum gw_punt_reas
         return punt(skb, reason, w->ifindex, w->vni, NULL);
 }
 
+static __always_inline int punt_of_wire(struct __sk_buff *skb, enum gw_punt_reason reason, const struct arrival *from) {
+        if (!limit_take_wire(from->member))
+                return drop(GW_COUNT_DROP_LIMIT_WIRE);
+        return punt(skb, reason, 0, from->vni, from);
+}
+
 #endif

@@ -210,6 +210,7 @@ struct arrival {
         __u32 vni;
         __u32 gbp; /* 0: not redirected */
         __u8 sender[16];
+        struct gw_abi_member *member; /* NULL: injected */
 };
 
 static __always_inline bool tunnel_get(struct __sk_buff *skb, const struct gw_abi_config *c, struct arrival *out) {
