@@ -171,6 +171,7 @@ struct edge_suspect {
         bool answered;  /* the authority has put it elsewhere at least once */
         bool releasing; /* it was right; ends with the next drain */
         bool refused;   /* it was wrong; ends with the timer */
+        bool believed;  /* nobody said; ends with the timer */
         struct held_queue held;
 };
 

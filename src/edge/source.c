@@ -11,7 +11,8 @@
  * of the cut.
  *
  * Without the authority nobody can tell, and a cut must not need it: the frames go
- * on and are counted. So they do when it does not answer.
+ * on and are counted. So they do when it does not answer, and the next ones are not
+ * held up again for a while.
  *
  * Bounds: suspects, frames of each, octets of all that is held (with query.c).
  */
@@ -24,6 +25,7 @@ enum {
         SUSPECTS_MAX = 256,
         SUSPECT_TRIES = 3,
         SUSPECT_ASK_MS = 100,
+        SUSPECT_BELIEVED_MS = 5000,
         SUSPECT_REFUSED_MS = 100, /* how long a refusal is remembered: short, for the VM may come */
 };
 
@@ -41,7 +43,7 @@ static struct edge_suspect *suspect_find(const struct gw_edge *edge, uint32_t vn
 bool gw_edge_source_suspected(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip sender) {
         const struct edge_suspect *s = edge->n_suspects ? suspect_find(edge, vni, mac, sender) : NULL;
 
-        return s && !s->refused;
+        return s && !s->refused && !s->believed;
 }
 
 static struct edge_suspect *suspect_new(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip sender) {
@@ -126,9 +128,14 @@ void gw_edge_source_punted(struct gw_edge *edge, struct gw_edge_now now, const s
         } else if (source_is_right(edge, frame->vni, mac, frame->sender)) {
                 edge->counters[GW_EDGE_C_SOURCES_CONFIRMED]++;
                 edge->fx->inject(edge->user, GW_EDGE_FROM_WIRE, frame);
-        } else if (!edge->welcome) {
+        } else if (!edge->welcome || (s && s->believed && !s->answered)) {
                 edge->counters[GW_EDGE_C_SOURCES_UNVERIFIED]++;
                 edge->fx->inject(edge->user, GW_EDGE_FROM_WIRE, frame);
+        } else if (s && s->believed) { /* until the authority spoke */
+                s->believed = false;
+                s->tries = 0;
+                suspect_hold(edge, now, s, frame);
+                suspect_ask(edge, now, s);
         } else if (s) {
                 suspect_hold(edge, now, s, frame);
         } else if ((s = suspect_new(edge, frame->vni, mac, frame->sender))) {
@@ -169,7 +176,7 @@ static void suspect_refuse(struct gw_edge *edge, struct gw_edge_now now, struct 
 }
 
 void gw_edge_source_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_suspect *s) {
-        if (s->refused) {
+        if (s->refused || s->believed) {
                 suspect_free(edge, s);
         } else if (edge->welcome && s->tries < SUSPECT_TRIES) {
                 suspect_ask(edge, now, s);
@@ -177,7 +184,8 @@ void gw_edge_source_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
                 suspect_refuse(edge, now, s);
         } else {
                 suspect_release(edge, s, GW_EDGE_C_SOURCES_UNVERIFIED);
-                suspect_free(edge, s);
+                s->believed = true;
+                gw_edge_timer_set(&edge->timers, &s->timer, gw_mono_after(now.mono, gw_ms(SUSPECT_BELIEVED_MS)));
         }
 }
 

@@ -124,6 +124,11 @@ static void test_silent_authority_holds_up_for_a_moment(void **state) {
         world_pass(w, 200);
         expect_down(w, 0, 1, 1);
         assert_int_equal(world_counter(w, GW_EDGE_C_SOURCES_UNVERIFIED), 1);
+        from(w, NEW_PLACE, 2); /* and is not waited for again */
+        expect_down(w, 0, 1, 2);
+        say(w, GW_FRAME_UPDATE, OLD_PLACE, 5); /* until it speaks */
+        from(w, NEW_PLACE, 3);
+        expect_down(w, 0, 1, 2);
 }
 
 static void test_suspects_are_bounded(void **state) {

@@ -54,8 +54,9 @@ static __noinline bool mark_counts(const struct gw_abi_mac_key *key, const __u8 
         if (mac_is_group(key->mac))
                 return true; /* goes to the VM that arrives alone */
         entry = bpf_map_lookup_elem(&gw_fdb, key);
-        if (entry && entry->kind == GW_FORWARD_ARRIVING && ip_eq(entry->locator, sender))
-                return true;
+        if (entry && entry->kind != GW_FORWARD_LOCAL &&
+            (entry->kind != GW_FORWARD_ARRIVING || ip_eq(entry->locator, sender)))
+                return true; /* from where it arrives, or for one that is not here: that ends as a loop */
         former = former_of(key);
         return former && ip_eq(former->locator, sender);
 }
