@@ -177,18 +177,16 @@ static void each_from_its_own_place(void) {
         expect_asked(2, 1, HOME, 0, "while older ones are sent on");
 }
 
-static void former_places_are_fenced(void) {
+static void former_places_count_for_a_moment(void) {
         fill();
         entry_put(2, GW_FORWARD_REMOTE, 0, AWAY, 0);
         former_put(2, HOME, 0);
         expect(2, 1, AWAY, 0, GW_COUNT_DELIVERED, "from the new place");
         expect(2, 1, HOME, 0, GW_COUNT_DELIVERED, "on its way when it moved");
         former_put(2, HOME, 60000);
-        expect(2, 1, HOME, 0, GW_COUNT_DROP_FENCED, "long after it moved");
-        expect(2, -1, HOME, 0, GW_COUNT_DROP_FENCED, "the same to everybody");
-        config_put(false);
-        expect(2, 1, HOME, 0, GW_COUNT_DROP_FENCED, "also when nobody could ask");
-        expect_asked(2, 1, (config_put(true), THIRD), 0, "from a third place");
+        expect_asked(2, 1, HOME, 0, "long after it moved");
+        expect_asked(2, -1, HOME, 0, "the same to everybody");
+        expect_asked(2, 1, THIRD, 0, "from a third place");
         entry_put(3, GW_FORWARD_LOCAL, 3, HOME, 0); /* it has arrived */
         port_put(3, 3, 0);
         former_put(3, HOME, 0);
@@ -228,9 +226,9 @@ static void places_are_checked(void **state) {
         (void)state;
         over_both(each_from_its_own_place);
 }
-static void fencing(void **state) {
+static void former_places(void **state) {
         (void)state;
-        over_both(former_places_are_fenced);
+        over_both(former_places_count_for_a_moment);
 }
 static void marks(void **state) {
         (void)state;
@@ -244,7 +242,7 @@ static void questions_are_limited(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(places_are_checked),
-                cmocka_unit_test(fencing),
+                cmocka_unit_test(former_places),
                 cmocka_unit_test(marks),
                 cmocka_unit_test(questions_are_limited),
         };

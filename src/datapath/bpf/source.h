@@ -5,17 +5,17 @@
  *
  *      there                              passes
  *      where it lived until just now      passes for a moment (GW_FORMER_NS): under way when it moved
- *      where it lived before              dropped, fenced: a copy that should not be running
  *      anywhere else                      up: user space holds it and asks the authority, for what we know
- *                                         may be late, and the frame the first from its new place
+ *                                         may be late, and the frame the first from its new place; also when
+ *                                         that is one where it has been before
  *      nobody knows                       passes: knowing all senders is not an edge's business
  *
  * A frame that is marked as in flight comes from the place that its destination has
  * left, and its sender may live anywhere. The mark counts from the locator that the
  * destination came from, as far as is known here; from others it is as if absent.
  *
- * When no daemon looks after the programs, nobody could ask; then all that is not
- * fenced passes, and is counted.
+ * When no daemon looks after the programs, nobody could ask; then it passes, and
+ * is counted.
  */
 #ifndef GW_BPF_SOURCE_H
 #define GW_BPF_SOURCE_H
@@ -33,11 +33,8 @@ static __noinline __u32 source_elsewhere(const struct gw_abi_mac_key *key, __u32
         const struct gw_abi_config *c = config();
         __u64 now = bpf_ktime_get_coarse_ns();
 
-        if (former && ip_eq(former->locator, sender)) {
-                if (now < former->left_ns + GW_FORMER_NS)
-                        return SOURCE_PASSES;
-                return kind == GW_FORWARD_LOCAL ? GW_COUNT_DROP_SOURCE_LOCAL : GW_COUNT_DROP_FENCED;
-        }
+        if (former && ip_eq(former->locator, sender) && now < former->left_ns + GW_FORMER_NS)
+                return SOURCE_PASSES;
         if (kind == GW_FORWARD_LOCAL)
                 return GW_COUNT_DROP_SOURCE_LOCAL;
         if (c && now < c->asking_until_ns)
