@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not all(map(os.path.exists, [nw.NVE, nw.GODWIT])), reason="needs the daemons built"),
 ]
 attacks = pytest.importorskip("attacks", reason="needs python3-scapy")
-from scapy.all import IP, UDP, VXLAN, Ether, IPv6, Raw  # noqa: E402
+from scapy.all import IP, UDP, VXLAN, Ether, IPv6, IPv6ExtHdrFragment, Raw  # noqa: E402
 
 VNIS = (100, 200)
 EVE_LIMITS = {"neighbours": 200, "misses": 200, "group": 200}
@@ -275,7 +275,10 @@ def inner(source, target, name, to_mac=None):
 def outer(stage, source, payload, vni=100, flags=8, reserved=0, port=4789, raw=None, fragment=False):
     """One VXLAN packet to h1, from whatever address."""
     to = stage.h1.locator
-    ip = IP(src=source, dst=to, flags="MF" if fragment else "DF") if stage.world.family == 4 else IPv6(src=source, dst=to)
+    if stage.world.family == 4:
+        ip = IP(src=source, dst=to, flags="MF" if fragment else "DF")
+    else:
+        ip = IPv6(src=source, dst=to) / IPv6ExtHdrFragment(nh=17, m=1, id=5) if fragment else IPv6(src=source, dst=to)
     header = VXLAN(vni=vni, flags=flags, reserved2=reserved) if raw is None else Raw(raw)
     packet = Ether(dst=stage.h1_mac) / ip / UDP(sport=50000, dport=port, chksum=0) / header / payload
     return bytes(packet)

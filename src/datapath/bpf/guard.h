@@ -27,6 +27,11 @@ static __always_inline bool allowed_v4(__u32 ifindex, __be32 v4) {
         return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
 }
 
+/* UDP right behind an IP header that was read: the ports without a call, if they are there to see. */
+static __always_inline const __be16 *udp_ports(struct __sk_buff *skb, void *behind) {
+        return behind + 2 * sizeof(__be16) <= (void *)(long)skb->data_end ? behind : NULL;
+}
+
 /* UDP at `at`: not to the port where a DHCP client listens. */
 static __always_inline __u32 guard_dhcp(struct __sk_buff *skb, __u32 at, __u16 client) {
         __be16 ports[2];
@@ -44,7 +49,7 @@ static __always_inline bool addressless_v4(const struct iphdr *ip) {
 
 static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, __u32 flags) {
         struct iphdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
-        __u32 at;
+        const __be16 *ports;
 
         if (!ip)
                 return GW_COUNT_DROP_SHORT;
@@ -55,8 +60,10 @@ static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, __
                 return GW_COUNT_DROP_GUARD_IPV4;
         if (ip->protocol != IPPROTO_UDP || flags & GW_PORT_DHCP_SERVER || ip->frag_off & bpf_htons(IPV4_OFFSET))
                 return 0;
-        at = ETH_HLEN + ip->ihl * 4;
-        return guard_dhcp(skb, at, DHCP_CLIENT);
+        ports = udp_ports(skb, ip + 1);
+        if (ports && ip->ihl == sizeof *ip / 4)
+                return ports[1] == bpf_htons(DHCP_CLIENT) ? GW_COUNT_DROP_GUARD_DHCP : 0;
+        return guard_dhcp(skb, ETH_HLEN + ip->ihl * 4, DHCP_CLIENT);
 }
 
 static __always_inline bool arp_is_ethernet(const struct arp_frame *arp) {

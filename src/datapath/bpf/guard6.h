@@ -11,14 +11,17 @@
 
 enum { ND_OPTIONS_MAX = 12, EXTENSIONS_MAX = 8 };
 
+/* An address of the port, by name or made from its MAC. An IPv4-mapped one is none on the wire (RFC 4038). */
 static __always_inline bool allowed_v6(__u32 ifindex, const __u8 *mac, const __u8 *ip) {
         MAC6 own[6];
-        if (ip_is_eui64(ip)) {
-                mac_from_eui64(own, ip);
-                if (mac_eq(own, mac))
-                        return true;
-        }
-        return !ip_is_v4(ip) && allowed(ifindex, ip); /* an IPv4-mapped address is none on the wire (RFC 4038) */
+        if (ip_is_v4(ip))
+                return false;
+        if (allowed(ifindex, ip))
+                return true;
+        if (!ip_is_eui64(ip))
+                return false;
+        mac_from_eui64(own, ip);
+        return mac_eq(own, mac);
 }
 
 static __always_inline bool is_extension(__u32 next) {
@@ -108,8 +111,8 @@ static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, co
         struct ethhdr *eth = headers(skb, ETH_HLEN + sizeof(struct ipv6hdr));
         struct ipv6hdr *ip = (void *)eth + ETH_HLEN;
         __u32 next, hops, end;
+        const __be16 *ports;
         IP16 saddr[16];
-        bool passes;
 
         if (!eth)
                 return GW_COUNT_DROP_SHORT;
@@ -119,15 +122,17 @@ static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, co
         next = ip->nexthdr;
         hops = ip->hop_limit;
         ip_copy(saddr, &ip->saddr);
-        passes = ip_is_zero(saddr) ? addressless_v6(eth, ip)
-                                   : flags & GW_PORT_FORWARDS || allowed_v6(ifindex, mac, saddr);
-        if (!passes)
+        if (!allowed_v6(ifindex, mac, saddr) &&
+            !(ip_is_zero(saddr) ? addressless_v6(eth, ip) : flags & GW_PORT_FORWARDS))
                 return GW_COUNT_DROP_GUARD_IPV6;
+        if (next == IPPROTO_UDP && !(flags & GW_PORT_DHCP_SERVER)) {
+                ports = udp_ports(skb, ip + 1);
+                if (ports)
+                        return ports[1] == bpf_htons(DHCPV6_CLIENT) ? GW_COUNT_DROP_GUARD_DHCP : 0;
+                return guard_dhcp(skb, ETH_HLEN + sizeof(struct ipv6hdr), DHCPV6_CLIENT);
+        }
         if (next == IPPROTO_ICMPV6)
                 return hops == ND_HOP_LIMIT ? guard_nd(skb, ifindex, mac, flags, end) : 0;
-        if (next == IPPROTO_UDP)
-                return flags & GW_PORT_DHCP_SERVER ? 0
-                                                   : guard_dhcp(skb, ETH_HLEN + sizeof(struct ipv6hdr), DHCPV6_CLIENT);
         return is_extension(next) ? guard_chain(skb, next, hops, flags) : 0;
 }
 

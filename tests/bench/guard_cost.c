@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guard_cost: what the guards cost a frame, by the kernel's test-run, as JSON.
+ *
+ * The same frame of a port goes to a neighbour on the same host many thousand times,
+ * while the port is guarded and while it is trusted; the difference is the
+ * guards'. Rounds of the two take turns, and medians are compared, so that what
+ * else the machine does falls on both. Tables are filled as on a host with many
+ * ports, so that look-ups are not all of one entry.
+ *
+ *      {"guard_ns_per_packet": worst of all forms, "forms": {"ipv4_udp": {"guarded": ns, "trusted": ns, "guards": ns}, ...}}
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "../bpf/frames.h"
+#include "datapath/datapath.h"
+#include "datapath/godwit.skel.h"
+
+enum { VNI = 77, SENDER = 1, TARGET = 3, REPEAT = 200000, ROUNDS = 21, PORTS = 1000, ADDRESSES = 4 };
+enum form { IPV4_UDP, IPV4_TCP, IPV6_UDP, IPV6_TCP, FORMS };
+static const char *const form_names[FORMS] = {"ipv4_udp", "ipv4_tcp", "ipv6_udp", "ipv6_tcp"};
+
+static struct godwit_bpf *bpf;
+
+static void die(const char *what, int r) {
+        fprintf(stderr, "guard_cost: %s: %s\n", what, strerror(-r));
+        exit(1);
+}
+
+static void put(struct bpf_map *map, const void *key, const void *value) {
+        int r = bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY);
+
+        if (r)
+                die(bpf_map__name(map), r);
+}
+
+static void port_put(uint32_t ifindex, int vm, uint32_t flags) {
+        struct gw_abi_port port = {.vni = VNI, .mtu = 1500, .flags = flags};
+
+        memcpy(port.mac, mac_of(vm).b, 6);
+        for (int i = 0; i < GW_LIMIT_MAX; i++)
+                port.limits[i] = (struct gw_abi_limit){.per_s = 1000, .burst = 2000};
+        put(bpf->maps.gw_ports, &ifindex, &port);
+}
+
+static void allow_put(uint32_t ifindex, const char *text) {
+        struct gw_abi_ip_key key = {.id = ifindex};
+        uint32_t one = 1;
+
+        memcpy(key.ip, ip_of(text).b, 16);
+        put(bpf->maps.gw_allow, &key, &one);
+}
+
+/* Ports and addresses of others. */
+static void crowd(void) {
+        char text[32];
+
+        for (uint32_t port = 100; port < 100 + PORTS; port++) {
+                port_put(port, 9, 0);
+                for (uint32_t i = 0; i < ADDRESSES; i++) {
+                        snprintf(text, sizeof text, i % 2 ? "fd02::%x" : "10.2.0.%u", (i + port) % 250);
+                        allow_put(port, text);
+                }
+        }
+}
+
+static void load(void) {
+        struct gw_abi_config config = {.abi = GW_ABI_VERSION, .vxlan_ifindex = 1, .punt_ifindex = 1};
+        struct gw_abi_forward local = {.kind = GW_FORWARD_LOCAL, .ifindex = TARGET, .epoch = 1};
+        struct gw_abi_mac_key key = {.vni = VNI};
+        struct bpf_map *map;
+        uint32_t zero = 0;
+        int r;
+
+        bpf = godwit_bpf__open();
+        if (!bpf)
+                die("open", -errno);
+        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
+        r = godwit_bpf__load(bpf);
+        if (r)
+                die("load", r);
+        put(bpf->maps.gw_config, &zero, &config);
+        port_put(TARGET, 2, 0);
+        allow_put(SENDER, "10.1.0.1");
+        allow_put(SENDER, "fd01::1");
+        memcpy(key.mac, mac_of(2).b, 6);
+        put(bpf->maps.gw_fdb, &key, &local);
+        crowd();
+}
+
+static void frame_of(enum form form, struct frame *f) {
+        uint8_t l4 = form == IPV4_UDP || form == IPV6_UDP ? 17 : 6;
+
+        if (form < IPV6_UDP)
+                ipv4(f, mac_of(2), mac_of(1), "10.1.0.1", "10.1.0.2", l4, 100);
+        else
+                ipv6(f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", l4, 100);
+}
+
+static uint32_t run(const struct frame *f, uint32_t flags) {
+        struct __sk_buff context = {.ifindex = SENDER};
+        LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->b, .data_size_in = (uint32_t)f->size, .ctx_in = &context,
+                    .ctx_size_in = sizeof context, .repeat = REPEAT);
+        int r;
+
+        port_put(SENDER, 1, flags);
+        r = bpf_prog_test_run_opts(bpf_program__fd(bpf->progs.from_guest), &opts);
+        if (r)
+                die("test-run", r);
+        return opts.duration;
+}
+
+static int compare(const void *a, const void *b) {
+        uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+        return (x > y) - (x < y);
+}
+
+static uint32_t median(uint32_t *values) {
+        qsort(values, ROUNDS, sizeof *values, compare);
+        return values[ROUNDS / 2];
+}
+
+int main(void) {
+        uint32_t guarded[ROUNDS], trusted[ROUNDS], worst = 0;
+        struct frame f;
+
+        if (if_nametoindex("lo") != SENDER || geteuid() != 0) {
+                fprintf(stderr, "guard_cost: needs root\n");
+                return 1;
+        }
+        load();
+        printf("{\"forms\": {");
+        for (int form = 0; form < FORMS; form++) {
+                uint32_t with, without, guards;
+
+                frame_of((enum form)form, &f);
+                for (int round = 0; round < ROUNDS; round++) {
+                        guarded[round] = run(&f, 0);
+                        trusted[round] = run(&f, GW_PORT_TRUSTED);
+                }
+                with = median(guarded);
+                without = median(trusted);
+                guards = with > without ? with - without : 0;
+                worst = guards > worst ? guards : worst;
+                printf("%s\"%s\": {\"guarded\": %u, \"trusted\": %u, \"guards\": %u}", form ? ", " : "",
+                       form_names[form], with, without, guards);
+        }
+        printf("}, \"guard_ns_per_packet\": %u}\n", worst);
+        godwit_bpf__destroy(bpf);
+        return 0;
+}
