@@ -43,7 +43,8 @@ static void print_report(const struct gw_cli *cli, json_t *report) {
                 puts("none contradicts the authority");
         else
                 printf("%lld contradict the authority, %lld of them repaired\n",
-                       (long long)gw_member_int(report, "contradictions"), (long long)gw_member_int(report, "repaired"));
+                       (long long)gw_member_int(report, "contradictions"),
+                       (long long)gw_member_int(report, "repaired"));
 }
 
 static int audit(struct gw_cli *cli, const struct gw_args *args) {
@@ -82,9 +83,13 @@ static void print_hops(const struct gw_cli *cli, const json_t *answer) {
                 const char *nve = gw_member_text(hop, "nve");
 
                 json_array_foreach (json_object_get(hop, "steps"), j, step) {
-                        const char *verdict = gw_member_text(step, "verdict"), *counter = gw_member_text(step, "counter");
+                        const char *verdict = gw_member_text(step, "verdict"),
+                                   *counter = gw_member_text(step, "counter");
 
-                        printf("%s%-12s%s %-11s %s%-8s%s %s%s%s%s\n", gw_colour(cli, GW_BOLD), j ? "" : *nve ? nve : "-",
+                        printf("%s%-12s%s %-11s %s%-8s%s %s%s%s%s\n", gw_colour(cli, GW_BOLD),
+                               j      ? ""
+                               : *nve ? nve
+                                      : "-",
                                gw_colour(cli, GW_PLAIN), gw_member_text(step, "step"),
                                gw_colour(cli, verdict_colour(verdict)), verdict, gw_colour(cli, GW_PLAIN),
                                gw_member_text(step, "text"), *counter ? " [" : "", counter, *counter ? "]" : "");
@@ -117,7 +122,8 @@ static int trace(struct gw_cli *cli, const struct gw_args *args) {
 
 static const struct gw_flag audit_flags[] = {
         {"nve", GW_FLAG_NAME, "NVE", "only this edge"},
-        {"repair", GW_FLAG_SWITCH, .help = "make edges forget what contradicts the authority, and tell them what is true"},
+        {"repair", GW_FLAG_SWITCH,
+         .help = "make edges forget what contradicts the authority, and tell them what is true"},
         {"last", GW_FLAG_SWITCH, .help = "the report of the last audit of all edges, without making one"},
         {0},
 };

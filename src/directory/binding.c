@@ -159,7 +159,7 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
 const char *const gw_check_words[GW_CHECKS] = {
         [GW_CHECK_EDGE] = "edge",     [GW_CHECK_AGENT] = "agent", [GW_CHECK_MTU] = "mtu",
         [GW_CHECK_MEMORY] = "memory", [GW_CHECK_VCPUS] = "vcpus", [GW_CHECK_TENANTS] = "tenants",
-        [GW_CHECK_RULES] = "rules",
+        [GW_CHECK_RULES] = "rules",   [GW_CHECK_DRAIN] = "drain",
 };
 
 static int edge_check(const struct gw_nve *nve, struct gw_error *error) {
@@ -209,6 +209,14 @@ static int rules_check(const struct gw_directory *d, const struct gw_vm *vm, con
         return r ? r : gw_fail(error, 0, "nve", "no rule keeps VM %s from %s", vm->id.s, nve->id.s);
 }
 
+static int drain_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
+        bool refused = nve->draining && !gw_directory_vm_occupies(vm, nve);
+
+        return gw_fail(error, refused ? GW_E_CONFLICT : 0, "nve",
+                       refused ? "%s is being drained; `godwit nve undrain %s` takes VMs again" : "%s takes VMs",
+                       nve->id.s, nve->id.s);
+}
+
 static int one_check(const struct gw_directory *d, enum gw_check check, const struct gw_vm *vm,
                      const struct gw_nve *nve, struct gw_error *error) {
         switch (check) {
@@ -225,8 +233,10 @@ static int one_check(const struct gw_directory *d, enum gw_check check, const st
                 return room_check(vm, nve, "vCPUs", nve->used_vcpus, nve->capacity_vcpus, vm->vcpus, error);
         case GW_CHECK_TENANTS:
                 return sharing_check(vm, nve, error);
-        default:
+        case GW_CHECK_RULES:
                 return rules_check(d, vm, nve, error);
+        default:
+                return drain_check(vm, nve, error);
         }
 }
 

@@ -141,6 +141,7 @@ struct gw_nve {
         struct gw_ip locator; /* unspecified until known */
         bool nve_connected, hv_connected;
         bool behind;       /* does not acknowledge; stays so until its next HELLO */
+        bool draining;     /* its VMs are moved away, and none comes to it; the shell's to set */
         uint32_t features; /* of its session: enum gw_hello_feature */
         bool subscribed;   /* in this session: what its SUBSCRIBE does not name it holds nothing about */
         uint64_t restart_count;
@@ -457,6 +458,7 @@ enum gw_check {
         GW_CHECK_VCPUS,
         GW_CHECK_TENANTS, /* its tenants may share a host with the VM's */
         GW_CHECK_RULES,
+        GW_CHECK_DRAIN, /* it is not being emptied */
         GW_CHECKS
 };
 extern const char *const gw_check_words[GW_CHECKS];

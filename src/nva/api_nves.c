@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/nves: the hosts' edges. They make themselves known when they connect; this is for looking, and for planning. */
 #include "nva/api.h"
+#include "nva/drain.h"
 #include "nva/json.h"
 #include "nva/mover.h"
 
@@ -49,10 +50,62 @@ void api_nves_delete(struct gw_request *request, void *user) {
         struct nva *nva = user;
         struct gw_nve *nve = api_nve(nva, request);
         struct gw_error error = {0};
+        struct gw_name id;
 
         if (!nve)
                 return;
+        id = nve->id;
         if (check_delete(nva, nve, &error) || gw_directory_nve_delete(&nva->directory, nve, &error))
+                return gw_request_fail(request, &error);
+        drain_forget(nva, id.s);
+        gw_request_answer(request, 204, NULL);
+}
+
+/* ---- emptying a host ---- */
+
+void api_drain_show(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        const struct gw_nve *nve = api_nve(nva, request);
+        struct gw_error error;
+        json_t *drain = nve ? drain_json(nva, nve) : NULL;
+
+        if (!nve)
+                return;
+        if (drain)
+                return gw_request_answer(request, 200, drain);
+        gw_fail(&error, GW_E_NOT_FOUND, "nve", "%s is not being drained", nve->id.s);
+        gw_request_fail(request, &error);
+}
+
+void api_drain_begin(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_nve *nve = api_nve(nva, request);
+        struct gw_error error = {0};
+        struct gw_json_reader r;
+        uint32_t concurrent;
+        bool plan;
+
+        if (!nve)
+                return;
+        r = gw_json_reader(gw_request_body(request), &error);
+        plan = gw_json_bool(&r, "plan", false);
+        concurrent = (uint32_t)gw_json_int(&r, "concurrent", 1, DRAIN_CONCURRENT_MAX, DRAIN_CONCURRENT);
+        if (gw_json_done(&r))
+                return gw_request_fail(request, &error);
+        if (plan)
+                return gw_request_answer(request, 200, drain_plan_json(nva, nve));
+        drain_begin(nva, nve, concurrent);
+        gw_request_answer(request, 202, drain_json(nva, nve));
+}
+
+void api_drain_end(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_nve *nve = api_nve(nva, request);
+        struct gw_error error = {0};
+
+        if (!nve || !api_no_body(request))
+                return;
+        if (drain_end(nva, nve, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 204, NULL);
 }

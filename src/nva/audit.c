@@ -28,10 +28,10 @@
 
 enum {
         CALL_S = 10,
-        FINDINGS_MAX = 10000, /* listed; more are counted */
-        REPAIRS_MAX = 1000,   /* in one call to an edge */
+        FINDINGS_MAX = 10000,  /* listed; more are counted */
+        REPAIRS_MAX = 1000,    /* in one call to an edge */
         ENTRIES_MAX = 2000000, /* of one edge: more than it has room for, counted twice */
-        RESTARTS_MAX = 3,     /* of one table, when it changes while it is read */
+        RESTARTS_MAX = 3,      /* of one table, when it changes while it is read */
         PATH_SIZE = 160,
 };
 
@@ -149,12 +149,11 @@ static void found(struct host *host, json_t *entry, const struct gw_audit_findin
 
         if (f->verdict == GW_AUDIT_FITS)
                 return;
-        json_array_append_new(
-                host->found,
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o, s:b}", "nve", host->nve.s, "table",
-                          tables[host->table], "vn", vn_of(host, vni), "verdict",
-                          f->verdict == GW_AUDIT_SETTLING ? "settling" : "contradiction", "why", f->why, "text",
-                          f->text, "entry", entry, "truth", truth(f), "repaired", false));
+        json_array_append_new(host->found,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o, s:b}", "nve", host->nve.s, "table",
+                                        tables[host->table], "vn", vn_of(host, vni), "verdict",
+                                        f->verdict == GW_AUDIT_SETTLING ? "settling" : "contradiction", "why", f->why,
+                                        "text", f->text, "entry", entry, "truth", truth(f), "repaired", false));
 }
 
 static uint8_t kind_of(const char *word) {
@@ -396,7 +395,8 @@ static int audit_begin(struct nva *nva, struct gw_nve *only, bool repair, struct
         gw_list_append(&nva->audits, &a->link);
         if (only)
                 ask(a, only);
-        for (struct gw_nve *nve = NULL; !only && (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));)
+        for (struct gw_nve *nve = NULL;
+             !only && (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));)
                 if (nve->nve_connected || request)
                         ask(a, nve);
         a->beginning = false;

@@ -85,14 +85,14 @@ json_t *nva_json_nve(const struct gw_nve *nve) {
         char text[GW_IP_TEXT];
         bool known = !gw_ip_is_unspecified(nve->locator);
 
-        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:I, s:o}", "id", nve->id.s,
+        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "id", nve->id.s,
                          "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
                          (json_int_t)nve->underlay_mtu, "nve_connected", nve->nve_connected, "hv_connected",
                          nve->hv_connected, "behind", nve->behind, "capacity",
                          sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
                          sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
-                         (json_int_t)nve->restart_count, "absence", absence_of(nve), "conflicts",
-                         (json_int_t)nve->conflicts, "last_conflict", conflict_of(nve));
+                         (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining,
+                         "conflicts", (json_int_t)nve->conflicts, "last_conflict", conflict_of(nve));
 }
 
 json_t *nva_json_addresses(const struct gw_port *port) {

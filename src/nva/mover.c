@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "nva/drain.h"
 #include "nva/evidence.h"
 #include "nva/json.h"
 #include "nva/life.h"
@@ -171,6 +172,7 @@ static void on_done(const struct gw_move *core, void *user) {
                 life_ended(nva, vm, true, *core->reason ? core->reason : "it crashed during a move");
         clear_sides(move);
         evidence_after(move);
+        drain_moved(nva, core);
 }
 
 /* --- orders --- */

@@ -24,6 +24,7 @@
 #include "io/tls.h"
 #include "nva/api.h"
 #include "nva/audit.h"
+#include "nva/drain.h"
 #include "nva/life.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
@@ -192,6 +193,8 @@ static int load_one(const void *key, size_t nkey, const void *val, size_t nval, 
                 return r;
         if (load->table == GW_STORE_MOVE)
                 return mover_load(load->nva, val, nval, load->error);
+        if (load->table == GW_STORE_DRAIN)
+                return drain_load(load->nva, key, nkey, val, nval, load->error);
         return gw_directory_load(&load->nva->directory, (enum gw_record)load->table, key, nkey, val, nval, nva_now(),
                                  load->error);
 }
@@ -272,6 +275,7 @@ static int on_wake_prepare(sd_event_source *source, void *user) {
         struct gw_mono next = gw_directory_deadline(&nva->directory);
 
         next = earlier(next, mover_next(nva));
+        next = earlier(next, drain_next(nva));
         next = earlier(next, life_next(nva));
         /* Never switched off: what is off is not prepared any more either. */
         return sd_event_source_set_time(source, next.ns ? (next.ns + GW_NS_PER_US - 1) / GW_NS_PER_US : UINT64_MAX);
@@ -285,6 +289,7 @@ static int on_wake(sd_event_source *source, uint64_t usec, void *user) {
         gw_directory_tick(&nva->directory, now);
         mover_tick(nva, now);
         life_tick(nva, now);
+        drain_tick(nva, now);
         return 0;
 }
 
@@ -337,6 +342,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         nva->started = gw_wall_now();
         gw_list_init(&nva->peers);
         gw_list_init(&nva->moves);
+        gw_list_init(&nva->drains);
         gw_list_init(&nva->calls);
         gw_list_init(&nva->audits);
         r = gw_loop_init(&nva->loop);
@@ -384,6 +390,7 @@ void nva_deinit(struct nva *nva) {
         gw_http_free(nva->http);
         gw_tls_free(nva->tls);
         sd_event_source_unref(nva->wake);
+        drain_deinit(nva);
         mover_deinit(nva);
         life_deinit(nva);
         gw_directory_deinit(&nva->directory);

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The drainer: picks what moves next and where to, and lets the mover move it.
+ *
+ *      WAITING --mover_begin--> MOVING --ok--> MOVED (the VM is elsewhere)
+ *         ^                        | failed, cancelled
+ *         '---- after a while -----'---- DRAIN_TRIES times ----> STUCK
+ *
+ * The target of each move is chosen when it begins: of all hosts whose checks pass
+ * (plan.c, the same as for any move) the one with most memory left. A plan that is
+ * shown before does the same on paper, and remembers what it has given away; rules
+ * that look at other VMs see them where they are, not where they will be, so what
+ * happens can differ from the plan where VMs of one rule are on one host.
+ *
+ * A VM that does not run, and a task, cannot be moved by us: it is shown as STAYS,
+ * and the host is drained only when nothing is left.
+ */
+#include "nva/drain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "nva/json.h"
+
+enum {
+        LOOK_MS = 500,
+        AGAIN_S = 5, /* after a failure; its host, or the target, may need that to come back */
+        DOWNTIME_MS = 50,
+};
+
+enum drain_fate { FATE_WAITING, FATE_MOVING, FATE_MOVED, FATE_STUCK, FATE_STAYS };
+static const char *const fate_words[] = {"waiting", "moving", "moved", "stuck", "stays"};
+
+struct drain_vm { /* one that was, or is to be, moved away */
+        struct gw_list link;
+        struct gw_name vm, move, to;
+        enum drain_fate fate;
+        unsigned tries;
+        struct gw_mono not_before;
+        uint64_t took_ms;
+        char reason[sizeof((struct gw_error *)0)->text];
+};
+
+struct nva_drain {
+        struct gw_list link;
+        struct gw_name nve;
+        uint32_t concurrent;
+        struct gw_wall since;
+        struct gw_mono look_at; /* 0: nothing to do before something happens */
+        struct gw_list vms;     /* drain_vm */
+};
+
+static struct nva_drain *entry(struct gw_list *link) {
+        return gw_list_entry(link, struct nva_drain, link);
+}
+
+static struct drain_vm *vm_entry(struct gw_list *link) {
+        return gw_list_entry(link, struct drain_vm, link);
+}
+
+static struct nva_drain *find(const struct nva *nva, const char *nve) {
+        for (struct gw_list *link = nva->drains.next; link != &nva->drains; link = link->next)
+                if (!strcmp(entry(link)->nve.s, nve))
+                        return entry(link);
+        return NULL;
+}
+
+static struct drain_vm *find_vm(struct nva_drain *drain, const char *vm) {
+        gw_list_for_each (link, &drain->vms)
+                if (!strcmp(vm_entry(link)->vm.s, vm))
+                        return vm_entry(link);
+        return NULL;
+}
+
+/* ---- where to ---- */
+
+struct given { /* on paper, by the plan that is being made */
+        const struct gw_nve *nve;
+        uint64_t memory_mib, vcpus;
+};
+
+static uint64_t memory_left(const struct gw_nve *nve, const struct given *given, size_t n) {
+        uint64_t used = nve->used_memory_mib;
+
+        for (size_t i = 0; i < n; i++)
+                used += given[i].nve == nve ? given[i].memory_mib : 0;
+        return used < nve->capacity_memory_mib ? nve->capacity_memory_mib - used : 0;
+}
+
+static uint64_t vcpus_left(const struct gw_nve *nve, const struct given *given, size_t n) {
+        uint64_t used = nve->used_vcpus;
+
+        for (size_t i = 0; i < n; i++)
+                used += given[i].nve == nve ? given[i].vcpus : 0;
+        return used < nve->capacity_vcpus ? nve->capacity_vcpus - used : 0;
+}
+
+/* The error is of the last host that was refused: with two hosts it is the one that matters. */
+static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, const struct given *given, size_t n,
+                             struct gw_error *error) {
+        struct gw_nve *nve = NULL, *best = NULL;
+        struct mover_plan plan;
+
+        gw_fail(error, GW_E_CONFLICT, "to", "there is no other host");
+        while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL))) {
+                uint64_t left = memory_left(nve, given, n);
+
+                if (nve == vm->binding.nve || nve->draining)
+                        continue;
+                mover_plan(nva, vm, nve, &plan);
+                for (size_t i = 0; i < plan.n; i++)
+                        if (plan.checks[i].error.code)
+                                *error = plan.checks[i].error;
+                if (!plan.allowed)
+                        continue;
+                if (left < vm->memory_mib || vcpus_left(nve, given, n) < vm->vcpus)
+                        gw_fail(error, GW_E_CONFLICT, "to", "%s has room for the others of this plan, not for %s too",
+                                nve->id.s, vm->id.s);
+                else if (!best || left > memory_left(best, given, n))
+                        best = nve;
+        }
+        return best;
+}
+
+static bool can_move(const struct gw_vm *vm) {
+        return vm->kind == GW_VM_MACHINE && (vm->state == GW_VM_RUNNING || vm->state == GW_VM_MOVING);
+}
+
+static const char *why_it_stays(const struct gw_vm *vm) {
+        return vm->kind == GW_VM_TASK ? "a task: detach its port, and attach it elsewhere"
+                                      : "it does not run; stop it, and start it elsewhere";
+}
+
+json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve) {
+        struct given *given = calloc(nve->n_vms + 1, sizeof *given);
+        json_t *list = json_array();
+        size_t n = 0;
+
+        for (struct gw_vm *vm = NULL; given && (vm = gw_directory_vm_at_after(nve, vm));) {
+                struct gw_error error = {0};
+                struct gw_nve *to = NULL;
+
+                if (vm->binding.nve != nve)
+                        continue;
+                if (can_move(vm))
+                        to = choose(nva, vm, given, n, &error);
+                else
+                        gw_fail(&error, GW_E_CONFLICT, "vm", "%s", why_it_stays(vm));
+                if (to)
+                        given[n++] = (struct given){to, vm->memory_mib, vm->vcpus};
+                json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "vm", vm->id.s, "memory_mib",
+                                                      (json_int_t)vm->memory_mib, "to", to ? to->id.s : "", "reason",
+                                                      to ? "" : error.text));
+        }
+        free(given);
+        return json_pack("{s:s, s:o}", "nve", nve->id.s, "vms", list);
+}
+
+/* ---- beginning and end ---- */
+
+static void write_down(struct nva *nva, const struct nva_drain *drain) {
+        json_t *record = json_pack("{s:i, s:I, s:I}", "version", 1, "concurrent", (json_int_t)drain->concurrent,
+                                   "since_ns", (json_int_t)drain->since.ns);
+
+        nva_put_json(nva, GW_STORE_DRAIN, drain->nve.s, record);
+        json_decref(record);
+}
+
+static void forget_vms(struct nva_drain *drain) {
+        gw_list_for_each (link, &drain->vms) {
+                gw_list_remove(link);
+                free(vm_entry(link));
+        }
+}
+
+static void forget_stuck(struct nva_drain *drain) {
+        gw_list_for_each (link, &drain->vms)
+                if (vm_entry(link)->fate == FATE_STUCK) {
+                        gw_list_remove(link);
+                        free(vm_entry(link));
+                }
+}
+
+static struct nva_drain *drain_new(struct nva *nva, struct gw_nve *nve) {
+        struct nva_drain *drain = calloc(1, sizeof *drain);
+
+        if (!drain)
+                abort();
+        drain->nve = nve->id;
+        gw_list_init(&drain->vms);
+        gw_list_append(&nva->drains, &drain->link);
+        drain->look_at = nva_now().mono;
+        nve->draining = true;
+        return drain;
+}
+
+static void drain_free(struct nva_drain *drain) {
+        forget_vms(drain);
+        gw_list_remove(&drain->link);
+        free(drain);
+}
+
+void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent) {
+        struct nva_drain *drain = find(nva, nve->id.s);
+
+        if (!drain) {
+                drain = drain_new(nva, nve);
+                drain->since = gw_wall_now();
+                gw_log(GW_NOTICE, "drain: nve=%s vms=%u", nve->id.s, nve->n_vms);
+        }
+        forget_stuck(drain);
+        drain->concurrent = concurrent;
+        drain->look_at = nva_now().mono;
+        write_down(nva, drain);
+}
+
+void drain_forget(struct nva *nva, const char *nve) {
+        struct nva_drain *drain = find(nva, nve);
+
+        if (!drain)
+                return;
+        nva_remove(nva, GW_STORE_DRAIN, nve);
+        drain_free(drain);
+}
+
+int drain_end(struct nva *nva, struct gw_nve *nve, struct gw_error *error) {
+        if (!find(nva, nve->id.s))
+                return gw_fail(error, GW_E_NOT_FOUND, "nve", "%s is not being drained", nve->id.s);
+        drain_forget(nva, nve->id.s);
+        nve->draining = false;
+        gw_log(GW_NOTICE, "undrain: nve=%s", nve->id.s);
+        return 0;
+}
+
+int drain_load(struct nva *nva, const void *key, size_t key_size, const void *value, size_t size,
+               struct gw_error *error) {
+        struct gw_name id = {""};
+        json_t *record = json_loadb(value, size, 0, NULL);
+        json_int_t concurrent = json_integer_value(json_object_get(record, "concurrent"));
+        json_int_t version = json_integer_value(json_object_get(record, "version"));
+        json_int_t since = json_integer_value(json_object_get(record, "since_ns"));
+        struct nva_drain *drain;
+        struct gw_nve *nve;
+
+        json_decref(record);
+        memcpy(id.s, key, key_size <= GW_NAME_MAX ? key_size : 0);
+        if (version != 1 || concurrent < 1 || concurrent > DRAIN_CONCURRENT_MAX || since < 0)
+                return gw_fail(error, GW_E_MALFORMED, "", "the stored drain of %s is not one that this version knows",
+                               id.s);
+        nve = gw_directory_nve(&nva->directory, id.s);
+        if (!nve) /* deleted; the drain went with it, or should have */
+                return 0;
+        drain = drain_new(nva, nve);
+        drain->concurrent = (uint32_t)concurrent;
+        drain->since.ns = (uint64_t)since;
+        return 0;
+}
+
+void drain_deinit(struct nva *nva) {
+        if (!nva->drains.next)
+                return;
+        gw_list_for_each (link, &nva->drains)
+                drain_free(entry(link));
+}
+
+/* ---- going on ---- */
+
+static struct drain_vm *note(struct nva_drain *drain, const struct gw_vm *vm) {
+        struct drain_vm *noted = find_vm(drain, vm->id.s);
+
+        if (noted)
+                return noted;
+        noted = calloc(1, sizeof *noted);
+        if (!noted)
+                abort();
+        noted->vm = vm->id;
+        gw_list_append(&drain->vms, &noted->link);
+        return noted;
+}
+
+static void failed(struct drain_vm *noted, const char *reason, struct gw_now now) {
+        snprintf(noted->reason, sizeof noted->reason, "%s", reason);
+        gw_text_mend(noted->reason);
+        noted->fate = ++noted->tries < DRAIN_TRIES ? FATE_WAITING : FATE_STUCK;
+        noted->not_before = gw_mono_after(now.mono, gw_s(AGAIN_S));
+}
+
+/* True: it moves now. */
+static bool begin_move(struct nva *nva, struct drain_vm *noted, struct gw_vm *vm, struct gw_now now) {
+        struct gw_error error = {0};
+        struct mover_request wanted = {.to = choose(nva, vm, NULL, 0, &error), .downtime_ms = DOWNTIME_MS};
+        struct nva_move *move;
+
+        if (!wanted.to || mover_begin(nva, vm, &wanted, &move, &error)) {
+                failed(noted, error.text, now);
+                return false;
+        }
+        noted->fate = FATE_MOVING;
+        noted->move = move->core.id;
+        noted->to = wanted.to->id;
+        noted->reason[0] = '\0';
+        return true;
+}
+
+/* Stopped, deleted, or moved away by somebody else: no more business of ours. */
+static void let_go(struct nva *nva, struct nva_drain *drain, const struct gw_nve *nve) {
+        gw_list_for_each (link, &drain->vms) {
+                const struct gw_vm *vm = gw_directory_vm(&nva->directory, vm_entry(link)->vm.s);
+
+                if (vm_entry(link)->fate == FATE_MOVED || (vm && vm->binding.nve == nve))
+                        continue;
+                gw_list_remove(link);
+                free(vm_entry(link));
+        }
+}
+
+/* What each VM of the host is in for, and how many moves there are room for. */
+static void look(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve, struct gw_now now) {
+        uint32_t moving = 0;
+        bool left = false;
+
+        let_go(nva, drain, nve);
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
+                moving += vm->binding.nve == nve && mover_open(nva, vm->id.s);
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));) {
+                struct drain_vm *noted = vm->binding.nve == nve ? note(drain, vm) : NULL;
+
+                if (!noted)
+                        continue;
+                left = true;
+                if (mover_open(nva, vm->id.s))
+                        noted->fate = FATE_MOVING; /* also when somebody else asked for it */
+                else if (!can_move(vm))
+                        noted->fate = FATE_STAYS;
+                else if (noted->fate == FATE_STAYS)
+                        noted->fate = FATE_WAITING;
+                else if (noted->fate != FATE_STUCK && moving < drain->concurrent &&
+                         (!noted->not_before.ns || gw_mono_reached(now.mono, noted->not_before)))
+                        moving += begin_move(nva, noted, vm, now);
+        }
+        drain->look_at = left ? gw_mono_after(now.mono, gw_ms(LOOK_MS)) : (struct gw_mono){0};
+}
+
+struct gw_mono drain_next(const struct nva *nva) {
+        struct gw_mono next = {0};
+
+        for (struct gw_list *link = nva->drains.next; link != &nva->drains; link = link->next) {
+                struct gw_mono one = entry(link)->look_at;
+
+                if (one.ns && (!next.ns || one.ns < next.ns))
+                        next = one;
+        }
+        return next;
+}
+
+void drain_tick(struct nva *nva, struct gw_now now) {
+        gw_list_for_each (link, &nva->drains) {
+                struct nva_drain *drain = entry(link);
+                struct gw_nve *nve = gw_directory_nve(&nva->directory, drain->nve.s);
+
+                if (nve && gw_mono_reached(now.mono, drain->look_at))
+                        look(nva, drain, nve, now);
+        }
+}
+
+void drain_moved(struct nva *nva, const struct gw_move *move) {
+        struct nva_drain *drain = find(nva, move->from.s);
+        struct drain_vm *noted = drain ? find_vm(drain, move->vm.s) : NULL;
+        struct gw_now now = nva_now();
+
+        if (!noted)
+                return;
+        drain->look_at = now.mono;
+        if (move->result != GW_MOVE_OK) {
+                failed(noted, *move->reason ? move->reason : gw_move_result_word(move->result), now);
+                return;
+        }
+        noted->fate = FATE_MOVED;
+        noted->to = move->to;
+        if (move->n_timeline)
+                noted->took_ms = (move->timeline[move->n_timeline - 1].at.ns - move->timeline[0].at.ns) / GW_NS_PER_MS;
+}
+
+/* ---- looking ---- */
+
+/* Those that are left, at the pace of those that went; < 0: none went yet. */
+static double estimate_s(struct nva_drain *drain, uint32_t left) {
+        uint64_t took_ms = 0;
+        uint32_t n = 0;
+
+        gw_list_for_each (link, &drain->vms)
+                if (vm_entry(link)->fate == FATE_MOVED) {
+                        took_ms += vm_entry(link)->took_ms;
+                        n++;
+                }
+        if (!n)
+                return left ? -1 : 0;
+        return (double)took_ms / 1000.0 / n * left / drain->concurrent;
+}
+
+static json_t *vm_json(const struct nva *nva, const struct drain_vm *noted) {
+        const struct nva_move *move = noted->fate == FATE_MOVING ? mover_find(nva, noted->move.s) : NULL;
+        json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "vm", noted->vm.s, "state",
+                                   fate_words[noted->fate], "to", noted->to.s, "move", noted->move.s, "tries",
+                                   (json_int_t)noted->tries, "reason", noted->reason);
+
+        if (move)
+                json_object_set_new(object, "progress", json_incref(json_object_get(mover_json(move), "progress")));
+        return object;
+}
+
+json_t *drain_json(const struct nva *nva, const struct gw_nve *nve) {
+        struct nva_drain *drain = find(nva, nve->id.s);
+        uint32_t counts[FATE_STAYS + 1] = {0}, left;
+        json_t *list;
+        double estimate;
+
+        if (!drain)
+                return NULL;
+        list = json_array();
+        gw_list_for_each (link, &drain->vms) {
+                counts[vm_entry(link)->fate]++;
+                json_array_append_new(list, vm_json(nva, vm_entry(link)));
+        }
+        left = counts[FATE_WAITING] + counts[FATE_MOVING];
+        estimate = estimate_s(drain, left);
+        return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "nve", nve->id.s, "state",
+                         !nve->n_vms ? "drained"
+                         : left      ? "draining"
+                                     : "stuck",
+                         "since_ns", (json_int_t)drain->since.ns, "concurrent", (json_int_t)drain->concurrent, "moved",
+                         (json_int_t)counts[FATE_MOVED], "left", (json_int_t)left, "stuck",
+                         (json_int_t)(counts[FATE_STUCK] + counts[FATE_STAYS]), "estimate_s",
+                         estimate < 0 ? json_null() : json_real(estimate), "vms", list);
+}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emptying a host: the plan, the moves, what stays, a restart of the authority in the middle, and the way back."""
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from labs import Lab, Probe, wait_until  # noqa: E402
+
+VMS = {f"v{i}": [f"10.1.0.{10 + i}", f"fd00:1::{10 + i}"] for i in range(4)}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab(f"dr{os.getpid() % 10000}", hosts=3, accelerator="tcg") as lab:
+        lab.godwit("vn", "create", "blue", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64")
+        for name, (v4, v6) in VMS.items():
+            lab.lab("vm", "add", name, "--vn", "blue", "--ip", v4, "--ip", v6, "--on", "h1", "--synthetic",
+                    "--copy-ms", "300", "--pause-ms", "20")
+        lab.lab("guest", "add", "client", "--host", "h3", "--vn", "blue", "--ip", "10.1.0.30", "--ip", "fd00:1::30")
+        for addresses in VMS.values():
+            wait_until("it answers", lambda a=addresses: all(lab.answers("client", x) for x in a))
+        yield lab
+
+
+def places(lab):
+    return {name: lab.vm(name)["nve"] for name in VMS}
+
+
+def test_the_plan_changes_nothing(lab):
+    done = lab.godwit("nve", "drain", "h1", "--plan", "--json")
+    plan = json.loads(done.stdout)
+    assert {vm["vm"] for vm in plan["vms"]} == {f"{name}@default" for name in VMS}
+    assert {vm["to"] for vm in plan["vms"]} == {"h2", "h3"}, "it spreads over both"
+    assert set(places(lab).values()) == {"h1"}
+    assert not lab.get("/v1/nves/h1")["draining"]
+    assert "h2" in lab.godwit("nve", "drain", "h1", "--plan").stdout
+
+
+def test_drain_survives_the_authority_and_loses_nothing(lab):
+    probe = Probe(lab, "client", [a for pair in VMS.values() for a in pair], rate=200)
+    assert "being drained" in lab.godwit("nve", "drain", "h1", "--no-wait", "--concurrent", "2").stdout
+    wait_until("the first has moved", lambda: any(nve != "h1" for nve in places(lab).values()))
+    lab.lab("kill", "nva", "nva", "--signal", str(int(signal.SIGKILL)))
+    lab.lab("start", "nva", "nva")
+    lab.lab("wait")
+    drain = wait_until("it is drained", lambda: lab.get("/v1/nves/h1/drain")["state"] == "drained"
+                       and lab.get("/v1/nves/h1/drain"), 60)
+    report = probe.stop()
+    assert drain["left"] == drain["stuck"] == 0
+    assert "h1" not in places(lab).values()
+    for stream in report["streams"]:
+        if stream["protocol"] == "udp":
+            assert stream["lost"] == stream["duplicated"] == 0, stream
+        else:
+            assert stream["alive"], stream
+    assert lab.get("/v1/nves/h1")["vms"] == 0
+
+
+def test_no_vm_comes_to_a_host_that_is_drained(lab):
+    name = next(iter(VMS))
+    refused = lab.godwit("vm", "move", name, "--to", "h1", check=False)
+    assert refused.returncode == 1 and "h1 is being drained" in refused.stderr
+    done = lab.godwit("nve", "drain", "h1")
+    assert "h1 is empty" in done.stdout
+    assert "takes VMs again" in lab.godwit("nve", "undrain", "h1").stdout
+    assert lab.godwit("nve", "undrain", "h1", check=False).returncode == 4
+    lab.godwit("vm", "move", name, "--to", "h1")
+    assert lab.vm(name)["nve"] == "h1"
+
+
+def test_what_cannot_move_is_told(lab):
+    """With nowhere to go: every other host is drained, too."""
+    lab.godwit("nve", "drain", "h1")
+    lab.godwit("nve", "drain", "h2")
+    plan = json.loads(lab.godwit("nve", "drain", "h3", "--plan", "--json", check=False).stdout)
+    assert all(vm["to"] == "" and vm["reason"] for vm in plan["vms"])
+    done = lab.godwit("nve", "drain", "h3", check=False, timeout_s=60)
+    assert done.returncode == 5 and "are left on h3" in done.stdout
+    assert set(places(lab).values()) == {"h3"}
+    for host in ("h1", "h2", "h3"):
+        lab.godwit("nve", "undrain", host)
