@@ -276,7 +276,7 @@ static struct drain_vm *note(struct nva_drain *drain, const struct gw_vm *vm) {
         noted = calloc(1, sizeof *noted);
         if (!noted)
                 abort();
-        noted->vm = vm->id;
+        snprintf(noted->vm.s, sizeof noted->vm.s, "%s", vm->id.s);
         gw_list_append(&drain->vms, &noted->link);
         return noted;
 }

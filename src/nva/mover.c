@@ -26,6 +26,7 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/move_json.h"
+#include "nva/peers.h"
 
 /* A source that cannot reach its edge gives the cut up, and goes on, well before we give up waiting for it. */
 enum { CUT_SHARE = 4 };
@@ -44,11 +45,34 @@ static struct gw_nve *nve_of(const struct nva_move *move, enum gw_move_side side
 
 static void look(struct nva_move *move);
 
+void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nva_early *early) {
+        struct nva_move *move = mover_open(nva, early->request.vm.s);
+
+        if (!move || strcmp(move->core.to.s, nve->id.s) != 0)
+                return;
+        if (!move->early && !(move->early = malloc(sizeof *early)))
+                return; /* it is asked for again */
+        *move->early = *early;
+}
+
+static void register_early(struct nva_move *move) {
+        struct nva_early *early = move->early;
+        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+
+        if (!early || (mover_is_open(move) && !mover_may_arrive(move->nva, move->core.vm.s, false)))
+                return;
+        move->early = NULL;
+        if (to)
+                peers_register(move->nva, to, early->id, early->locator, &early->request);
+        free(early);
+}
+
 void mover_feed(struct nva_move *move, const struct gw_move_event *event) {
         struct gw_now now = nva_now();
 
         gw_move_feed(&move->core, event, now.mono, now.wall);
         look(move);
+        register_early(move);
         if (!mover_is_open(move))
                 mover_admit(move->nva);
 }
@@ -139,6 +163,7 @@ static void trim(struct nva *nva) {
                 gw_list_remove(&move->link);
                 evidence_drop(move);
                 ways_deinit(&move->ways);
+                free(move->early);
                 free(move);
                 nva->n_moves_done--;
         }
@@ -370,6 +395,7 @@ void mover_deinit(struct nva *nva) {
                 gw_list_remove(link);
                 evidence_drop(move);
                 ways_deinit(&move->ways);
+                free(move->early);
                 free(move);
         }
 }
@@ -404,6 +430,7 @@ int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error 
                 ways_load(&move->ways, journal);
         json_decref(journal);
         if (r) {
+                free(move->early);
                 free(move);
                 return r;
         }

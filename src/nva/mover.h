@@ -18,7 +18,18 @@ struct nva_move {
         bool redirect_ended, redirected_known;
         uint64_t redirected;         /* of the VM alone, as the source's edge told last */
         bool edge_asked, edge_ready; /* the target's edge has subscribed to the VM's VNs */
+        struct nva_early *early;     /* owned; NULL */
 };
+
+/* A registration by the target's edge that came before its cut was heard of: the agent's word takes another way, and
+ * may come after it. Answered when the cut is known, instead of being asked for again. */
+struct nva_early {
+        uint32_t id; /* of the frame */
+        struct gw_ip locator;
+        struct gw_registration request;
+};
+/* Kept with the VM's open move, in place of an older one. */
+void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nva_early *early);
 
 static inline struct nva_move *mover_entry(struct gw_list *link) {
         return gw_list_entry(link, struct nva_move, link);

@@ -208,7 +208,7 @@ static void on_hello(struct nva_peer *peer, uint32_t id, const uint8_t *body, si
 
 /* --- frames of an NVE --- */
 
-static void answer_registration(struct nva_peer *peer, uint32_t id, struct gw_ip locator,
+static void answer_registration(struct gw_session *session, uint32_t id, struct gw_ip locator,
                                 const struct gw_registration *reply) {
         uint8_t message[GW_MH_SIZE_MAX], bytes[GW_MH_SIZE_MAX + 128];
         struct gw_writer m = gw_writer(message, sizeof message), w = gw_writer(bytes, sizeof bytes);
@@ -220,11 +220,23 @@ static void answer_registration(struct nva_peer *peer, uint32_t id, struct gw_ip
         }
         answer.message_size = m.at;
         if (gw_register_encode(&w, GW_FRAME_REGISTERED, id, &answer))
-                send_frame(peer, GW_FRAME_REGISTERED, id, &w);
+                gw_session_send(session, GW_FRAME_REGISTERED, id, w.base + GW_FRAME_HEADER_SIZE,
+                                w.at - GW_FRAME_HEADER_SIZE);
+}
+
+void peers_register(struct nva *nva, struct gw_nve *nve, uint32_t id, struct gw_ip locator,
+                    const struct gw_registration *request) {
+        struct gw_registration reply;
+        int r = registrar_take(nva, nve, request, (struct gw_duration){0}, &reply);
+
+        if (r == GW_E_AGAIN)
+                mover_keep_early(nva, nve, &(struct nva_early){.id = id, .locator = locator, .request = *request});
+        if (!r && nve->nve_session)
+                answer_registration(nve->nve_session, id, locator, &reply);
 }
 
 static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body, size_t size) {
-        struct gw_registration request, reply;
+        struct gw_registration request;
         struct gw_register frame;
 
         if (gw_register_decode(body, size, &frame))
@@ -234,9 +246,7 @@ static void on_register(struct nva_peer *peer, uint32_t id, const uint8_t *body,
                                gw_registration_fault_word(request.fault));
                 return gw_session_close(peer->session, "malformed registration");
         }
-        if (registrar_take(peer->nva, peer->nve, &request, (struct gw_duration){0}, &reply))
-                return;
-        answer_registration(peer, id, frame.locator, &reply);
+        peers_register(peer->nva, peer->nve, id, frame.locator, &request);
 }
 
 /* The answer to a Request of the management node. */
