@@ -24,7 +24,7 @@
 #include "lab/lab.h"
 #include "lab/topology.h"
 
-enum { NVA_PORT = 7460, CONFIG_MAX = 4096, PKI_DAYS = 30, POLL_MS = 50, TAIL_OCTETS = 600, KILL_MS = 5000 };
+enum { NVA_PORT = 7460, CONFIG_MAX = 4096, PKI_DAYS = 90, POLL_MS = 50, TAIL_OCTETS = 600, KILL_MS = 5000 };
 
 static const char *folder(const struct gw_lab *lab, const char *host, char *out) {
         if (!strcmp(host, "nva"))

@@ -14,6 +14,7 @@
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "io/http.h"
+#include "io/renew.h"
 #include "io/session.h"
 
 enum { DOWNTIME_MS = 50, DOWNTIME_MAX_MS = 2000000, CUT_DEADLINE_MS = 500, CUT_DEADLINE_MAX_MS = 60000 };
@@ -568,6 +569,7 @@ static void get_status(struct gw_request *request, void *user) {
         json_object_del(status, "vms");
         json_object_set_new(status, "id", json_string(hv->config->common.id.s));
         json_object_set_new(status, "version", json_string(GW_VERSION));
+        json_object_set_new(status, "certificate", gw_renewal_json(hv->renewal));
         json_object_set_new(status, "nva_connected", json_boolean(hv->welcome));
         json_object_set_new(status, "nve_connected", json_boolean(gw_session_is_open(hv->nve)));
         json_object_set_new(status, "accelerator", json_string(accelerators[hv->accelerator]));

@@ -23,6 +23,7 @@
 #include "io/file.h"
 #include "io/http.h"
 #include "io/session.h"
+#include "io/renew.h"
 #include "io/tls.h"
 #include "wire/frame.h"
 
@@ -273,12 +274,19 @@ static int connect_all(struct hv *hv) {
                 gw_log(GW_ERR, "%s", error.text);
                 return r < 0 ? r : -EINVAL;
         }
-        r = gw_http_new_unix(&hv->http, hv->loop, c->common.api_socket, &hv->api);
+        r = gw_renewal_new(&hv->renewal, hv->loop, hv->tls, NULL, NULL);
+        if (r == 0)
+                r = gw_http_new_unix(&hv->http, hv->loop, c->common.api_socket, &hv->api);
         if (r == 0)
                 r = gw_session_dial_unix(&hv->nve, hv->loop, c->agent_socket, &nve_ops, NULL, hv);
         if (r == 0)
                 r = gw_session_dial_tls(&hv->nva, hv->loop, c->nva.at, c->nva.n, NULL, hv->tls, &nva_ops, &hv->api, hv);
         return r;
+}
+
+/* SIGHUP */
+static void on_hangup(void *user) {
+        gw_renewal_now(((struct hv *)user)->renewal);
 }
 
 int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config) {
@@ -292,6 +300,9 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         hv->vcpus = config->vcpus ? config->vcpus : 8 * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
         read_boot_id(hv);
         hv_find_tap_gate(hv);
+        r = gw_loop_on_hangup(loop, on_hangup, hv);
+        if (r < 0)
+                return r;
         r = open_state(hv);
         if (r == 0)
                 r = hv_security_init(hv);
@@ -328,6 +339,7 @@ void hv_deinit(struct hv *hv) {
         gw_session_free(hv->nve);
         hv_edge_deinit(hv);
         gw_http_free(hv->http);
+        gw_renewal_free(hv->renewal);
         gw_tls_free(hv->tls);
         json_decref(hv->outbox);
 }

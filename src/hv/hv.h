@@ -35,6 +35,7 @@ struct gw_http;
 struct gw_kvm_probe;
 struct gw_session;
 struct gw_timer;
+struct gw_renewal;
 struct gw_tls;
 
 enum {
@@ -55,6 +56,7 @@ struct hv {
         struct gw_loop *loop;
         struct gw_api api;
         struct gw_tls *tls;
+        struct gw_renewal *renewal;
         struct gw_session *nva, *nve;
         struct gw_http *http;
         struct gw_list vms;   /* of struct hv_vm */

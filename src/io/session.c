@@ -65,6 +65,10 @@ const char *gw_session_peer(const struct gw_session *s) {
         return s->peer;
 }
 
+struct gw_wall gw_session_peer_until(const struct gw_session *s) {
+        return s->stream ? s->stream->peer_until : (struct gw_wall){0};
+}
+
 void gw_session_set_user(struct gw_session *s, void *user) {
         s->user = user;
 }

@@ -99,6 +99,7 @@ void gw_session_close(struct gw_session *session, const char *reason);
 
 bool gw_session_is_open(const struct gw_session *session);
 const char *gw_session_peer(const struct gw_session *session); /* the certificate's common name; "unix" otherwise */
+struct gw_wall gw_session_peer_until(const struct gw_session *session); /* the end of its certificate; 0: not known */
 void gw_session_set_user(struct gw_session *session, void *user);
 void *gw_session_user(const struct gw_session *session);
 

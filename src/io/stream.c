@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -215,8 +216,11 @@ static void read_some(struct gw_stream *s) {
 static void learn_peer(struct gw_stream *s) {
         X509 *cert = SSL_get0_peer_certificate(s->ssl);
         char name[sizeof s->peer + 1]; /* one more, to see that a name is too long */
+        struct tm tm;
         int n = cert ? X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, name, sizeof name) : -1;
 
+        if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+                s->peer_until.ns = (uint64_t)timegm(&tm) * GW_NS_PER_S;
         /* A 0 inside a name would make two names look the same. */
         if (n > 0 && n <= GW_NAME_MAX && strlen(name) == (size_t)n)
                 memcpy(s->peer, name, (size_t)n + 1);

@@ -38,6 +38,7 @@ struct gw_stream {
         bool ended; /* no more will be read or written, because: */
         char reason[GW_STREAM_REASON_SIZE];
         char peer[GW_NAME_MAX + 1]; /* common name; "unix" */
+        struct gw_wall peer_until;  /* the end of its certificate */
         uint8_t *in;                /* octets received; taken with gw_stream_consume */
         size_t in_at, in_size;      /* in[in_at .. in_size) are not taken yet */
         uint64_t consumed;          /* octets taken since the beginning */

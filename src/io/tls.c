@@ -31,6 +31,7 @@ struct set {
         SSL_CTX *context;
         char *pem[3];               /* by enum gw_tls_part */
         char name[GW_NAME_MAX + 2]; /* one more, to see that it is too long */
+        struct gw_wall until[2];    /* by enum gw_tls_part */
 };
 
 struct gw_tls {
@@ -83,6 +84,24 @@ static SSL_CTX *new_context(void) {
         return context;
 }
 
+/* The first end among the certificates of a PEM text; 0 when one has none that can be read. */
+static struct gw_wall first_end(const char *pem) {
+        struct gw_wall first = {UINT64_MAX};
+        BIO *bio = BIO_new_mem_buf(pem, -1);
+        struct tm tm;
+        X509 *cert;
+
+        while (bio && (cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+                uint64_t ns = ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) ? (uint64_t)timegm(&tm) * GW_NS_PER_S : 0;
+
+                first.ns = ns < first.ns ? ns : first.ns;
+                X509_free(cert);
+        }
+        ERR_clear_error();
+        BIO_free(bio);
+        return first.ns == UINT64_MAX ? (struct gw_wall){0} : first;
+}
+
 static int set_load(struct set *set, char *const path[3], struct gw_error *error) {
         int r;
 
@@ -105,6 +124,8 @@ static int set_load(struct set *set, char *const path[3], struct gw_error *error
             SSL_CTX_check_private_key(set->context) != 1)
                 return gw_fail(error, GW_E_INVALID, "tls-key", "%s is not the PEM private key of %s: %s",
                                path[GW_TLS_KEY], path[GW_TLS_CERT], fault_text());
+        set->until[GW_TLS_CA] = first_end(set->pem[GW_TLS_CA]);
+        set->until[GW_TLS_CERT] = first_end(set->pem[GW_TLS_CERT]);
         return read_name(set, path[GW_TLS_CERT], error);
 }
 
@@ -145,6 +166,9 @@ int gw_tls_reload(struct gw_tls *tls, struct gw_error *error) {
         int r;
 
         r = set_load(&fresh, tls->path, error);
+        if (r == 0 && strcmp(fresh.name, tls->set.name) != 0)
+                r = gw_fail(error, GW_E_INVALID, "tls-cert", "%s is now the certificate of %s, not of %s",
+                            tls->path[GW_TLS_CERT], fresh.name, tls->set.name);
         if (r != 0) {
                 set_deinit(&fresh);
                 return r;
@@ -156,6 +180,14 @@ int gw_tls_reload(struct gw_tls *tls, struct gw_error *error) {
 
 const char *gw_tls_name(const struct gw_tls *tls) {
         return tls->set.name;
+}
+
+const char *gw_tls_path(const struct gw_tls *tls, enum gw_tls_part part) {
+        return tls->path[part];
+}
+
+struct gw_wall gw_tls_until(const struct gw_tls *tls, enum gw_tls_part part) {
+        return tls->set.until[part];
 }
 
 const char *gw_tls_pem(const struct gw_tls *tls, enum gw_tls_part part) {

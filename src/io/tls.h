@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/time.h"
+
 struct gw_error;
 struct gw_tls;
 struct ssl_st;
@@ -21,13 +23,16 @@ int gw_tls_new(struct gw_tls **out, const char *ca_path, const char *cert_path, 
 void gw_tls_free(struct gw_tls *tls); /* open sessions keep what they need */
 
 /* Reads the files again: new sessions use what they hold now, open ones go on.
- * When they cannot be used, the old certificates stay in force. HTTP servers take it up by gw_http_reload. */
+ * When they cannot be used, or are of another name (sessions know us by it), the old certificates stay in force. HTTP servers take it up by gw_http_reload. */
 int gw_tls_reload(struct gw_tls *tls, struct gw_error *error);
 
 const char *gw_tls_name(const struct gw_tls *tls); /* our own common name */
 
 /* For io/stream.c and io/http.c. */
 enum gw_tls_part { GW_TLS_CA, GW_TLS_CERT, GW_TLS_KEY };
+const char *gw_tls_path(const struct gw_tls *tls, enum gw_tls_part part);
+/* When our own chain, or the authorities that we believe, end: the first of them. Not of the key. */
+struct gw_wall gw_tls_until(const struct gw_tls *tls, enum gw_tls_part part);
 const char *gw_tls_pem(const struct gw_tls *tls, enum gw_tls_part part);
 /* server_name (client only): a DNS name or an address that the peer's certificate must carry; NULL: any peer of our
  * authority that may act as a server. -ENOMEM. */

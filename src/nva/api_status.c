@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/status: how the authority is. */
+#include "io/renew.h"
 #include "nva/api.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
@@ -79,6 +80,7 @@ void api_status(struct gw_request *request, void *user) {
         json_object_set_new(status, "notices",
                             json_pack("{s:I, s:I}", "sent", (json_int_t)nva->n_notices, "answers_late",
                                       (json_int_t)nva->n_notices_late));
+        json_object_set_new(status, "certificate", gw_renewal_json(nva->renewal));
         if (mobility)
                 json_object_set_new(status, "mobility", mobility);
         gw_request_answer(request, 200, status);

@@ -84,11 +84,13 @@ static json_t *conflict_of(const struct gw_nve *nve) {
 json_t *nva_json_nve(const struct gw_nve *nve) {
         char text[GW_IP_TEXT];
         bool known = !gw_ip_is_unspecified(nve->locator);
+        /* The end of the certificate that it connected with; 0 while it is away. */
+        struct gw_wall until = nve->nve_session ? gw_session_peer_until(nve->nve_session) : (struct gw_wall){0};
 
-        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "id", nve->id.s,
+        return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "id", nve->id.s,
                          "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
-                         (json_int_t)nve->underlay_mtu, "nve_connected", nve->nve_connected, "hv_connected",
-                         nve->hv_connected, "behind", nve->behind, "capacity",
+                         (json_int_t)nve->underlay_mtu, "certificate_until_ns", (json_int_t)until.ns, "nve_connected",
+                         nve->nve_connected, "hv_connected", nve->hv_connected, "behind", nve->behind, "capacity",
                          sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
                          sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
                          (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining,

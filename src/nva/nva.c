@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "io/file.h"
 #include "io/http.h"
+#include "io/renew.h"
 #include "io/tls.h"
 #include "nva/api.h"
 #include "nva/audit.h"
@@ -303,6 +304,8 @@ static int start_clock(struct nva *nva, struct gw_error *error) {
         return r < 0 ? gw_fail(error, r, "", "no timer: %s", strerror(-r)) : 0;
 }
 
+static void on_renewed(void *user);
+
 static int listen_all(struct nva *nva, struct gw_error *error) {
         const struct gw_conf_common *common = &nva->config.common;
         char text[GW_ENDPOINT_TEXT];
@@ -322,6 +325,9 @@ static int listen_all(struct nva *nva, struct gw_error *error) {
         if (r < 0)
                 return gw_fail(error, r, "api-listen", "cannot listen on %s: %s",
                                gw_endpoint_text(&nva->config.api_listen, text), strerror(-r));
+        r = gw_renewal_new(&nva->renewal, &nva->loop, nva->tls, on_renewed, nva);
+        if (r < 0)
+                return gw_fail(error, r, "", "no timer for certificates: %s", strerror(-r));
         r = peers_listen(nva);
         if (r < 0)
                 return gw_fail(error, r, "listen", "cannot listen on %s: %s",
@@ -332,6 +338,14 @@ static int listen_all(struct nva *nva, struct gw_error *error) {
 /* SIGHUP */
 static void on_hangup(void *user) {
         mobility_reload(user);
+        gw_renewal_now(((struct nva *)user)->renewal);
+}
+
+static void on_renewed(void *user) {
+        struct nva *nva = user;
+
+        if (nva->http_tls && gw_http_reload(nva->http_tls) < 0)
+                gw_log(GW_ERR, "api-listen cannot be served with the new certificates");
 }
 
 int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *error) {
@@ -388,6 +402,7 @@ void nva_deinit(struct nva *nva) {
         mobility_close(nva);
         gw_http_free(nva->http_tls);
         gw_http_free(nva->http);
+        gw_renewal_free(nva->renewal);
         gw_tls_free(nva->tls);
         sd_event_source_unref(nva->wake);
         drain_deinit(nva);

@@ -29,6 +29,7 @@ struct nva {
         struct gw_store *store;
         struct gw_directory directory;
         struct gw_tls *tls;
+        struct gw_renewal *renewal;
         struct gw_listener *listener;
         struct nva_mobility *mobility; /* NULL: registrations come over sessions alone */
         struct registrar registrar;

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "io/renew.h"
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
@@ -142,10 +143,21 @@ static void replace_older(struct nva_peer *peer, struct gw_nve *nve, uint8_t rol
         }
 }
 
+/* Its own daemon warns, too; but who looks at every host? */
+static void look_at_certificate(const struct nva_peer *peer) {
+        struct gw_wall now = gw_wall_now(), until = gw_session_peer_until(peer->session);
+
+        if (until.ns && gw_renewal_stage(now, until))
+                gw_log_limited(GW_WARNING, 20, "the certificate of %s ends in %llu hours",
+                               gw_session_peer(peer->session),
+                               (unsigned long long)(until.ns > now.ns ? (until.ns - now.ns) / gw_s(3600).ns : 0));
+}
+
 static void welcome(struct nva_peer *peer, uint32_t id) {
         uint8_t bytes[256];
         struct gw_writer w = gw_writer(bytes, sizeof bytes);
 
+        look_at_certificate(peer);
         if (gw_welcome_encode(&w, id, &peer->nva->config.common.id, peer->nva->restart_count))
                 send_frame(peer, GW_FRAME_WELCOME, id, &w);
 }

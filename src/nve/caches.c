@@ -32,9 +32,8 @@ struct page {
 
 /* null: not known. */
 static json_t *age_json(const struct page *page, struct gw_edge_source source) {
-        return source.since.ns
-                       ? json_integer((json_int_t)(gw_mono_between(source.since, page->now).ns / GW_NS_PER_MS))
-                       : json_null();
+        return source.since.ns ? json_integer((json_int_t)(gw_mono_between(source.since, page->now).ns / GW_NS_PER_MS))
+                               : json_null();
 }
 
 static int forward_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
@@ -56,10 +55,10 @@ static int neigh_entry(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t
 
         (void)flags;
         page->neigh_last = (struct gw_neigh_at){vni, ip};
-        json_array_append_new(page->entries, json_pack("{s:I, s:o, s:o, s:s, s:o}", "vni", (json_int_t)vni, "address",
-                                                       nve_json_ip(ip), "mac", nve_json_mac(mac), "origin",
-                                                       nve_origin_word(source.origin), "age_ms",
-                                                       age_json(page, source)));
+        json_array_append_new(page->entries,
+                              json_pack("{s:I, s:o, s:o, s:s, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip),
+                                        "mac", nve_json_mac(mac), "origin", nve_origin_word(source.origin), "age_ms",
+                                        age_json(page, source)));
         return 0;
 }
 
@@ -116,14 +115,15 @@ void nve_caches(struct gw_request *request, void *user) {
                 gw_fail(&error, r, "table", "table is \"%.32s\"; allowed are \"forwarding\" and \"neighbours\"",
                         table ? table : "");
         if (!r) {
-                gw_request_answer(request, 200,
-                                  json_pack("{s:o, s:o}", "entries", page.entries, "next",
-                                            more ? json_string(at) : json_null()));
+                gw_request_answer(
+                        request, 200,
+                        json_pack("{s:o, s:o}", "entries", page.entries, "next", more ? json_string(at) : json_null()));
                 return;
         }
         json_decref(page.entries);
         if (r == GW_E_NOT_FOUND)
-                gw_fail(&error, GW_E_CONFLICT, "after", "the entry \"%.64s\" is gone; begin with the first page", after);
+                gw_fail(&error, GW_E_CONFLICT, "after", "the entry \"%.64s\" is gone; begin with the first page",
+                        after);
         else if (!error.code)
                 gw_fail(&error, r, "after", "the page after \"%.64s\" cannot be read: %s", after ? after : "",
                         gw_error_word(r));

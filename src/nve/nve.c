@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "io/renew.h"
 #include "io/tls.h"
 #include "nve/nve.h"
 
@@ -244,6 +245,11 @@ static int open_tls(struct nve *nve, struct gw_error *error) {
         return 0;
 }
 
+/* SIGHUP */
+static void on_hangup(void *user) {
+        gw_renewal_now(((struct nve *)user)->renewal);
+}
+
 int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *error) {
         int r;
 
@@ -254,7 +260,12 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
         r = gw_loop_init(&nve->loop);
         if (r)
                 return gw_fail(error, r, "", "the event loop cannot be made: %s", gw_error_word(r));
+        r = gw_loop_on_hangup(&nve->loop, on_hangup, nve);
+        if (r < 0)
+                return gw_fail(error, r, "", "cannot take SIGHUP: %s", gw_error_word(r));
         r = open_tls(nve, error);
+        if (!r && (r = gw_renewal_new(&nve->renewal, &nve->loop, nve->tls, NULL, NULL)))
+                gw_fail(error, r, "", "no timer for certificates: %s", gw_error_word(r));
         if (!r)
                 r = nve_state_open(nve, error);
         if (!r)
@@ -284,6 +295,7 @@ void nve_deinit(struct nve *nve) {
         gw_link_watch_free(nve->links);
         gw_edge_free(nve->edge);
         gw_datapath_close(nve->dp);
+        gw_renewal_free(nve->renewal);
         gw_tls_free(nve->tls);
         gw_loop_deinit(&nve->loop);
 }

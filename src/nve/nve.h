@@ -42,6 +42,7 @@ struct nve {
         struct gw_datapath *dp;
         struct gw_edge *edge;
         struct gw_tls *tls;
+        struct gw_renewal *renewal;
         struct gw_session *session; /* with the NVA */
         struct gw_listener *agent;
         struct gw_http *http;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the NVE holds, as JSON: ports, forwarding entries (those that the data plane has now), neighbours, members,
  * counters, status. Looking changes nothing. */
+#include "io/renew.h"
 #include "nve/nve.h"
 
 static const char *const role_words[] = {
@@ -56,8 +57,8 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
                           port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", nve_json_mac(port->mac),
                           "addresses", ips, "mtu", (int)port->mtu, "device", nve_state_device(ports->nve, &port->id),
                           "attached", view->attached, "role", role_words[port->role], "epoch", (json_int_t)port->epoch,
-                          "peer", nve_json_ip(port->peer), "hold", view->held, "held_frames", (json_int_t)view->held_frames,
-                          "redirected", (json_int_t)view->redirected, "registration",
+                          "peer", nve_json_ip(port->peer), "hold", view->held, "held_frames",
+                          (json_int_t)view->held_frames, "redirected", (json_int_t)view->redirected, "registration",
                           registration_words[view->registration], "status", (int)view->status);
         json_object_set_new(shown, "silent", json_boolean(view->silent));
         if (view->heard.ns)
@@ -91,8 +92,8 @@ void nve_show_fdb(struct gw_request *request, void *user) {
 }
 
 static void show_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user) {
-        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip), "mac",
-                                              nve_json_mac(mac)));
+        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip),
+                                              "mac", nve_json_mac(mac)));
 }
 
 void nve_show_neighbours(struct gw_request *request, void *user) {
@@ -139,16 +140,26 @@ static void count_port(const struct gw_edge_port_view *view, void *user) {
         ++*(json_int_t *)user;
 }
 
+/* Since the session ended, or, while there is one, before it began. */
+static json_t *absence_json(const struct nve *nve) {
+        struct gw_absence a = gw_edge_absence(nve->edge, nve_now());
+
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "away_ms", (json_int_t)a.away_ms, "cuts", (json_int_t)a.cuts,
+                         "activated", (json_int_t)a.activated, "registrations_waiting", (json_int_t)a.waiting,
+                         "questions_unanswered", (json_int_t)a.unanswered, "redirects_ended",
+                         (json_int_t)a.redirects_ended);
+}
+
 void nve_show_status(struct gw_request *request, void *user) {
         struct nve *nve = user;
         json_int_t ports = 0;
 
         gw_edge_each_port(nve->edge, count_port, &ports);
         gw_request_answer(request, 200,
-                          json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I}", "version", GW_VERSION, "id",
-                                    nve->config.common.id.s, "locator", nve_json_ip(nve->config.locator), "nva_connected",
-                                    gw_edge_is_registered(nve->edge), "nva",
+                          json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:o, s:o}", "version", GW_VERSION, "id",
+                                    nve->config.common.id.s, "locator", nve_json_ip(nve->config.locator),
+                                    "nva_connected", gw_edge_is_registered(nve->edge), "nva",
                                     gw_session_is_open(nve->session) ? gw_session_peer(nve->session) : "", "starts",
                                     (json_int_t)nve->restart_count, "started_ns", (json_int_t)nve->started.ns, "ports",
-                                    ports));
+                                    ports, "certificate", gw_renewal_json(nve->renewal), "absence", absence_json(nve)));
 }

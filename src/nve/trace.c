@@ -219,8 +219,8 @@ static bool send_on(struct trace *t, struct gw_ip locator, bool marked) {
         gw_ip_text(locator, to);
         if (gw_datapath_next_hop(t->nve->dp, locator, &ifindex, &hop)) {
                 if_indextoname(ifindex, device);
-                step(t, "underlay", "pass", -1, "VXLAN to %s%s by %s, next hop %s", to, marked ? ", marked" : "", device,
-                     gw_ip_text(hop, via));
+                step(t, "underlay", "pass", -1, "VXLAN to %s%s by %s, next hop %s", to, marked ? ", marked" : "",
+                     device, gw_ip_text(hop, via));
         } else {
                 step(t, "underlay", "pass", -1, "VXLAN to %s%s by the host's own routes (%s)", to,
                      marked ? ", marked" : "", t->nve->config.vxlan_device);

@@ -6,7 +6,10 @@ Usage: nva_daemon.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import os
 import re
+import shutil
+import signal
 import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -356,6 +359,42 @@ def locators_are_kept(nva):
     assert vm(nva)["binding"]["locator"] == "10.99.0.77"
 
 
+def certificate(nva):
+    return nva.get("/v1/status")["certificate"]
+
+
+def certificates_are_renewed(nva):
+    """New files are taken up while sessions go on; what cannot be used changes nothing; an end is announced."""
+    h1 = nva.host("h1", "10.99.0.1")
+    before = certificate(nva)
+    assert before["reloads"] == 0 and before["warnings"] == 0 and before["days_left"] > 30, before
+    subprocess.run([nva.cli, "pki", "issue", "nva", "--dir", nva.pki, "--server", "--host", "::1", "--overwrite",
+                    "--days", "5"], check=True, stdout=subprocess.DEVNULL)
+    wait(lambda: certificate(nva)["reloads"] >= 1 and certificate(nva)["days_left"] <= 5, "not read again", 15)
+    wait(lambda: certificate(nva)["warnings"] == 1, "no warning")
+    assert "ends in" in nva.read_log()
+    with open(nva.pki + "/nva.pem", "w") as file:
+        file.write("not a certificate")
+    wait(lambda: certificate(nva)["failures"] >= 1 and certificate(nva)["fault"], "no failure", 15)
+    assert nva.get("/v1/nves/h1")["nve_connected"] and not h1.nve.ended.is_set()
+    nva.host("h2", "fd99::2")  # with the certificate that is in force
+    nva.issue("other", "--server")
+    for kind in ("pem", "key"):
+        shutil.copy("%s/other.%s" % (nva.pki, kind), "%s/nva.%s" % (nva.pki, kind))
+    nva.process.send_signal(signal.SIGHUP)
+    wait(lambda: "certificate of other" in certificate(nva)["fault"], "another name is taken", 15)
+    reloads = certificate(nva)["reloads"]
+    subprocess.run([nva.cli, "pki", "issue", "nva", "--dir", nva.pki, "--server", "--host", "::1", "--overwrite"],
+                   check=True, stdout=subprocess.DEVNULL)
+    wait(lambda: certificate(nva)["reloads"] > reloads and not certificate(nva)["fault"], "not taken up", 15)
+    subprocess.run([nva.cli, "pki", "issue", "h3", "--dir", nva.pki, "--days", "1"], check=True,
+                   stdout=subprocess.DEVNULL)
+    nva.host("h3", "10.99.0.3")
+    assert nva.get("/v1/nves/h3")["certificate_until_ns"] < time.time_ns() + 2 * 86400 * 10**9
+    assert "the certificate of h3 ends in" in nva.read_log()
+    assert not h1.nve.ended.is_set()
+
+
 def start_and_stop(nva):
     h1, h2 = two_hosts(nva)
     web(nva)
@@ -603,7 +642,7 @@ def openapi_is_complete(nva):
 
 
 TESTS = [objects, bad_input, survives_kill, who_may_connect,
-         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks,
+         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
          stuck_copy_runs_into_its_deadline, openapi_is_complete]
