@@ -438,7 +438,7 @@ static void test_flapping_is_coalesced(void **state) {
                 w->now.mono.ns += 20000;
                 w->now.wall.ns += 20000;
                 gw_directory_tick(&w->d, w->now);
-                w->n_sent = 0;
+                w->n_sent = w->n_noticed = 0;
                 sent = w->n_frames;
         }
         print_message("# %zu updates for 2,000 changes\n", sent);
