@@ -129,6 +129,23 @@ int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args) {
         return done(cli, r, answer, "updated", args->words[0]);
 }
 
+static void print_expected(const json_t *expected) {
+        char octets[32];
+
+        gw_octets_text((double)gw_member_int(expected, "memory_octets"), octets);
+        if (!gw_member_int(expected, "moves")) {
+                printf("%s: up to %s of memory; nothing has been measured yet. Connections are kept\n",
+                       gw_member_text(expected, "mode"), octets);
+                return;
+        }
+        printf("%s, from %lld moves of %s: a pause of %.0f ms (at most %.0f), %s of memory in %.1f s. Connections are "
+               "kept\n",
+               gw_member_text(expected, "mode"), (long long)gw_member_int(expected, "moves"),
+               gw_member_text(expected, "of"), json_number_value(json_object_get(expected, "pause_ms")),
+               json_number_value(json_object_get(expected, "pause_most_ms")), octets,
+               json_number_value(json_object_get(expected, "seconds")));
+}
+
 static int print_plan(struct gw_cli *cli, json_t *plan) {
         static const char *const heads[] = {"CHECK", "VERDICT", "REASON", NULL};
         bool allowed = json_is_true(json_object_get(plan, "allowed"));
@@ -146,6 +163,7 @@ static int print_plan(struct gw_cli *cli, json_t *plan) {
         gw_columns_print(&table, cli, stdout);
         printf("%s from %s to %s: %s\n", gw_member_text(plan, "vm"), gw_member_text(plan, "from"),
                gw_member_text(plan, "to"), allowed ? "the move may begin" : "the move would be refused");
+        print_expected(json_object_get(plan, "expected"));
         return allowed ? GW_EXIT_OK : GW_EXIT_FAILED;
 }
 

@@ -7,6 +7,7 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/predict.h"
 
 enum {
         DOWNTIME_DEFAULT_MS = 50,
@@ -166,12 +167,17 @@ void api_vms_plan(struct gw_request *request, void *user) {
         struct gw_vm *vm = api_vm(nva, request);
         struct mover_request wanted = {0};
         struct gw_error error = {0};
+        struct mover_prediction expected;
         struct mover_plan plan;
+        json_t *answer;
 
         if (!vm)
                 return;
         if (read_move(nva, request, &wanted, &error))
                 return gw_request_fail(request, &error);
         mover_plan(nva, vm, wanted.to, &plan);
-        gw_request_answer(request, 200, mover_plan_json(vm, wanted.to, &plan));
+        mover_predict(nva, vm, wanted.mode, &expected);
+        answer = mover_plan_json(vm, wanted.to, &plan);
+        json_object_set_new(answer, "expected", mover_prediction_json(&expected, wanted.mode));
+        gw_request_answer(request, 200, answer);
 }

@@ -72,6 +72,18 @@ def test_no_vm_comes_to_a_host_that_is_drained(lab):
     assert lab.vm(name)["nve"] == "h1"
 
 
+def test_a_plan_tells_what_to_expect_from_moves_before(lab):
+    name = next(iter(VMS))
+    plan = json.loads(lab.godwit("vm", "move", name, "--to", "h2", "--plan", "--json", check=False).stdout)
+    done = lab.get("/v1/moves?vm=" + name)["moves"]
+    expected = plan["expected"]
+    assert expected["of"] == "this VM" and expected["moves"] == len(done) and expected["mode"] == "hot"
+    pauses = [(move["evidence"]["resumed_ns"] - move["evidence"]["stopped_ns"]) / 1e6 for move in done]
+    assert expected["pause_most_ms"] == pytest.approx(max(pauses), abs=0.1)
+    assert 0.3 < expected["seconds"] < 20 and expected["connections"] == "kept"
+    assert "a pause of" in lab.godwit("vm", "move", name, "--to", "h2", "--plan", check=False).stdout
+
+
 def test_what_cannot_move_is_told(lab):
     """With nowhere to go: every other host is drained, too."""
     lab.godwit("nve", "drain", "h1")
