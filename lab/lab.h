@@ -62,7 +62,7 @@ int gw_lab_wait(struct gw_lab *lab, unsigned limit_ms, struct gw_error *error);
 struct gw_lab_guest {
         const char *name, *host, *vn;
         const char *mac; /* may be NULL */
-        const char *ips[8];
+        const char *ips[16];
         size_t n_ips;
 };
 int gw_lab_guest_add(struct gw_lab *lab, const struct gw_lab_guest *guest, struct gw_error *error);
@@ -72,7 +72,7 @@ int gw_lab_guest_delete(struct gw_lab *lab, const char *name, struct gw_error *e
 struct gw_lab_vm {
         const char *name, *vn, *on; /* on NULL: the authority chooses */
         const char *mac;            /* may be NULL */
-        const char *ips[8];
+        const char *ips[16];
         size_t n_ips;
         bool synthetic;
         unsigned memory_mib;

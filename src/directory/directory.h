@@ -437,6 +437,8 @@ int gw_directory_vm_update(struct gw_directory *d, struct gw_vm *vm, const struc
 int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_error *error); /* must be nowhere */
 int gw_directory_vm_set_desired(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_desired desired);
 int gw_directory_vm_set_state(struct gw_directory *d, struct gw_vm *vm, enum gw_vm_state state);
+/* The task's device has another name at its present place. */
+void gw_directory_task_device(struct gw_directory *d, struct gw_vm *vm, const char *device);
 /* A port more or less, of a VM that is nowhere. */
 int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec,
                           struct gw_port **out, struct gw_error *error);

@@ -380,3 +380,16 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
         r = gw_dir_port_add(d, vm, vn, &full, index, out);
         return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", vm->id.s) : 0;
 }
+
+void gw_directory_task_device(struct gw_directory *d, struct gw_vm *vm, const char *device) {
+        struct gw_port *port = vm->ports;
+        char *copy;
+
+        if (!port || vm->kind != GW_VM_TASK || !*device || strlen(device) > GW_DEVICE_MAX ||
+            strcmp(port->device, device) == 0 || !(copy = strdup(device)))
+                return;
+        if (port->device != no_device)
+                free((char *)(uintptr_t)port->device);
+        port->device = copy;
+        gw_dir_store_port(d, port);
+}

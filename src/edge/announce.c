@@ -104,6 +104,8 @@ void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struc
 
         if (!gw_l2_read(frame->bytes, frame->size, &said)) {
                 edge->counters[GW_EDGE_C_UNPARSED]++;
+        } else if (!port && gw_edge_claim_heard(edge, now, frame->ifindex, &said)) {
+                return;
         } else if (!port || !port->vm->reg || port->vm->role != GW_EDGE_SERVING || !agrees(port, &said)) {
                 refuse(edge, now, port, &said);
         } else if (said.kind == GW_L2_ANSWER) {

@@ -200,6 +200,8 @@ struct gw_edge {
         struct gw_list asking, releasing, ended, offers, suspects;
         struct edge_timer presence;
         struct gw_list asked; /* ports */
+        struct gw_list claims;
+        size_t n_claims;
         struct gw_edge_now looked_at;
         bool look;
         size_t n_suspects, n_negatives, n_releasing_ports, held_octets;
@@ -243,6 +245,13 @@ void gw_edge_subscribe(struct gw_edge *edge);
 void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
 /* To the tasks here that are in this VN: mac, which has these addresses, is where it is now. */
 void gw_edge_speak(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, const struct gw_ip *ips, size_t n);
+
+/* claim.c */
+struct gw_l2_said;
+/* False: no claim on that device. */
+bool gw_edge_claim_heard(struct gw_edge *edge, struct gw_edge_now now, uint32_t ifindex, const struct gw_l2_said *said);
+void gw_edge_claims_device_gone(struct gw_edge *edge, uint32_t ifindex);
+void gw_edge_claims_free_all(struct gw_edge *edge);
 
 /* presence.c */
 void gw_edge_presence_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port);

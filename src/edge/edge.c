@@ -67,6 +67,7 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_SOURCES_CONFIRMED] = "sources-confirmed",
         [GW_EDGE_C_SOURCES_REFUSED] = "drop-source-refused",
         [GW_EDGE_C_SOURCES_UNVERIFIED] = "sources-unverified",
+        [GW_EDGE_C_CLAIMS] = "claims",
 };
 
 /* ---- keys ---- */
@@ -181,6 +182,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
         gw_list_init(&edge->suspects);
         gw_list_init(&edge->ended);
         gw_list_init(&edge->asked);
+        gw_list_init(&edge->claims);
         gw_list_init(&edge->offers);
         if (tables_init(edge)) {
                 tables_deinit(edge);
@@ -196,6 +198,7 @@ void gw_edge_free(struct gw_edge *edge) {
         if (!edge)
                 return;
         gw_edge_source_free_all(edge);
+        gw_edge_claims_free_all(edge);
         gw_edge_queries_free_all(edge);
         gw_edge_mappings_free_all(edge);
         gw_edge_neigh_free_all(edge);

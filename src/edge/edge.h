@@ -43,6 +43,7 @@ enum gw_edge_role {
         GW_EDGE_SERVING = 1, /* the VM is here */
         GW_EDGE_ARRIVING,    /* its copy is on the way here; local senders still go to .peer */
         GW_EDGE_MOVED,       /* cut: its packets are redirected to .peer */
+        GW_EDGE_CLAIMING,    /* only for port_open: fenced, what it announces comes up */
 };
 
 enum gw_edge_place {
@@ -155,6 +156,7 @@ enum {
         GW_EDGE_NEGATIVES_MAX = 1 << 14,
         GW_EDGE_MEMBERS_MAX = 4096, /* of one VN */
         GW_EDGE_PORTS_MAX = 1 << 16,
+        GW_EDGE_CLAIMS_MAX = 256,
         GW_EDGE_TALKERS_MAX = GW_REPORT_LOCATORS_MAX,
         GW_EDGE_SWEEP_MS = 10000,        /* after a WELCOME, what was not confirmed until then is doubted */
         GW_EDGE_REPORT_EVERY_MS = 60000, /* VNs and what is attached are told again, and digests compared */
@@ -183,6 +185,13 @@ int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct 
                      struct gw_error *error);
 int gw_edge_delete(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, bool keep_redirect,
                    struct gw_error *error);
+/* A device behind which a VM is said to be that may be elsewhere (claim.c). The epoch is not looked at. */
+int gw_edge_claim(struct gw_edge *edge, const struct gw_edge_attach *port, struct gw_error *error);
+bool gw_edge_unclaim(struct gw_edge *edge, const struct gw_name *port); /* false: there was none */
+bool gw_edge_claim_find(const struct gw_edge *edge, const struct gw_name *vm, struct gw_edge_attach *out);
+/* The NVA has looked into it: the VM is here, with that epoch. *port: the one that serves now. */
+int gw_edge_claimed(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
+                    struct gw_name *port, struct gw_error *error);
 void gw_edge_device_gone(struct gw_edge *edge, struct gw_edge_now now, uint32_t ifindex);
 
 /* The locators that the VM's ports exchanged packets with lately; after a cut, those at the cut. */
@@ -383,6 +392,7 @@ enum gw_edge_counter {
         GW_EDGE_C_SOURCES_CONFIRMED,
         GW_EDGE_C_SOURCES_REFUSED,
         GW_EDGE_C_SOURCES_UNVERIFIED,
+        GW_EDGE_C_CLAIMS,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -283,6 +283,8 @@ static void vm_lost_port(struct gw_edge *edge, struct gw_edge_now now, struct ed
 int gw_edge_detach(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *id, struct gw_error *error) {
         struct edge_port *port = gw_edge_port_find(edge, id);
 
+        if (!port && gw_edge_unclaim(edge, id))
+                return 0;
         if (!port)
                 return gw_fail(error, GW_E_NOT_FOUND, "port", "there is no port %s here", id->s);
         vm_lost_port(edge, now, port);
@@ -293,6 +295,7 @@ int gw_edge_detach(struct gw_edge *edge, struct gw_edge_now now, const struct gw
 void gw_edge_device_gone(struct gw_edge *edge, struct gw_edge_now now, uint32_t ifindex) {
         struct edge_port *port = gw_edge_port_by_ifindex(edge, ifindex);
 
+        gw_edge_claims_device_gone(edge, ifindex);
         if (!port)
                 return;
         gw_edge_log(edge, GW_NOTICE, "port=%s: its device is gone", port->a.id.s);

@@ -2,6 +2,7 @@
 /* /v1/status: how the authority is. */
 #include "io/renew.h"
 #include "nva/api.h"
+#include "nva/claims.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
 
@@ -75,6 +76,7 @@ void api_status(struct gw_request *request, void *user) {
                            "registrations", (json_int_t)nva->n_registrations, "queries", (json_int_t)nva->n_queries,
                            "refused", (json_int_t)nva->n_refused);
         json_object_set_new(status, "registrar", registrar_json(nva));
+        json_object_set_new(status, "claims", claims_json(nva));
         json_object_set_new(status, "directory", directory_counters(nva));
         json_object_set_new(status, "sessions", session_counters(nva));
         json_object_set_new(status, "notices",

@@ -11,6 +11,7 @@
  * before VMs), counts itself, and then listens: agents that connect find moves
  * that wait for their inventories.
  */
+#include "nva/claims.h"
 #include "nva/nva.h"
 
 #include <errno.h>
@@ -358,6 +359,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         gw_list_init(&nva->moves);
         gw_list_init(&nva->drains);
         gw_list_init(&nva->calls);
+        gw_list_init(&nva->claims);
         gw_list_init(&nva->audits);
         r = gw_loop_init(&nva->loop);
         if (r < 0)
@@ -413,6 +415,7 @@ void nva_deinit(struct nva *nva) {
                 gw_store_commit(nva->store);
         gw_store_free(nva->store);
         audit_deinit(nva);
+        claims_deinit(nva);
         gw_loop_deinit(&nva->loop);
         gw_list_for_each (link, &nva->calls) {
                 gw_list_remove(link);

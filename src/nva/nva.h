@@ -21,7 +21,7 @@
 #include "nva/registrar.h"
 #include "store/store.h"
 
-enum { NVA_MOVES_KEPT = 1000 }; /* ended ones; older ones are forgotten */
+enum { NVA_MOVES_KEPT = 1000 /* ended ones; older ones are forgotten */, NVA_CLAIM_REASONS = 9 /* claims.c */ };
 
 struct nva {
         struct nva_config config;
@@ -45,6 +45,8 @@ struct nva {
         size_t n_moves_done;
         struct gw_table lives; /* struct nva_life, by VM id */
         struct gw_list audits; /* under way */
+        struct gw_list claims; /* claims.c: struct claim_history */
+        uint64_t claim_counts[NVA_CLAIM_REASONS];
         struct gw_timer *audit_timer;
         json_t *last_audit; /* the report of the last full one; NULL: none yet */
         struct gw_wall started;

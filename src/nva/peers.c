@@ -22,6 +22,7 @@
 
 #include "base/log.h"
 #include "io/renew.h"
+#include "nva/claims.h"
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
@@ -366,6 +367,8 @@ static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
                 return;
         if (gw_report_decode(body, size, report))
                 malformed(peer, "REPORT");
+        else if (report->kind == GW_REPORT_CLAIM)
+                claims_heard(peer->nva, peer->nve, report->vm.s);
         else if (!gw_directory_report(&peer->nva->directory, peer->nve, report, nva_now()) &&
                  report->kind == GW_REPORT_REDIRECT_ENDED)
                 mover_redirect_ended(peer->nva, peer->nve->id.s, report);

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "io/allow.h"
+#include "nva/claims.h"
 #include "nva/json.h"
 #include "nva/life.h"
 
@@ -60,10 +61,11 @@ static json_t *attach_body(const struct gw_port *port) {
         struct gw_name id = gw_port_id(port);
         char mac[GW_MAC_TEXT];
 
-        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o}", "id", id.s, "vm", port->vm->id.s, "vni",
-                         (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
+        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o, s:b}", "id", id.s, "vm", port->vm->id.s,
+                         "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
                          nva_json_addresses(port), "mtu", (json_int_t)port->vn->mtu, "device", port->device, "mode",
-                         "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow", gw_allow_json(port->allow));
+                         "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow", gw_allow_json(port->allow),
+                         "task", true);
 }
 
 void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {
@@ -102,6 +104,7 @@ void life_detach(struct nva *nva, struct gw_vm *vm) {
         gw_directory_release(&nva->directory, vm, nva_now());
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         life_forget(nva, vm->id.s);
+        claims_forget(nva, vm->id.s);
         if (gw_directory_vm_delete(&nva->directory, vm, &error))
                 gw_log(GW_WARNING, "a task could not be deleted: %s", error.text);
 }

@@ -78,10 +78,12 @@ static int read_role(struct gw_json_reader *r, struct gw_edge_attach *out) {
                 out->role = GW_EDGE_SERVING;
         else if (strcmp(mode, "arrive") == 0)
                 out->role = GW_EDGE_ARRIVING;
+        else if (strcmp(mode, "claim") == 0)
+                out->role = GW_EDGE_CLAIMING;
         else
-                gw_json_fault(r, "mode", "mode is \"%s\"; allowed are \"serve\" and \"arrive\"", mode);
+                gw_json_fault(r, "mode", "mode is \"%s\"; allowed are \"serve\", \"arrive\" and \"claim\"", mode);
         gw_json_ip(r, "from", out->role == GW_EDGE_ARRIVING ? GW_JSON_NEEDED : GW_JSON_OPTIONAL, &out->peer);
-        if (out->role == GW_EDGE_SERVING)
+        if (out->role != GW_EDGE_ARRIVING)
                 out->peer = (struct gw_ip){{0}};
         return 0;
 }
@@ -100,8 +102,10 @@ static int read_port(const struct nve *nve, struct gw_request *request, struct g
         gw_json_ips(&r, "addresses", out->ips, GW_MAPPING_IPS_MAX, &n_ips);
         out->n_ips = (uint8_t)n_ips;
         out->mtu = (uint32_t)gw_json_int(&r, "mtu", MTU_MIN, MTU_MAX, MTU_DEFAULT);
-        out->epoch = read_epoch(&r);
         read_role(&r, out);
+        /* who claims a VM has no epoch yet */
+        out->epoch = out->role == GW_EDGE_CLAIMING ? 0 : read_epoch(&r);
+        out->task = gw_json_bool(&r, "task", out->role == GW_EDGE_CLAIMING);
         nve_rules_read(&r, out);
         if (out->mtu > limit) {
                 gw_log(GW_WARNING, "port=%s mtu=%u is more than the underlay carries; %u it is", out->id.s, out->mtu,
@@ -125,6 +129,19 @@ static void device_prepare(const struct gw_link *device) {
                 gw_log(GW_WARNING, "device=%s: cannot be brought up", device->name);
 }
 
+/* POST /v1/ports with mode "claim": nothing is saved, whoever claims does so again after a restart. */
+static void attach_claim(struct gw_request *request, struct nve *nve, const struct gw_edge_attach *port,
+                         const struct gw_link *device) {
+        struct gw_error error = {0};
+        int r;
+
+        device_prepare(device);
+        r = gw_edge_claim(nve->edge, port, &error);
+        if (r)
+                return fail(request, &error, r);
+        gw_request_answer(request, 200, json_pack("{s:s, s:i}", "id", port->id.s, "ifindex", (int)port->ifindex));
+}
+
 static void call_attach(struct gw_request *request, void *user) {
         struct nve *nve = user;
         struct gw_error error = {0};
@@ -133,6 +150,8 @@ static void call_attach(struct gw_request *request, void *user) {
         char before[NVE_DEVICE_SIZE] = "";
         int r = read_port(nve, request, &port, &device, &error);
 
+        if (!r && port.role == GW_EDGE_CLAIMING)
+                return attach_claim(request, nve, &port, &device);
         if (!r)
                 snprintf(before, sizeof before, "%s", nve_state_device(nve, &port.id));
         if (!r && (r = nve_state_save_port(nve, &port, device.name)))
@@ -348,6 +367,8 @@ static void call_delete(struct gw_request *request, void *user) {
 const struct gw_route nve_routes[] = {
         {"POST", "/v1/ports", call_attach},
         {"DELETE", "/v1/ports/{port}", call_detach},
+        {"POST", "/v1/vms/{vm}/presence", nve_call_presence},
+        {"POST", "/v1/vms/{vm}/claimed", nve_call_claimed},
         {"POST", "/v1/vms/{vm}/hold", call_hold},
         {"POST", "/v1/vms/{vm}/unhold", call_unhold},
         {"POST", "/v1/vms/{vm}/cut", call_cut},

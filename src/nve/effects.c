@@ -71,7 +71,7 @@ static void fx_member_del(void *user, uint32_t vni, struct gw_ip locator) {
 
 static uint32_t port_flags(enum gw_edge_role role, bool hold) {
         return (role == GW_EDGE_ARRIVING ? GW_PORT_ARRIVING : 0) | (role == GW_EDGE_MOVED ? GW_PORT_MOVED : 0) |
-               (hold ? GW_PORT_HOLD : 0);
+               (role == GW_EDGE_CLAIMING ? GW_PORT_CLAIMING : 0) | (hold ? GW_PORT_HOLD : 0);
 }
 
 /* Neighbours talk to each other by link-local addresses, too: the one that every stack derives from the MAC. */

@@ -255,6 +255,7 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
 
         *nve = (struct nve){.config = *config, .started = gw_wall_now()};
         gw_list_init(&nve->drains);
+        gw_list_init(&nve->presences);
         gw_list_init(&nve->dirty);
         gw_list_init(&nve->saved);
         r = gw_loop_init(&nve->loop);
@@ -283,6 +284,7 @@ void nve_deinit(struct nve *nve) {
         if (!nve->drains.next)
                 return;
         nve_drain_stop(nve, NULL);
+        nve_presences_end(nve);
         nve_state_close(nve);
         gw_session_free(nve->session);
         gw_listener_free(nve->agent);

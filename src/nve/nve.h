@@ -50,9 +50,10 @@ struct nve {
         struct gw_link_watch *links;
         sd_event_source *wake, *after, *punts, *link_events;
         struct gw_timer *stale_timer, *save_timer;
-        struct gw_list drains; /* struct nve_drain */
-        struct gw_list saved;  /* struct nve_saved: ports that have a file */
-        struct gw_list dirty;  /* struct nve_dirty: VMs whose files are to be written */
+        struct gw_list drains;    /* struct nve_drain */
+        struct gw_list presences; /* presence.c: questions that wait */
+        struct gw_list saved;     /* struct nve_saved: ports that have a file */
+        struct gw_list dirty;     /* struct nve_dirty: VMs whose files are to be written */
         struct gw_wall started;
         uint64_t restart_count;
         uint64_t drained, inject_failed;
@@ -111,6 +112,10 @@ void nve_show_members(struct gw_request *request, void *user);
 void nve_show_counters(struct gw_request *request, void *user);
 void nve_show_bindings(struct gw_request *request, void *user); /* bindings.c */
 void nve_show_binding(struct gw_request *request, void *user);
+/* presence.c */
+void nve_call_presence(struct gw_request *request, void *user);
+void nve_call_claimed(struct gw_request *request, void *user);
+void nve_presences_end(struct nve *nve);
 void nve_show_status(struct gw_request *request, void *user);
 
 /* caches.c, trace.c: what an audit compares and repairs; what would become of a frame */

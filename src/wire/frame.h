@@ -146,6 +146,7 @@ enum gw_report_kind {
         GW_REPORT_TALKERS = 1,        /* .vm moved away from the sender; .locators exchanged packets with it lately */
         GW_REPORT_STALE_SENDERS = 2,  /* .locators still send to the sender for .vm */
         GW_REPORT_REDIRECT_ENDED = 3, /* the old NVE's entry for .vm is gone */
+        GW_REPORT_CLAIM = 17,         /* .vm announced itself on a device of the sender that was attached to claim it */
         GW_REPORT_ANNOUNCEMENT_REFUSED = 16, /* .vm announced a MAC or an address that is not its own */
 };
 struct gw_report {

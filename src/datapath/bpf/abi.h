@@ -52,6 +52,7 @@ enum gw_port_flag {
         GW_PORT_DHCP_SERVER = 256, /* answer DHCP and DHCPv6 clients */
         GW_PORT_FORWARDS = 512,    /* send IP packets of others (not their ARP, ND or MAC) */
         GW_PORT_ANY_FRAME = 1024,  /* send 802.2 frames (LLC), behind which ARP and ND could hide */
+        GW_PORT_CLAIMING = 2048,   /* claims a VM that is elsewhere: what it announces goes up, nothing else passes */
 };
 
 /* How often a port may make others work; each limit has a bucket of its own. */

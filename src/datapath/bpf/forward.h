@@ -103,7 +103,7 @@ struct flooding {
 
 /* Unmarked to ports that are not arriving; marked to the arriving one that it is meant for. */
 static __always_inline bool flood_wanted(const struct gw_abi_port *port, const struct flooding *f) {
-        if (port->vni != f->vni)
+        if (port->vni != f->vni || port->flags & GW_PORT_CLAIMING)
                 return false;
         return port->flags & GW_PORT_ARRIVING ? f->gbp == gbp_of(port->mac) : !f->gbp;
 }

@@ -126,6 +126,31 @@ static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *
         return forward_from_port(skb, &w, eth.h_source, eth.h_dest, at_ingress);
 }
 
+/* Announcements of a port that claims a VM, for user space to look into. */
+static __noinline int claim_walk(struct __sk_buff *skb, struct gw_abi_port *port, __u32 ifindex) {
+        struct nd_frame *nd;
+        struct ethhdr *p = headers(skb, ETH_HLEN), eth;
+        __u32 bad;
+
+        if (!p)
+                return drop(GW_COUNT_DROP_SHORT);
+        __builtin_memcpy(&eth, p, sizeof eth);
+        bad = skb->vlan_present ? GW_COUNT_DROP_VLAN : guard(skb, ifindex, port, &eth);
+        if (bad)
+                return drop(bad);
+        if (eth.h_proto == bpf_htons(ETH_P_IPV6)) {
+                nd = headers(skb, sizeof *nd);
+                if (!nd || nd->ip.nexthdr != IPPROTO_ICMPV6 || nd->ip.hop_limit != ND_HOP_LIMIT ||
+                    nd->type != ND_ADVERT)
+                        return drop(GW_COUNT_DROP_FENCED);
+        } else if (eth.h_proto != bpf_htons(ETH_P_ARP) && eth.h_proto != bpf_htons(ETH_P_RARP)) {
+                return drop(GW_COUNT_DROP_FENCED);
+        }
+        if (!limit_take(port, GW_LIMIT_NEIGHBOURS))
+                return drop(GW_COUNT_DROP_LIMIT_NEIGHBOURS);
+        return punt(skb, GW_PUNT_ANNOUNCE, ifindex, port->vni, NULL);
+}
+
 SEC("tc")
 int from_guest(struct __sk_buff *skb) {
         __u32 ifindex = skb->ifindex;
@@ -135,6 +160,8 @@ int from_guest(struct __sk_buff *skb) {
                 return drop(GW_COUNT_DROP_NO_PORT);
         if (port->flags & GW_PORT_MOVED)
                 return drop(GW_COUNT_DROP_FENCED);
+        if (port->flags & GW_PORT_CLAIMING)
+                return claim_walk(skb, port, ifindex);
         return port_walk(skb, port, ifindex, false, true);
 }
 

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A task announces itself at another NVE than the one that its binding names.
+ *
+ * The binding is the truth, and a claim changes it only
+ *
+ *   - when its lease has lapsed: nobody serves it, so whoever has it may;
+ *   - in VNs whose policy is `announced`, when the place that has it says, after
+ *     asking the guest, that it is there no more.
+ *
+ * In both cases only tasks: where a VM of an agent is, the agent knows. While
+ * management moves it, or a claim is being looked into, others are refused. A task
+ * that was claimed DAMPING_MOVES times within DAMPING_S stays where it is until the
+ * first of them is that old (RFC 7432 section 15.1); moves that management planned
+ * are not counted. What is refused is counted by its reason and noted, limited in
+ * rate: any NVE can cause it.
+ *
+ *   reported --checks--> the old place is asked --silent, gone--> epochs reserved
+ *        --the new place serves--> committed; the old place redirects what is under way
+ *
+ * Nothing is written before the new place serves; until then a failure leaves all
+ * as it was.
+ */
+#include "nva/claims.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "nva/json.h"
+#include "nva/mover.h"
+
+enum { CALL_S = 5, LOG_BURST = 20, DAMPING_MOVES = 5, DAMPING_S = 180 };
+
+enum reason { ACCEPTED, UNKNOWN, NOT_A_TASK, POLICY, BUSY, DAMPED, UNREACHABLE, STILL_THERE, FAILED, REASONS };
+static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
+                                           [UNKNOWN] = "unknown",
+                                           [NOT_A_TASK] = "not-a-task",
+                                           [POLICY] = "policy",
+                                           [BUSY] = "busy",
+                                           [DAMPED] = "damped",
+                                           [UNREACHABLE] = "old-place-unreachable",
+                                           [STILL_THERE] = "still-there",
+                                           [FAILED] = "failed"};
+_Static_assert((int)REASONS == NVA_CLAIM_REASONS, "one counter for each");
+
+/* Of one task: when it was claimed, newest last; and whether a claim is being looked into. */
+struct claim_history {
+        struct gw_list link;
+        struct gw_name vm;
+        bool busy;
+        unsigned n;
+        struct gw_mono at[DAMPING_MOVES];
+};
+
+struct claim {
+        struct nva *nva;
+        struct gw_name vm, from, to; /* from: "" when it is nowhere */
+        uint64_t epoch;              /* of the binding that was looked at, later the new one */
+};
+
+static struct claim_history *history_find(struct nva *nva, const char *vm) {
+        gw_list_for_each (link, &nva->claims) {
+                struct claim_history *h = gw_list_entry(link, struct claim_history, link);
+
+                if (!strcmp(h->vm.s, vm))
+                        return h;
+        }
+        return NULL;
+}
+
+static struct claim_history *history_get(struct nva *nva, const char *vm) {
+        struct claim_history *h = history_find(nva, vm);
+
+        if (h || !(h = calloc(1, sizeof *h)))
+                return h;
+        snprintf(h->vm.s, sizeof h->vm.s, "%s", vm);
+        gw_list_append(&nva->claims, &h->link);
+        return h;
+}
+
+static bool damped(const struct claim_history *h, struct gw_mono now) {
+        return h->n == DAMPING_MOVES && !gw_mono_reached(now, gw_mono_after(h->at[0], gw_s(DAMPING_S)));
+}
+
+static void history_add(struct claim_history *h, struct gw_mono now) {
+        if (h->n == DAMPING_MOVES)
+                memmove(h->at, h->at + 1, --h->n * sizeof *h->at);
+        h->at[h->n++] = now;
+}
+
+static void refuse(struct nva *nva, const char *nve, const char *vm, enum reason why) {
+        nva->claim_counts[why]++;
+        gw_log_limited(GW_WARNING, LOG_BURST, "refused: nve=%s claims vm=%s: %s", nve, vm, words[why]);
+}
+
+static void done(struct claim *c, enum reason why) {
+        struct claim_history *h = history_find(c->nva, c->vm.s);
+
+        if (h)
+                h->busy = false;
+        if (why != ACCEPTED)
+                refuse(c->nva, c->to.s, c->vm.s, why);
+        nva_call_free(c);
+}
+
+/* ---- the new place ---- */
+
+static void ignore_answer(int status, json_t *body, void *user) {
+        (void)status, (void)body, (void)user;
+}
+
+/* The redirect of what is under way stays at the old place as long as it is needed. */
+static void leave(struct nva *nva, const struct claim *c) {
+        struct gw_nve *from = gw_directory_nve(&nva->directory, c->from.s);
+        char path[GW_NAME_MAX + 48];
+
+        snprintf(path, sizeof path, "/v1/vms/%s?keep=redirect", c->vm.s);
+        if (from && from->nve_session)
+                gw_call(from->nve_session, "DELETE", path, NULL, gw_s(CALL_S), ignore_answer, NULL);
+}
+
+static void on_serves(int status, json_t *body, void *user) {
+        struct claim *c = user;
+        struct nva *nva = c->nva;
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, c->vm.s);
+        struct claim_history *h = history_find(nva, c->vm.s);
+
+        if (!vm || vm->binding.move_epoch != c->epoch)
+                return done(c, FAILED);
+        if (status / 100 != 2 || gw_directory_commit(&nva->directory, vm, nva_now())) {
+                gw_directory_unreserve(&nva->directory, vm);
+                return done(c, FAILED);
+        }
+        gw_directory_task_device(&nva->directory, vm, nva_json_text(body, "device"));
+        gw_directory_unreserve(&nva->directory, vm);
+        nva->claim_counts[ACCEPTED]++;
+        if (h)
+                history_add(h, nva_now().mono);
+        gw_log(GW_NOTICE, "vm=%s announced itself at nve=%s and is there now, epoch=%llu; it was at %s", c->vm.s,
+               c->to.s, (unsigned long long)c->epoch, *c->from.s ? c->from.s : "no place");
+        leave(nva, c);
+        done(c, ACCEPTED);
+}
+
+static void take(struct claim *c) {
+        struct nva *nva = c->nva;
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, c->vm.s);
+        struct gw_nve *to = gw_directory_nve(&nva->directory, c->to.s);
+        char path[GW_NAME_MAX + 48];
+        uint64_t back;
+
+        if (!vm || !to || !to->nve_session || vm->binding.epoch != c->epoch || mover_open(nva, c->vm.s) ||
+            gw_directory_reserve(&nva->directory, vm, to, nva_now(), &c->epoch, &back, NULL))
+                return done(c, FAILED);
+        snprintf(path, sizeof path, "/v1/vms/%s/claimed", c->vm.s);
+        gw_call(to->nve_session, "POST", path, json_pack("{s:I}", "epoch", (json_int_t)c->epoch), gw_s(CALL_S),
+                on_serves, c);
+}
+
+/* ---- the old place ---- */
+
+static void on_presence(int status, json_t *body, void *user) {
+        struct claim *c = user;
+        const char *presence = nva_json_text(body, "presence");
+
+        if (status / 100 != 2)
+                done(c, UNREACHABLE);
+        else if (!strcmp(presence, "gone") || !strcmp(presence, "silent"))
+                take(c);
+        else
+                done(c, STILL_THERE);
+}
+
+static void ask(struct claim *c, struct gw_nve *from) {
+        char path[GW_NAME_MAX + 48];
+
+        if (!from->nve_session)
+                return done(c, UNREACHABLE);
+        snprintf(path, sizeof path, "/v1/vms/%s/presence", c->vm.s);
+        gw_call(from->nve_session, "POST", path, NULL, gw_s(CALL_S), on_presence, c);
+}
+
+/* ---- what is reported ---- */
+
+static bool announced(const struct gw_vm *vm) {
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                if (!(port->vn->settings.flags & GW_VN_ANNOUNCED))
+                        return false;
+        return vm->ports != NULL;
+}
+
+static bool has_lapsed(const struct gw_vm *vm) {
+        return vm->binding.state == GW_BINDING_LAPSED;
+}
+
+static enum reason check(struct nva *nva, const struct gw_vm *vm, const struct claim_history *h) {
+        if (vm->kind != GW_VM_TASK)
+                return NOT_A_TASK;
+        if (!vm->binding.nve || (!announced(vm) && !has_lapsed(vm)))
+                return POLICY;
+        if (!h || h->busy || vm->binding.move_to || mover_open(nva, vm->id.s))
+                return BUSY;
+        return damped(h, nva_now().mono) ? DAMPED : ACCEPTED;
+}
+
+void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
+        struct claim_history *h = vm && vm->kind == GW_VM_TASK ? history_get(nva, vm->id.s) : NULL;
+        enum reason why = vm ? check(nva, vm, h) : UNKNOWN;
+        struct claim *c;
+
+        if (vm && vm->binding.nve == nve)
+                return; /* said again while it was being taken in */
+        if (why != ACCEPTED)
+                return refuse(nva, nve->id.s, id, why);
+        c = nva_call_new(nva, sizeof *c);
+        if (!c || !h || !vm)
+                return;
+        *c = (struct claim){.nva = nva, .from = vm->binding.nve->id, .to = nve->id, .epoch = vm->binding.epoch};
+        snprintf(c->vm.s, sizeof c->vm.s, "%s", vm->id.s);
+        h->busy = true;
+        if (has_lapsed(vm))
+                take(c);
+        else
+                ask(c, vm->binding.nve);
+}
+
+void claims_forget(struct nva *nva, const char *vm) {
+        struct claim_history *h = history_find(nva, vm);
+
+        if (!h)
+                return;
+        gw_list_remove(&h->link);
+        free(h);
+}
+
+void claims_deinit(struct nva *nva) {
+        if (!nva->claims.next)
+                return;
+        gw_list_for_each (link, &nva->claims) {
+                gw_list_remove(link);
+                free(gw_list_entry(link, struct claim_history, link));
+        }
+}
+
+json_t *claims_json(const struct nva *nva) {
+        json_t *object = json_object();
+
+        for (size_t i = 0; i < REASONS; i++)
+                json_object_set_new(object, words[i], json_integer((json_int_t)nva->claim_counts[i]));
+        return object;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Claims of VMs by NVEs that management did not place them on: looked into, and accepted or refused (claims.c). */
+#pragma once
+
+#include <jansson.h>
+
+#include "nva/nva.h"
+
+/* vm announced itself on a device of nve that was attached to claim it. */
+void claims_heard(struct nva *nva, struct gw_nve *nve, const char *vm);
+void claims_forget(struct nva *nva, const char *vm);
+void claims_deinit(struct nva *nva);
+json_t *claims_json(const struct nva *nva); /* counters */
