@@ -157,7 +157,6 @@ void nve_show_status(struct gw_request *request, void *user) {
         gw_edge_each_port(nve->edge, count_port, &ports);
         gw_request_answer(request, 200,
                           json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I, s:o, s:o}", "version", GW_VERSION, "id",
-                          json_pack("{s:s, s:s, s:o, s:b, s:s, s:I, s:I, s:I}", "version", GW_VERSION, "id",
                                     nve->config.common.id.s, "locator", nve_json_ip(nve->config.locator),
                                     "nva_connected", gw_edge_is_registered(nve->edge), "nva",
                                     gw_session_is_open(nve->session) ? gw_session_peer(nve->session) : "", "starts",
