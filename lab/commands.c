@@ -176,9 +176,9 @@ static int lab_guest(struct gw_cli *cli, const struct gw_args *args) {
                 return gw_cli_fail(GW_EXIT_USAGE, "--%s is missing: godwit lab guest add NAME --host HOST --vn VN",
                                    guest.host ? "vn" : "host");
         if (gw_args_count(args, "ip") > sizeof guest.ips / sizeof *guest.ips)
-                return gw_cli_fail(GW_EXIT_USAGE, "--ip is given more than 8 times");
-        while ((guest.ips[guest.n_ips] = gw_args_nth(args, "ip", guest.n_ips)))
-                guest.n_ips++;
+                return gw_cli_fail(GW_EXIT_USAGE, "--ip is given more than 16 times");
+        for (; guest.n_ips < gw_args_count(args, "ip"); guest.n_ips++)
+                guest.ips[guest.n_ips] = gw_args_nth(args, "ip", guest.n_ips);
         r = open_lab(cli, args, &lab);
         if (r)
                 return r;
@@ -203,9 +203,9 @@ static int lab_vm(struct gw_cli *cli, const struct gw_args *args) {
                 return gw_cli_fail(GW_EXIT_USAGE, "\"%s\" is not known; it must be add (`godwit vm delete` deletes)",
                                    args->words[0]);
         if (gw_args_count(args, "ip") > sizeof vm.ips / sizeof *vm.ips)
-                return gw_cli_fail(GW_EXIT_USAGE, "--ip is given more than 8 times");
-        while ((vm.ips[vm.n_ips] = gw_args_nth(args, "ip", vm.n_ips)))
-                vm.n_ips++;
+                return gw_cli_fail(GW_EXIT_USAGE, "--ip is given more than 16 times");
+        for (; vm.n_ips < gw_args_count(args, "ip"); vm.n_ips++)
+                vm.ips[vm.n_ips] = gw_args_nth(args, "ip", vm.n_ips);
         r = open_lab(cli, args, &lab);
         return r ? r : finish(&lab, gw_lab_vm_add(&lab, &vm, &error), &error);
 }
