@@ -139,30 +139,11 @@ static int move_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"MOVE", "VM", "FROM", "TO", "PHASE", "RESULT", "PAUSE", NULL};
         const char *vm = gw_args_text(args, "vm");
         char segment[SEGMENT] = "";
-        struct gw_columns table;
-        json_t *answer, *move;
-        size_t i;
+        json_t *answer;
         int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/moves%s%s", vm ? "?vm=" : "",
                             vm ? gw_client_segment(vm, segment, sizeof segment) : "");
 
-        if (r)
-                return r;
-        if (cli->json) {
-                gw_print_json(answer);
-                json_decref(answer);
-                return GW_EXIT_OK;
-        }
-        gw_columns_init(&table, heads);
-        json_array_foreach (gw_answer_list(answer), i, move) {
-                gw_columns_row(&table);
-                move_row(&table, move);
-        }
-        if (table.n_rows)
-                gw_columns_print(&table, cli, stdout);
-        else
-                puts("no moves; `godwit vm move VM --to NVE` makes one");
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return r ? r : gw_print_list(cli, answer, heads, move_row, "no moves; `godwit vm move VM --to NVE` makes one");
 }
 
 static int move_show(struct gw_cli *cli, const struct gw_args *args) {

@@ -14,52 +14,21 @@
 
 enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
 
-/* Prints the answer to a change: JSON when asked for, else one line. */
-static int done(struct gw_cli *cli, int r, json_t *answer, const char *what, const char *name) {
-        if (r == GW_EXIT_OK) {
-                if (cli->json)
-                        gw_print_json(answer);
-                else
-                        printf("%s %s\n", name, what);
-        }
-        json_decref(answer);
-        return r;
-}
-
 static int delete_object(struct gw_cli *cli, const struct gw_args *args, const char *collection) {
         char segment[SEGMENT];
         json_t *answer = NULL;
         int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/%s/%s", collection,
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, answer, "deleted", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "deleted");
 }
 
-/* Fetches a list and prints each member by `row`, or all of it as JSON. */
 static int list_objects(struct gw_cli *cli, const char *collection, const char *const *heads,
                         void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
-        struct gw_columns table;
-        json_t *answer, *object;
-        size_t i;
+        json_t *answer;
         int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/%s", collection);
 
-        if (r)
-                return r;
-        if (cli->json) {
-                gw_print_json(answer);
-        } else {
-                gw_columns_init(&table, heads);
-                json_array_foreach (gw_answer_list(answer), i, object) {
-                        gw_columns_row(&table);
-                        row(&table, object);
-                }
-                if (table.n_rows)
-                        gw_columns_print(&table, cli, stdout);
-                else
-                        puts(none);
-        }
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return r ? r : gw_print_list(cli, answer, heads, row, none);
 }
 
 static void nve_row(struct gw_columns *t, const json_t *nve) {
@@ -123,7 +92,7 @@ static int nve_add(struct gw_cli *cli, const struct gw_args *args) {
                *body = json_pack("{s:s, s:s}", "id", args->words[0], "locator", gw_args_text(args, "locator"));
         int r = gw_cli_call(cli, "POST", body, &answer, "/v1/nves");
 
-        return done(cli, r, answer, "added", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "added");
 }
 
 static int nve_set(struct gw_cli *cli, const struct gw_args *args) {
@@ -132,7 +101,7 @@ static int nve_set(struct gw_cli *cli, const struct gw_args *args) {
         int r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/nves/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, answer, "changed", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "changed");
 }
 
 static int nve_delete(struct gw_cli *cli, const struct gw_args *args) {
@@ -143,7 +112,7 @@ static int tenant_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL;
         int r = gw_cli_call(cli, "POST", json_pack("{s:s}", "name", args->words[0]), &answer, "/v1/tenants");
 
-        return done(cli, r, answer, "created", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "created");
 }
 
 static void tenant_row(struct gw_columns *t, const json_t *tenant) {
@@ -198,7 +167,7 @@ static int vn_create(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "directory", json_string(gw_args_text(args, "directory")));
         settings_of(args, body);
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns");
-        return done(cli, r, answer, "created", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "created");
 }
 
 static void vn_row(struct gw_columns *t, const json_t *vn) {
@@ -235,7 +204,7 @@ static int vn_set(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "gateways", json_array());
         r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/vns/%s",
                         gw_client_segment(args->words[0], segment, sizeof segment));
-        return done(cli, r, answer, "changed", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "changed");
 }
 
 static int vn_flush(struct gw_cli *cli, const struct gw_args *args) {
@@ -247,7 +216,7 @@ static int vn_flush(struct gw_cli *cli, const struct gw_args *args) {
         int r = gw_cli_call(cli, "POST", body, &answer, "/v1/vns/%s/flush",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, answer, "is being flushed", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "is being flushed");
 }
 
 static int vn_delete(struct gw_cli *cli, const struct gw_args *args) {
@@ -270,7 +239,7 @@ static int port_attach(struct gw_cli *cli, const struct gw_args *args) {
                 json_object_set_new(body, "mac", json_string(gw_args_text(args, "mac")));
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/ports");
         snprintf(what, sizeof what, "attached; its port is %s", gw_member_text(answer, "id"));
-        return done(cli, r, answer, what, args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], what);
 }
 
 static int port_detach(struct gw_cli *cli, const struct gw_args *args) {
@@ -279,7 +248,7 @@ static int port_detach(struct gw_cli *cli, const struct gw_args *args) {
         int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/ports/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, answer, "detached", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "detached");
 }
 
 static void port_row(struct gw_columns *t, const json_t *port) {

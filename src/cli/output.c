@@ -80,6 +80,36 @@ void gw_columns_print(struct gw_columns *t, const struct gw_cli *cli, FILE *out)
         t->n_rows = t->room = 0;
 }
 
+int gw_print_list(const struct gw_cli *cli, json_t *answer, const char *const *heads,
+                  void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
+        struct gw_columns table;
+        json_t *object;
+        size_t i;
+
+        if (cli->json)
+                return gw_print_done(cli, GW_EXIT_OK, answer, "", "");
+        gw_columns_init(&table, heads);
+        json_array_foreach (gw_answer_list(answer), i, object) {
+                gw_columns_row(&table);
+                row(&table, object);
+        }
+        if (table.n_rows)
+                gw_columns_print(&table, cli, stdout);
+        else
+                puts(none);
+        json_decref(answer);
+        return GW_EXIT_OK;
+}
+
+int gw_print_done(const struct gw_cli *cli, int r, json_t *answer, const char *name, const char *what) {
+        if (r == GW_EXIT_OK && cli->json && answer)
+                gw_print_json(answer);
+        else if (r == GW_EXIT_OK && !cli->json)
+                printf("%s %s\n", name, what);
+        json_decref(answer);
+        return r;
+}
+
 const char *gw_member_text(const json_t *object, const char *key) {
         const char *text = json_string_value(json_object_get(object, key));
 

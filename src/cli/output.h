@@ -28,6 +28,14 @@ void gw_columns_cell(struct gw_columns *t, size_t column, const char *format, ..
         __attribute__((format(printf, 3, 4)));
 void gw_columns_print(struct gw_columns *t, const struct gw_cli *cli, FILE *out);
 
+/* A list that the API answered, taken over: a table by `row`, or JSON when that was asked for. `none`: what is said of
+ * an empty one. GW_EXIT_OK. */
+int gw_print_list(const struct gw_cli *cli, json_t *answer, const char *const *heads,
+                  void (*row)(struct gw_columns *t, const json_t *object), const char *none);
+/* What a change was answered with, taken over: JSON when that was asked for, else `name what`. Returns r; prints
+ * nothing when it is not GW_EXIT_OK. */
+int gw_print_done(const struct gw_cli *cli, int r, json_t *answer, const char *name, const char *what);
+
 /* Reading what the API answered; absent members are "", 0. */
 const char *gw_member_text(const json_t *object, const char *key);
 int64_t gw_member_int(const json_t *object, const char *key);

@@ -9,15 +9,6 @@
 
 enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
 
-static int done(const struct gw_cli *cli, int r, json_t *answer, const char *verb, const char *name) {
-        if (!r && cli->json && answer)
-                gw_print_json(answer);
-        else if (!r)
-                printf("%s %s\n", name, verb);
-        json_decref(answer);
-        return r;
-}
-
 static int rule_create(struct gw_cli *cli, const struct gw_args *args) {
         bool apart = gw_args_has(args, "apart");
         struct gw_name name, tenant;
@@ -35,7 +26,7 @@ static int rule_create(struct gw_cli *cli, const struct gw_args *args) {
                         json_pack("{s:s, s:s, s:s, s:o}", "name", name.s, "tenant", tenant.s, "kind",
                                   apart ? "apart" : "together", "vms", vms),
                         &answer, "/v1/rules");
-        return done(cli, r, answer, "created", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "created");
 }
 
 static const char *places(const json_t *rule, char *out, size_t size) {
@@ -53,36 +44,27 @@ static const char *places(const json_t *rule, char *out, size_t size) {
         return out;
 }
 
+static void rule_row(struct gw_columns *t, const json_t *rule) {
+        char vms[GW_CELL_MAX];
+
+        gw_columns_cell(t, 0, "%s", gw_member_text(rule, "id"));
+        gw_columns_cell(t, 1, "%s", gw_member_text(rule, "kind"));
+        gw_columns_cell(t, 2, "%s",
+                        json_is_true(json_object_get(rule, "suspended")) ? "suspended"
+                        : json_is_true(json_object_get(rule, "kept"))    ? "kept"
+                                                                         : "not kept");
+        gw_columns_cell(t, 3, "%s", places(rule, vms, sizeof vms));
+}
+
 static int rule_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"RULE", "KIND", "STATE", "VMS", NULL};
-        struct gw_columns table;
-        json_t *answer, *rule;
-        char vms[GW_CELL_MAX];
-        size_t i;
+        json_t *answer;
         int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/rules");
 
         (void)args;
-        if (r)
-                return r;
-        if (cli->json)
-                return done(cli, 0, answer, "", "");
-        gw_columns_init(&table, heads);
-        json_array_foreach (gw_answer_list(answer), i, rule) {
-                gw_columns_row(&table);
-                gw_columns_cell(&table, 0, "%s", gw_member_text(rule, "id"));
-                gw_columns_cell(&table, 1, "%s", gw_member_text(rule, "kind"));
-                gw_columns_cell(&table, 2, "%s",
-                                json_is_true(json_object_get(rule, "suspended")) ? "suspended"
-                                : json_is_true(json_object_get(rule, "kept"))    ? "kept"
-                                                                                 : "not kept");
-                gw_columns_cell(&table, 3, "%s", places(rule, vms, sizeof vms));
-        }
-        if (table.n_rows)
-                gw_columns_print(&table, cli, stdout);
-        else
-                puts("no rules; `godwit rule create spread --apart web1 web2` makes one");
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return r ? r
+                 : gw_print_list(cli, answer, heads, rule_row,
+                                 "no rules; `godwit rule create spread --apart web1 web2` makes one");
 }
 
 static int rule_put(struct gw_cli *cli, const struct gw_args *args, bool suspended) {
@@ -91,7 +73,7 @@ static int rule_put(struct gw_cli *cli, const struct gw_args *args, bool suspend
         int r = gw_cli_call(cli, "PUT", json_pack("{s:b}", "suspended", suspended), &answer, "/v1/rules/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, answer, suspended ? "suspended" : "enforced", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], suspended ? "suspended" : "enforced");
 }
 
 static int rule_suspend(struct gw_cli *cli, const struct gw_args *args) {
@@ -107,7 +89,7 @@ static int rule_delete(struct gw_cli *cli, const struct gw_args *args) {
         int r = gw_cli_call(cli, "DELETE", NULL, NULL, "/v1/rules/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, NULL, "deleted", args->words[0]);
+        return gw_print_done(cli, r, NULL, args->words[0], "deleted");
 }
 
 int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args) {
@@ -126,7 +108,7 @@ int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args) {
         }
         r = gw_cli_call(cli, "PUT", body, &answer, "/v1/tenants/%s",
                         gw_client_segment(args->words[0], segment, sizeof segment));
-        return done(cli, r, answer, "updated", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "updated");
 }
 
 static void print_expected(const json_t *expected) {

@@ -250,30 +250,12 @@ static void vm_row(struct gw_columns *t, const json_t *vm) {
 
 static int vm_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"VM", "KIND", "STATE", "NVE", "EPOCH", "ADDRESSES", NULL};
-        struct gw_columns table;
-        json_t *answer, *vm;
-        size_t i;
+        json_t *answer;
         int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/vms");
 
         (void)args;
-        if (r)
-                return r;
-        if (cli->json) {
-                gw_print_json(answer);
-                json_decref(answer);
-                return GW_EXIT_OK;
-        }
-        gw_columns_init(&table, heads);
-        json_array_foreach (gw_answer_list(answer), i, vm) {
-                gw_columns_row(&table);
-                vm_row(&table, vm);
-        }
-        if (table.n_rows)
-                gw_columns_print(&table, cli, stdout);
-        else
-                puts("no VMs; `godwit help vm create` tells how to make one");
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return r ? r
+                 : gw_print_list(cli, answer, heads, vm_row, "no VMs; `godwit help vm create` tells how to make one");
 }
 
 static void tell(const struct gw_cli *cli, const char *what, const char *text) {
