@@ -259,6 +259,21 @@ void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const s
         gw_edge_source_told(edge, said->vni, said->mac);
 }
 
+static bool port_has_ip(const struct edge_port *port, struct gw_ip ip) {
+        for (size_t i = 0; i < port->a.n_ips; i++)
+                if (gw_ip_eq(port->a.ips[i], ip))
+                        return true;
+        return false;
+}
+
+void gw_edge_mapping_yield(struct gw_edge *edge, const struct edge_port *port) {
+        const struct edge_mapping *m = gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
+
+        for (size_t i = 0; m && i < m->n_ips; i++)
+                if (!port_has_ip(port, m->ips[i]))
+                        gw_edge_neigh_release(edge, m->vni, m->ips[i], m->mac);
+}
+
 /* The port with this MAC went away: what the mapping says counts again. */
 void gw_edge_mapping_reclaim(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
         struct edge_mapping *m = gw_edge_mapping_find(edge, vni, mac);

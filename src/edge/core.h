@@ -303,6 +303,8 @@ struct edge_mapping *gw_edge_mapping_find(const struct gw_edge *edge, uint32_t v
 void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const struct gw_mapping *mapping);
 void gw_edge_mapping_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_mapping *m);
 void gw_edge_mapping_adopt_ip(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip ip);
+/* A port with the mapping's MAC is here: only its own addresses count now. */
+void gw_edge_mapping_yield(struct gw_edge *edge, const struct edge_port *port);
 void gw_edge_mapping_reclaim(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
 void gw_edge_mapping_drop(struct gw_edge *edge, struct edge_mapping *m);
 void gw_edge_mappings_mark(struct gw_edge *edge);

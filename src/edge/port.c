@@ -253,6 +253,7 @@ static void port_program(struct gw_edge *edge, struct edge_port *port) {
                 gw_edge_member_add(edge, port->vn, port->vm->peer, false);
         gw_edge_query_prepare(edge, port->a.vni, port->a.mac);
         gw_edge_fdb_program(edge, port->a.vni, port->a.mac);
+        gw_edge_mapping_yield(edge, port);
         for (size_t i = 0; i < port->a.n_ips; i++)
                 gw_edge_neigh_claim(edge, port->a.vni, port->a.ips[i], port->a.mac);
         port_resolve(edge, &port->a);

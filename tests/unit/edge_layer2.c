@@ -329,6 +329,67 @@ static void silence_is_noticed_and_takes_nothing(void **state) {
         assert_int_equal(gw_edge_presence_of(w->edge, &web), GW_EDGE_PRESENCE_HERE);
 }
 
+/* A mapping had an address that the port, when it came, did not have any more. */
+static void a_port_brings_its_own_addresses(void **state) {
+        struct gw_mapping m = mapping_of(OTHER, "10.1.0.9", "10.99.0.3", 5);
+        struct gw_edge_attach port = world_port("other", OTHER, "10.1.0.10", GW_EDGE_SERVING, 6);
+        struct world *w = *state;
+
+        accepted(w);
+        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &m, 1, NULL, 0), 0);
+        assert_true(world_neigh_is(w, "10.1.0.9", OTHER));
+        assert_int_equal(world_attach(w, &port), 0);
+        assert_true(world_neigh_is(w, "10.1.0.10", OTHER));
+        assert_null(neigh(w, "10.1.0.9"));
+}
+
+/* ---- claims ---- */
+
+static void claims_are_told_and_hold_nothing(void **state) {
+        struct gw_edge_attach a = world_port("cable", 4, "10.1.0.4", GW_EDGE_SERVING, 0);
+        struct gw_name vm = name_of("cable"), port = {""};
+        struct gw_report report;
+        struct world *w = *state;
+
+        accepted(w);
+        assert_int_equal(gw_edge_claim(w->edge, &a, NULL), 0);
+        assert_int_equal(w->open[4], GW_EDGE_CLAIMING);
+        assert_null(world_fdb_find(w, 4));
+        assert_null(neigh(w, "10.1.0.4"));
+        announce(w, 4, 4, "10.1.0.77"); /* not what was claimed */
+        assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 0);
+        announce(w, 4, 4, "10.1.0.4");
+        announce(w, 4, 4, NULL);
+        assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 1);
+        assert_int_equal(gw_report_decode(world_sent_find(w, GW_FRAME_REPORT)->body,
+                                          world_sent_find(w, GW_FRAME_REPORT)->size, &report),
+                         0);
+        assert_int_equal(report.kind, GW_REPORT_CLAIM);
+        assert_string_equal(report.vm.s, vm.s);
+        assert_int_equal(gw_edge_claimed(w->edge, w->now, &vm, 7, &port, NULL), 0);
+        assert_string_equal(port.s, a.id.s);
+        assert_int_equal(world_fdb_find(w, 4)->entry.place, GW_EDGE_TO_LOCAL);
+        assert_int_equal(world_fdb_find(w, 4)->entry.epoch, 7);
+        assert_true(world_neigh_is(w, "10.1.0.4", 4));
+        assert_int_equal(gw_edge_claimed(w->edge, w->now, &vm, 8, &port, NULL), GW_E_NOT_FOUND);
+}
+
+static void claims_go_with_their_device(void **state) {
+        struct gw_edge_attach a = world_port("cable", 4, "10.1.0.4", GW_EDGE_SERVING, 0);
+        struct gw_edge_attach web = world_port("web", 5, "10.1.0.5", GW_EDGE_SERVING, 0);
+        struct world *w = *state;
+
+        accepted(w);
+        assert_int_equal(gw_edge_claim(w->edge, &web, NULL), GW_E_CONFLICT); /* it is here */
+        assert_int_equal(gw_edge_claim(w->edge, &a, NULL), 0);
+        assert_int_equal(gw_edge_claim(w->edge, &a, NULL), 0); /* again */
+        gw_edge_device_gone(w->edge, w->now, 4);
+        assert_int_equal(w->open[4], 0);
+        assert_int_equal(gw_edge_claim(w->edge, &a, NULL), 0);
+        assert_int_equal(gw_edge_detach(w->edge, w->now, &a.id, NULL), 0);
+        assert_int_equal(gw_edge_detach(w->edge, w->now, &a.id, NULL), GW_E_NOT_FOUND);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
@@ -345,6 +406,9 @@ int main(void) {
                 TEST(speaks_for_those_who_moved),
                 TEST(those_who_remain_are_asked),
                 TEST(silence_is_noticed_and_takes_nothing),
+                TEST(a_port_brings_its_own_addresses),
+                TEST(claims_are_told_and_hold_nothing),
+                TEST(claims_go_with_their_device),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

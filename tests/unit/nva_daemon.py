@@ -478,6 +478,43 @@ def tasks(nva):
     assert "no such device" in answer["error"]["text"] and nva.request("GET", "/v1/vms/box")[0] == 404
 
 
+def claims(nva):
+    """A task that announces itself elsewhere: who may move it, when, and how often."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    nva.post("/v1/ports", {"vm": "box", "vn": "blue", "nve": "h1", "device": "veth0", "addresses": ["10.1.0.50"]}, 201)
+    asked, taken = (("POST", "/v1/vms/box@default/" + word) for word in ("presence", "claimed"))
+
+    def claim(host, what, name="box@default"):
+        before = nva.get("/v1/status")["claims"][what]
+        host.nve.send(REPORT, tlv(12, b"\x11") + tlv(2, name.encode()) + tlv(13, bytes(8)) + tlv(14, b""))
+        wait(lambda: nva.get("/v1/status")["claims"][what] > before, "the claim is not %s" % what)
+
+    def presence(here):
+        h1.refuse[asked] = h2.refuse[asked] = 200, {"presence": here}
+
+    other = h2 if vm(nva)["nve"] == "h1" else h1
+    claim(h2, "policy")
+    assert nva.request("PATCH", "/v1/vns/blue", {"announcements": "announced"})[0] == 200
+    claim(other, "not-a-task", "web@default")
+    claim(h2, "unknown", "nobody@default")
+    presence("here")
+    claim(h2, "still-there")
+    presence("silent")
+    h2.refuse[taken] = 404, {"error": {"code": "not-found", "field": "vm", "text": "not claimed here"}}
+    claim(h2, "failed")
+    assert vm(nva, "box")["nve"] == "h1" and "move" not in vm(nva, "box")
+    h1.refuse[taken] = h2.refuse[taken] = 200, {"device": "veth9"}
+    epoch = vm(nva, "box")["epoch"]
+    for host in (h2, h1, h2, h1, h2):
+        claim(host, "accepted")
+        assert vm(nva, "box")["nve"] == host.name and vm(nva, "box")["epoch"] > epoch
+    assert nva.get("/v1/ports/box-0")["device"] == "veth9"
+    wait(lambda: any(c[:2] == ("DELETE", "/v1/vms/box@default?keep=redirect") for c in h1.calls), "no redirect was left")
+    claim(h1, "damped")
+    assert vm(nva, "box")["nve"] == "h2"
+
+
 def hot_move(nva):
     h1, h2 = two_hosts(nva)
     running(nva)
@@ -642,7 +679,7 @@ def openapi_is_complete(nva):
 
 
 TESTS = [objects, bad_input, survives_kill, who_may_connect,
-         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks,
+         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks, claims,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
          stuck_copy_runs_into_its_deadline, openapi_is_complete]
