@@ -159,6 +159,9 @@ void gw_directory_deinit(struct gw_directory *d) {
                 return;
         while ((rule = gw_directory_rule_after(d, NULL)))
                 gw_dir_rule_free(d, rule);
+        gw_index_deinit(&d->by_ip); /* first: nothing has to be taken out of them one by one */
+        gw_index_deinit(&d->by_mac);
+        gw_index_deinit(&d->by_id);
         while ((vm = gw_directory_vm_after(d, NULL)))
                 gw_dir_vm_free(d, vm);
         while ((vn = gw_directory_vn_after(d, NULL)))
@@ -169,9 +172,6 @@ void gw_directory_deinit(struct gw_directory *d) {
                 gw_dir_tenant_free(d, tenant);
         gw_dir_notices_deinit(d);
         gw_table_deinit(&d->pairs);
-        gw_index_deinit(&d->by_ip);
-        gw_index_deinit(&d->by_mac);
-        gw_index_deinit(&d->by_id);
         gw_table_deinit(&d->by_locator);
         gw_table_deinit(&d->by_vni);
         gw_heap_deinit(&d->heap);

@@ -289,6 +289,8 @@ static uint64_t ip_hash(const struct gw_directory *d, const struct gw_port *port
 }
 
 static void remove_keys(struct gw_directory *d, struct gw_port *port, unsigned n_ips) {
+        if (!d->by_mac.count)
+                return;
         while (n_ips--)
                 gw_index_remove(&d->by_ip, ip_hash(d, port, n_ips), port, n_ips);
         gw_index_remove(&d->by_mac, mac_hash(d, port), port, 0);

@@ -393,6 +393,8 @@ static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r)
         spec.definition = gw_get_span(r, spec.definition_size);
         if (!whole(r) || spec.definition_size > GW_DEFINITION_MAX || gw_id_parse(key, &id))
                 return GW_E_MALFORMED;
+        if (spec.kind > GW_VM_TASK || desired > GW_VM_RUN || state > GW_VM_CRASHED || spec.on_crash > GW_ON_CRASH_STOP)
+                return GW_E_MALFORMED;
         tenant = tenant_of_id(d, key, &id);
         if (!tenant || gw_directory_vm(d, key))
                 return GW_E_MALFORMED;
@@ -404,7 +406,14 @@ static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r)
         return e;
 }
 
-static int load_port(struct gw_directory *d, const char *key, struct gw_reader *r) {
+static bool has_port(const struct gw_vm *vm, unsigned index) {
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                if (port->index == index)
+                        return true;
+        return false;
+}
+
+static int load_port(struct gw_directory *d, struct gw_reader *r) {
         struct gw_port_spec spec = {0};
         struct gw_name vm_id, vn_id, device;
         struct gw_port *port;
@@ -428,7 +437,7 @@ static int load_port(struct gw_directory *d, const char *key, struct gw_reader *
         spec.device = device.s;
         vm = gw_directory_vm(d, vm_id.s);
         vn = gw_directory_vn(d, vn_id.s);
-        if (!whole(r) || !vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || gw_directory_port(d, key) ||
+        if (!whole(r) || !vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || has_port(vm, index) ||
             gw_directory_port_by_mac(d, vn->vni, spec.mac))
                 return GW_E_MALFORMED;
         e = gw_dir_port_add(d, vm, vn, &spec, index, &port);
@@ -459,8 +468,8 @@ static void get_binding(struct gw_reader *r, struct gw_binding *b, struct gw_nam
 static int get_previous(struct gw_reader *r, struct gw_binding *b) {
         if (b->n_previous > GW_PREVIOUS_MAX)
                 return GW_E_MALFORMED;
-        b->previous = calloc(b->n_previous ? b->n_previous : 1, sizeof *b->previous);
-        if (!b->previous)
+        b->previous = b->n_previous ? calloc(b->n_previous, sizeof *b->previous) : NULL;
+        if (b->n_previous && !b->previous)
                 return -ENOMEM;
         for (unsigned i = 0; i < b->n_previous; i++) {
                 gw_get_bytes(r, b->previous[i].locator.b, 16);
@@ -490,6 +499,7 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
         struct gw_nve *other = b->nve == b->move_to ? b->move_from : b->move_to;
         uint64_t ends = b->registered_at.ns / GW_NS_PER_MS + b->lifetime_ms, now = d->now.wall.ns / GW_NS_PER_MS;
         uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
+        uint64_t most = b->lifetime_ms > GW_DIRECTORY_GRACE_MS ? b->lifetime_ms : GW_DIRECTORY_GRACE_MS;
         int r = b->nve ? gw_dir_place_enter(d, vm, b->nve) : 0;
 
         if (r == 0 && other)
@@ -497,7 +507,7 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
         if (r < 0)
                 return r;
         if (gw_dir_reachable(b))
-                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left)));
+                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left < most ? left : most)));
         for (struct gw_port *port = vm->ports; port && b->nve; port = port->next)
                 gw_dir_vn_touch_port(d, port);
         return 0;
@@ -539,7 +549,7 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
         case GW_RECORD_VM:
                 return load_vm(d, key, r);
         case GW_RECORD_PORT:
-                return load_port(d, key, r);
+                return load_port(d, r);
         case GW_RECORD_RULE:
                 return load_rule(d, key, r);
         case GW_RECORD_HISTORY:

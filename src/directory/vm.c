@@ -66,7 +66,8 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         gw_list_remove(&vm->at_nve);
         gw_order_remove(&d->vms, &vm->node);
         vm->tenant->n_vms--;
-        gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
+        if (d->by_id.count)
+                gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
         free(vm->binding.previous);
         free(vm);
 }

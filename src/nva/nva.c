@@ -171,6 +171,7 @@ static const struct gw_directory_effects directory_effects = {
 struct load {
         struct nva *nva;
         enum gw_store_table table;
+        struct gw_now now; /* the same for all */
         struct gw_error *error;
 };
 
@@ -197,12 +198,12 @@ static int load_one(const void *key, size_t nkey, const void *val, size_t nval, 
                 return mover_load(load->nva, val, nval, load->error);
         if (load->table == GW_STORE_DRAIN)
                 return drain_load(load->nva, key, nkey, val, nval, load->error);
-        return gw_directory_load(&load->nva->directory, (enum gw_record)load->table, key, nkey, val, nval, nva_now(),
+        return gw_directory_load(&load->nva->directory, (enum gw_record)load->table, key, nkey, val, nval, load->now,
                                  load->error);
 }
 
 static int load_all(struct nva *nva, struct gw_error *error) {
-        struct load load = {.nva = nva, .error = error};
+        struct load load = {.nva = nva, .now = nva_now(), .error = error};
         int r = 0;
 
         nva->loading = true;
