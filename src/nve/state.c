@@ -59,8 +59,11 @@ static json_t *port_json(const struct gw_edge_attach *port, const char *device) 
                           "vni", (json_int_t)port->vni, "mac", gw_mac_text(port->mac, mac), "addresses", ips, "mtu",
                           (json_int_t)port->mtu, "device", device, "role", role_words[port->role], "epoch",
                           (json_int_t)port->epoch, "peer", gw_ip_text(port->peer, ip));
-        if (value)
-                nve_rules_write(value, port);
+        if (!value)
+                return NULL;
+        nve_rules_write(value, port);
+        if (port->task)
+                json_object_set_new(value, "task", json_true());
         return value;
 }
 
@@ -88,6 +91,7 @@ static int port_of_json(json_t *value, struct gw_edge_attach *out, char device[s
         out->role = role_of_word(gw_json_string(&r, "role", "serving"));
         out->epoch = (uint64_t)gw_json_int(&r, "epoch", 0, INT64_MAX, GW_JSON_REQUIRED);
         gw_json_ip(&r, "peer", GW_JSON_OPTIONAL, &out->peer);
+        out->task = gw_json_bool(&r, "task", false);
         nve_rules_read(&r, out);
         if (!out->role)
                 gw_json_fault(&r, "role", "role is serving, arriving or moved");
