@@ -44,7 +44,7 @@ static const struct gw_ip unspecified;
 /* ---- reading ---- */
 
 static bool read_arp(struct gw_reader *r, bool rarp, bool group, struct gw_l2_said *out) {
-        uint32_t spa, tpa;
+        uint32_t spa = 0, tpa = 0;
         uint16_t op;
 
         if (gw_get_u16(r) != 1 || gw_get_u16(r) != IPV4 || gw_get_u8(r) != 6 || gw_get_u8(r) != 4)
@@ -83,7 +83,7 @@ static bool read_nd(struct gw_reader *r, bool group, struct gw_l2_said *out) {
 
 bool gw_l2_read(const uint8_t *frame, size_t size, struct gw_l2_said *out) {
         struct gw_reader r = gw_reader(frame, size);
-        struct gw_mac to;
+        struct gw_mac to = {{0}};
         uint16_t type;
 
         memset(out, 0, sizeof *out);
