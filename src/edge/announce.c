@@ -106,7 +106,7 @@ void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struc
                 edge->counters[GW_EDGE_C_UNPARSED]++;
         } else if (!port && gw_edge_claim_heard(edge, now, frame->ifindex, &said)) {
                 return;
-        } else if (!port || !port->vm->reg || port->vm->role != GW_EDGE_SERVING || !agrees(port, &said)) {
+        } else if (!port || !port->vm->reg || port->vm->role == GW_EDGE_MOVED || !agrees(port, &said)) {
                 refuse(edge, now, port, &said);
         } else if (said.kind == GW_L2_ANSWER) {
                 gw_edge_presence_heard(edge, now, port);
@@ -115,7 +115,8 @@ void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struc
                 gw_edge_presence_heard(edge, now, port);
                 if (said.kind == GW_L2_RARP && port->vn->settings.flags & GW_VN_RARP)
                         rarp_answer(edge, port);
-                register_again(edge, now, port->vm);
+                if (port->vm->role == GW_EDGE_SERVING) /* else it has been resumed, and we are about to be told */
+                        register_again(edge, now, port->vm);
         }
 }
 

@@ -236,6 +236,19 @@ static void hints_that_are_not_true(void **state) {
         assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 2);
 }
 
+/* Between its resumption and activate. */
+static void hints_of_one_who_arrives(void **state) {
+        struct gw_edge_attach db = world_port("db", 2, "10.1.0.2", GW_EDGE_ARRIVING, 3);
+        struct world *w = *state;
+
+        accepted(w);
+        assert_int_equal(world_attach(w, &db), 0);
+        announce(w, 2, 2, "10.1.0.2");
+        assert_int_equal(world_counter(w, GW_EDGE_C_ANNOUNCED_ARP), 1);
+        assert_int_equal(world_counter(w, GW_EDGE_C_ANNOUNCEMENTS_REFUSED), 0);
+        assert_int_equal(world_sent_count(w, GW_FRAME_REGISTER), 0);
+}
+
 static void rarp_is_answered_where_the_vn_says_so(void **state) {
         static const uint8_t expected[] = {0x52, 0x54, 0, 0,   0,    1,    2, 0x67, 0x77, 0,    0,    1, 0x80, 0x35,
                                            0,    1,    8, 0,   6,    4,    0, 4,    2,    0x67, 0x77, 0, 0,    1,
@@ -402,6 +415,7 @@ int main(void) {
                 TEST(forms),
                 TEST(hints_register_again),
                 TEST(hints_that_are_not_true),
+                TEST(hints_of_one_who_arrives),
                 TEST(rarp_is_answered_where_the_vn_says_so),
                 TEST(speaks_for_those_who_moved),
                 TEST(those_who_remain_are_asked),
