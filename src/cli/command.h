@@ -94,7 +94,8 @@ int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args);
 
 /* The tables. gw_lab_commands belongs to the folder lab. */
 extern const struct gw_command gw_object_commands[], gw_vm_commands[], gw_move_commands[], gw_binding_commands[],
-        gw_pki_commands[], gw_audit_commands[], gw_rule_commands[], gw_drain_commands[], gw_lab_commands[];
+        gw_pki_commands[], gw_audit_commands[], gw_rule_commands[], gw_drain_commands[], gw_gateway_commands[],
+        gw_lab_commands[];
 
 /* Parses argv (after noun and verb) against the command's flags and the global ones.
  * GW_E_INVALID with *error naming the flag, the value and what is allowed. argv may be changed. */

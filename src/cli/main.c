@@ -35,17 +35,9 @@ static const struct gw_command own_commands[] = {
 };
 
 static const struct gw_command *const groups[] = {
-        gw_object_commands,
-        gw_vm_commands,
-        gw_move_commands,
-        gw_pki_commands,
-        gw_rule_commands,
-        gw_audit_commands,
-        gw_binding_commands,
-        gw_drain_commands,
-        gw_lab_commands,
-        own_commands,
-        NULL,
+        gw_object_commands,  gw_vm_commands,    gw_move_commands,    gw_pki_commands,
+        gw_rule_commands,    gw_audit_commands, gw_binding_commands, gw_drain_commands,
+        gw_gateway_commands, gw_lab_commands,   own_commands,        NULL,
 };
 
 static const struct gw_command *find(const char *noun, const char *verb, bool *noun_known) {

@@ -90,11 +90,12 @@ int gw_datapath_neigh_each(struct gw_datapath *dp,
                            int (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user),
                            void *user);
 
-/* Members of a VN: may send into it, get its group frames. GW_E_FULL beyond GW_FLOOD_MAX: may send, gets no floods. */
-int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator);
+/* Members of a VN: may send into it, get its group frames. GW_E_FULL beyond GW_FLOOD_MAX: may send, gets no floods. flags: enum
+ * gw_member_flag; GW_MEMBER_IS is added. */
+int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t flags);
 int gw_datapath_member_del(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator);
-int gw_datapath_member_each(struct gw_datapath *dp, int (*each)(uint32_t vni, struct gw_ip locator, void *user),
-                            void *user);
+int gw_datapath_member_each(struct gw_datapath *dp,
+                            int (*each)(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user), void *user);
 
 /* Looking at the tables as a packet would (look.c). GW_E_NOT_FOUND: no entry. */
 int gw_datapath_neigh_get(struct gw_datapath *dp, uint32_t vni, struct gw_ip ip, struct gw_mac *mac, uint8_t *flags);
@@ -118,6 +119,23 @@ struct gw_neigh_at {
 int gw_datapath_neigh_page(struct gw_datapath *dp, const struct gw_neigh_at *after, size_t max, bool *more,
                            int (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user),
                            void *user);
+
+/* A gateway's (gateway.c): the way from a VN, or from outside (VNI 0), to a prefix; the VNs that are routed here; the
+ * device that leads outside. */
+struct gw_way {
+        uint32_t from;
+        struct gw_prefix to;
+        uint32_t vni;   /* where it goes */
+        uint32_t flags; /* enum gw_route_flag */
+};
+int gw_datapath_route_set(struct gw_datapath *dp, const struct gw_way *route);
+int gw_datapath_route_del(struct gw_datapath *dp, uint32_t from, const struct gw_prefix *to);
+int gw_datapath_route_each(struct gw_datapath *dp, int (*each)(const struct gw_way *route, void *user), void *user);
+int gw_datapath_routed_set(struct gw_datapath *dp, uint32_t vni, uint32_t mtu);
+int gw_datapath_routed_del(struct gw_datapath *dp, uint32_t vni);
+int gw_datapath_routed_each(struct gw_datapath *dp, int (*each)(uint32_t vni, void *user), void *user);
+int gw_datapath_outside_set(struct gw_datapath *dp, uint32_t ifindex, uint32_t mtu);
+int gw_datapath_outside_clear(struct gw_datapath *dp);
 
 /* Locators that have exchanged frames with (vni, mac) in the last `within_ms`: their number, at most max. */
 int gw_datapath_talkers_of(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, uint32_t within_ms,

@@ -25,6 +25,8 @@ enum gw_map {
         MAP_STALE,
         MAP_NEXT_HOP,
         MAP_FORMER,
+        MAP_ROUTES,
+        MAP_ROUTED,
         MAP_MAX
 };
 extern const char *const gw_map_names[MAP_MAX];

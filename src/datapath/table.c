@@ -162,9 +162,9 @@ int gw_datapath_neigh_each(struct gw_datapath *dp,
         return gw_map_each(dp->maps[MAP_NEIGH], &key, &next, sizeof key, &value, neigh_one, &w);
 }
 
-int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator) {
+int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t flags) {
         struct gw_abi_ip_key key = gw_ip_key(vni, locator);
-        struct gw_abi_member value = {0};
+        struct gw_abi_member value = {.flags = flags};
         int r = bpf_map_update_elem(dp->maps[MAP_MEMBERS], &key, &value, BPF_ANY);
 
         return r ? r : gw_flood_locator(dp, vni, locator, true);
@@ -178,7 +178,7 @@ int gw_datapath_member_del(struct gw_datapath *dp, uint32_t vni, struct gw_ip lo
 }
 
 struct member_walk {
-        int (*each)(uint32_t vni, struct gw_ip locator, void *user);
+        int (*each)(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user);
         void *user;
 };
 
@@ -186,12 +186,11 @@ static int member_one(const void *key, const void *value, void *user) {
         const struct gw_abi_ip_key *k = key;
         const struct member_walk *w = user;
 
-        (void)value;
-        return w->each(k->id, gw_abi_ip(k->ip), w->user);
+        return w->each(k->id, gw_abi_ip(k->ip), ((const struct gw_abi_member *)value)->flags, w->user);
 }
 
-int gw_datapath_member_each(struct gw_datapath *dp, int (*each)(uint32_t vni, struct gw_ip locator, void *user),
-                            void *user) {
+int gw_datapath_member_each(struct gw_datapath *dp,
+                            int (*each)(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user), void *user) {
         struct member_walk w = {each, user};
         struct gw_abi_ip_key key, next;
         struct gw_abi_member value;

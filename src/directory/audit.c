@@ -74,12 +74,30 @@ static void settle(const struct gw_nve *nve, struct gw_now now, struct gw_audit_
                 out->verdict = GW_AUDIT_SETTLING;
 }
 
+/* The virtual gateway is at any NVE that is a gateway of the VN. */
+static void check_gateway(const struct gw_directory *d, const struct gw_nve *nve, const struct gw_audit_forward *e,
+                          struct gw_audit_finding *out) {
+        const struct gw_vn *vn = gw_directory_vn_by_vni(d, e->vni);
+        const struct gw_nve *at = gw_directory_nve_by_locator(d, e->locator);
+        const struct directory_member *m = vn && at ? gw_dir_member_find(d, vn, at) : NULL;
+        char text[GW_IP_TEXT];
+
+        (void)nve;
+        if (e->kind != GW_AUDIT_REMOTE || !m || !m->routes)
+                differs(out, "elsewhere", "the gateway is sent to %s, which is none of this VN",
+                        gw_ip_text(e->locator, text));
+}
+
 void gw_directory_audit_forward(const struct gw_directory *d, const struct gw_nve *nve,
                                 const struct gw_audit_forward *e, struct gw_now now, struct gw_audit_finding *out) {
         const struct gw_port *port = gw_directory_port_by_mac(d, e->vni, e->mac);
         char mac[GW_MAC_TEXT];
 
         *out = (struct gw_audit_finding){.verdict = GW_AUDIT_FITS, .why = ""};
+        if (gw_mac_eq(e->mac, GW_GATEWAY_MAC)) {
+                check_gateway(d, nve, e, out);
+                return settle(nve, now, out);
+        }
         if (!port) {
                 differs(out, "unknown", "no port of VNI %u has the MAC %s", e->vni, gw_mac_text(e->mac, mac));
                 return settle(nve, now, out);

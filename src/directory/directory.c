@@ -131,6 +131,7 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         d->nves = GW_ORDER_OF(struct gw_nve, node, id);
         d->vms = GW_ORDER_OF(struct gw_vm, node, id);
         d->rules = GW_ORDER_OF(struct gw_rule, node, id);
+        d->policies = GW_ORDER_OF(struct gw_policy, node, name);
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);
         d->scratch = calloc(1, sizeof *d->scratch);
@@ -150,6 +151,7 @@ void gw_directory_expect(struct gw_directory *d, size_t vms, size_t ports) {
 
 void gw_directory_deinit(struct gw_directory *d) {
         struct gw_tenant *tenant;
+        struct gw_policy *policy;
         struct gw_rule *rule;
         struct gw_nve *nve;
         struct gw_vm *vm;
@@ -157,6 +159,8 @@ void gw_directory_deinit(struct gw_directory *d) {
 
         if (!d->effects)
                 return;
+        while ((policy = gw_directory_policy_after(d, NULL)))
+                gw_dir_policy_free(d, policy);
         while ((rule = gw_directory_rule_after(d, NULL)))
                 gw_dir_rule_free(d, rule);
         gw_index_deinit(&d->by_ip); /* first: nothing has to be taken out of them one by one */

@@ -80,6 +80,7 @@ enum gw_record {
         GW_RECORD_BINDING,
         GW_RECORD_RULE = 8, /* 7 is the shell's: moves */
         GW_RECORD_HISTORY,
+        GW_RECORD_POLICY = 11, /* 10 is the shell's: drains */
 };
 
 enum gw_object { GW_OBJECT_TENANT, GW_OBJECT_VN, GW_OBJECT_NVE, GW_OBJECT_VM, GW_OBJECT_PORT, GW_OBJECT_BINDING };
@@ -122,6 +123,7 @@ struct gw_vn {
         uint8_t n_subnets;
         struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
         struct gw_vn_settings settings; /* what its members are told */
+        struct gw_name gateway_pin;     /* the NVE whose gateway all use; empty: the nearest */
         uint32_t n_ports, n_members;
         /* the directory's own: */
         struct gw_list in_tenant;
@@ -163,6 +165,9 @@ struct gw_nve {
                 uint32_t n_vms;
         } * tenancies; /* whose those VMs are */
         uint32_t n_tenancies;
+        struct gw_name site; /* may be empty */
+        bool gateway;        /* it has that role */
+        uint32_t gateway_cost;
         /* the directory's own: */
         struct gw_table_node by_locator;
         struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */
@@ -301,7 +306,7 @@ struct gw_directory {
         void *user;
         uint64_t seed[2];
         uint32_t lease_ms; /* longest lifetime granted to a registration */
-        struct gw_order tenants, vns, nves, vms, rules;
+        struct gw_order tenants, vns, nves, vms, rules, policies;
         struct gw_table by_vni, by_locator;
         struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */
         struct gw_table pairs;                /* who holds what: gw_directory_member, gw_directory_holder */
@@ -385,6 +390,7 @@ struct gw_vn_spec {
         uint32_t flags; /* enum gw_vn_flag */
         size_t n_gateways;
         const struct gw_ip *gateways; /* of its subnets; no VM has them */
+        struct gw_name gateway_pin;   /* when it is made; gw_directory_gateway_pin changes it */
 };
 int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_vn **out,
                            struct gw_error *error);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "directory/directory.h"
+#include "directory/gateway.h"
 #include "directory/rules.h"
 
 enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE };
@@ -64,6 +65,7 @@ struct directory_member {
         bool attached;                 /* in its last SUBSCRIBE */
         bool listening;                /* in a SUBSCRIBE of this session: is sent updates */
         bool gone;                     /* kept until all have confirmed that it went */
+        bool routes;                   /* it is a gateway of the VN; planned once for that */
         bool named;                    /* in the SUBSCRIBE at hand */
 };
 
@@ -123,6 +125,7 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve);
 int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm, const struct gw_vm_spec *spec);
 void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port);
 void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm);
+void gw_dir_store_policy(struct gw_directory *d, const struct gw_policy *policy);
 void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule);
 void gw_dir_store_epoch_floor(struct gw_directory *d);
 void gw_dir_unstore_name(struct gw_directory *d, enum gw_record table, const char *name);
@@ -166,6 +169,7 @@ struct directory_member *gw_dir_member_find(const struct gw_directory *d, const 
 bool gw_dir_member_is(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
 int gw_dir_member_plan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve);
 void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve);
+void gw_dir_member_touch(struct gw_directory *d, struct directory_member *m); /* what others are told of it changed */
 void gw_dir_member_free(struct gw_directory *d, struct directory_member *m);
 void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m);
 void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m);
@@ -197,6 +201,15 @@ void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve); /* those 
 /* Sees to it that the NVE learns where the VM is, if it is not itself there. again: even if it was told. */
 void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, bool again);
 void gw_dir_holders_expire(struct gw_directory *d);
+
+/* gateway.c */
+const struct gw_policy *gw_dir_policy_of(const struct gw_directory *d, const struct gw_vn *vn); /* one; NULL */
+int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,
+                      struct gw_policy **out);
+void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *policy);
+void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn);
+void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve);
+void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out);
 
 /* rules.c */
 int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *tenant, enum gw_rule_kind kind,

@@ -65,8 +65,8 @@ static void receivers_dirty(struct gw_directory *d, const struct gw_vn *vn) {
         }
 }
 
-/* It came or went. */
-static void touch(struct gw_directory *d, struct directory_member *m) {
+/* It came or went, or is another as a gateway. */
+void gw_dir_member_touch(struct gw_directory *d, struct directory_member *m) {
         struct gw_vn *vn = m->vn;
 
         m->changed = ++vn->change;
@@ -149,7 +149,7 @@ static void member_enter(struct gw_directory *d, struct directory_member *m) {
         m->gone = false;
         m->vn->n_gone--;
         m->vn->n_members++;
-        touch(d, m);
+        gw_dir_member_touch(d, m);
         gw_dir_holders_again(d, m->item.nve); /* some may concern it again */
 }
 
@@ -190,7 +190,7 @@ void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m) {
         gw_dir_item_clean(d, &m->item);
         vn->n_gone++;
         vn->n_members--;
-        touch(d, m);
+        gw_dir_member_touch(d, m);
         collect(d, vn);
 }
 
@@ -251,9 +251,12 @@ void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m)
         collect(d, m->vn);
 }
 
-static void put_member(struct gw_directory_scratch *s, const struct directory_member *m) {
-        s->members[s->n_members++] =
-                (struct gw_member){.vni = m->vn->vni, .locator = m->item.nve->locator, .gone = m->gone};
+static void put_member(struct gw_directory_scratch *s, const struct directory_member *m, const struct gw_nve *to) {
+        struct gw_member *out = &s->members[s->n_members++];
+
+        *out = (struct gw_member){.vni = m->vn->vni, .locator = m->item.nve->locator, .gone = m->gone};
+        if (!m->gone)
+                gw_dir_gateway_role(m, to, out);
 }
 
 /* The whole list, after a mark that it is. A list too long for one frame goes without the mark. */
@@ -271,7 +274,7 @@ static bool fill_all_members(struct gw_directory_scratch *s, struct directory_me
                 if (s->n_members == BATCH_MEMBERS)
                         return true;
                 if (other != m && !other->gone)
-                        put_member(s, other);
+                        put_member(s, other, m->item.nve);
                 m->sent_members = other->changed;
         }
         m->sent_members = vn->change;
@@ -302,7 +305,7 @@ static bool fill_members(struct gw_directory_scratch *s, struct directory_member
                 if (s->n_members == BATCH_MEMBERS)
                         return true;
                 if (other != m)
-                        put_member(s, other);
+                        put_member(s, other, m->item.nve);
                 m->sent_members = other->changed;
         }
         m->sent_members = m->vn->change;

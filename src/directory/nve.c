@@ -203,6 +203,7 @@ static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struc
 int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, struct gw_now now, struct gw_nve **out,
                        struct gw_error *error) {
         struct gw_nve *nve = NULL;
+        bool was_gateway;
         int r;
 
         d->now = now;
@@ -216,6 +217,12 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         nve->restart_count = hello->restart_count;
         nve->features = hello->features;
         gw_dir_mtu_told(d, nve, hello->underlay_mtu);
+        nve->site = hello->site;
+        nve->gateway_cost = hello->gateway_cost;
+        was_gateway = nve->gateway;
+        nve->gateway = hello->gateway;
+        if (nve->gateway || was_gateway)
+                gw_dir_gateways_review_nve(d, nve);
         gw_heap_clear(&d->heap, &nve->timer);
         gw_dir_store_nve(d, nve);
         /* To be told anew with its SUBSCRIBE: before the WELCOME that follows this it expects nothing. */
@@ -234,8 +241,11 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
         nve->nve_connected = nve->subscribed = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
+        if (nve->gateway)
+                gw_dir_gateways_review_nve(d, nve);
         gw_heap_set(&d->heap, &nve->timer, gw_mono_after(now.mono, gw_ms(d->lease_ms)));
         gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        gw_dir_updates_flush(d);
 }
 
 void gw_directory_absence(struct gw_directory *d, struct gw_nve *nve, const struct gw_absence *absence,

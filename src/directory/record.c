@@ -30,6 +30,7 @@ enum { RECORD_VERSION = 1, VM_HEAD_OCTETS = 1 + 4 + 3 * 4 /* put_vm */ };
 enum vn_section {
         VN_SECTION_FLAGS = 1, /* u32, enum gw_vn_flag */
         VN_SECTION_GATEWAYS,  /* n * 16 */
+        VN_SECTION_PIN = 16,  /* the name of an NVE */
 };
 static const char floor_key[] = "epoch-floor";
 
@@ -98,6 +99,15 @@ static void put_settings(struct gw_writer *w, const struct gw_vn_settings *setti
                 gw_put_bytes(w, settings->gateways[i].b, 16);
 }
 
+void gw_dir_store_policy(struct gw_directory *d, const struct gw_policy *policy) {
+        struct gw_writer w = begin(d);
+
+        put_name(&w, policy->from->id.s);
+        put_name(&w, policy->to ? policy->to->id.s : "");
+        gw_put_u8(&w, policy->one_way);
+        stage(d, GW_RECORD_POLICY, policy->name.s, &w);
+}
+
 void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule) {
         struct gw_writer w = begin(d);
 
@@ -121,6 +131,10 @@ void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
         }
         gw_put_u8(&w, vn->model);
         put_settings(&w, &vn->settings);
+        if (vn->gateway_pin.s[0]) {
+                put_section(&w, VN_SECTION_PIN, 1 + strlen(vn->gateway_pin.s));
+                put_name(&w, vn->gateway_pin.s);
+        }
         stage(d, GW_RECORD_VN, vn->id.s, &w);
 }
 
@@ -132,6 +146,9 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
         gw_put_u32(&w, nve->capacity_memory_mib);
         gw_put_u32(&w, nve->capacity_vcpus);
         gw_put_u32(&w, nve->underlay_mtu);
+        put_name(&w, nve->site.s);
+        gw_put_u8(&w, nve->gateway);
+        gw_put_u32(&w, nve->gateway_cost);
         stage(d, GW_RECORD_NVE, nve->id.s, &w);
 }
 
@@ -288,6 +305,9 @@ static bool load_vn_section(struct gw_reader *value, uint8_t kind, struct gw_vn_
                      spec->n_gateways++)
                         gw_get_bytes(value, gateways[spec->n_gateways].b, 16);
                 break;
+        case VN_SECTION_PIN:
+                get_name(value, &spec->gateway_pin);
+                break;
         default:
                 return false;
         }
@@ -303,6 +323,22 @@ static bool load_vn_sections(struct gw_reader *r, struct gw_vn_spec *spec, struc
                         return false;
         }
         return r->ok;
+}
+
+static int load_policy(struct gw_directory *d, const char *key, struct gw_reader *r) {
+        struct gw_name from_id, to_id;
+        struct gw_policy *policy;
+        struct gw_vn *from, *to;
+        bool one_way;
+
+        get_name(r, &from_id);
+        get_name(r, &to_id);
+        one_way = gw_get_u8(r);
+        from = gw_directory_vn(d, from_id.s);
+        to = to_id.s[0] ? gw_directory_vn(d, to_id.s) : NULL;
+        if (!whole(r) || !from || (to_id.s[0] && !to) || gw_directory_policy(d, key))
+                return GW_E_MALFORMED;
+        return gw_dir_policy_add(d, key, from, to, one_way, &policy);
 }
 
 static int load_rule(struct gw_directory *d, const char *key, struct gw_reader *r) {
@@ -370,6 +406,11 @@ static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r
         nve->capacity_memory_mib = gw_get_u32(r);
         nve->capacity_vcpus = gw_get_u32(r);
         nve->underlay_mtu = gw_get_u32(r);
+        if (gw_reader_left(r)) { /* older ones end here */
+                get_name(r, &nve->site);
+                nve->gateway = gw_get_u8(r);
+                nve->gateway_cost = gw_get_u32(r);
+        }
         if (!whole(r))
                 return GW_E_MALFORMED;
         return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);
@@ -554,6 +595,8 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
                 return load_rule(d, key, r);
         case GW_RECORD_HISTORY:
                 return gw_dir_history_load(d, key, r);
+        case GW_RECORD_POLICY:
+                return load_policy(d, key, r);
         default:
                 return load_binding(d, key, r);
         }
@@ -561,14 +604,14 @@ static int load(struct gw_directory *d, enum gw_record table, const char *key, s
 
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error) {
-        static const char *const words[] = {"meta", "tenant",  "vn",   "nve",  "vm",
-                                            "port", "binding", "move", "rule", "history"};
+        static const char *const words[] = {"meta",    "tenant", "vn",   "nve",     "vm",    "port",
+                                            "binding", "move",   "rule", "history", "drain", "policy"};
         struct gw_reader in = gw_reader(value, value_size);
         struct gw_name name = {0};
         int r = GW_E_MALFORMED;
 
         d->now = now;
-        if (table >= sizeof words / sizeof *words || table == GW_RECORD_BINDING + 1)
+        if (table >= sizeof words / sizeof *words || table == GW_RECORD_BINDING + 1 || table == GW_RECORD_POLICY - 1)
                 return 0;
         if (key_size <= GW_NAME_MAX) {
                 memcpy(name.s, key, key_size);

@@ -176,6 +176,7 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         vn->model = spec->model;
         vn->push = vn->model != GW_VN_PULL;
         settings_copy(vn, spec);
+        vn->gateway_pin = spec->gateway_pin;
         gw_list_init(&vn->members);
         gw_list_init(&vn->ports);
         if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0) {
@@ -312,6 +313,7 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                 gw_dir_vn_remodel(d, vn, spec->model);
         if (settings_copy(vn, spec))
                 gw_dir_vn_set(d, vn);
+        gw_dir_gateways_review_vn(d, vn);
         gw_dir_store_vn(d, vn);
         gw_dir_changed(d, GW_OBJECT_VN, vn->id.s, false);
         gw_dir_updates_flush(d);
@@ -321,6 +323,9 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
 int gw_directory_vn_delete(struct gw_directory *d, struct gw_vn *vn, struct gw_error *error) {
         struct gw_name id = vn->id;
 
+        if (gw_dir_policy_of(d, vn))
+                return gw_fail(error, GW_E_CONFLICT, "name", "policy %s is about VN %s; delete that first",
+                               gw_dir_policy_of(d, vn)->name.s, id.s);
         if (vn->n_ports)
                 return gw_fail(error, GW_E_CONFLICT, "name", "VN %s still has %u ports; delete their VMs first", id.s,
                                vn->n_ports);

@@ -45,6 +45,8 @@ struct held_queue {
 struct edge_member {
         struct gw_ip locator;
         bool confirmed; /* heard of since the last WELCOME */
+        uint8_t role;   /* enum gw_member_role */
+        uint32_t cost;
 };
 struct edge_vn {
         struct gw_table_node node;
@@ -58,7 +60,10 @@ struct edge_vn {
         uint64_t *sums;          /* while a digest is made */
         size_t n_sums, n_counted;
         struct gw_vn_settings settings;
-        bool look; /* its ports are to be asked whether they are still there */
+        bool look;            /* its ports are to be asked whether they are still there */
+        struct gw_ip gateway; /* that is used; unspecified: none */
+        bool routed;          /* it is here */
+        uint32_t routed_mtu;
 };
 
 struct edge_port {
@@ -210,6 +215,9 @@ struct gw_edge {
         struct gw_absence absence; /* since the last session; the last one while there is a session */
         struct gw_mono away_since; /* 0: not known yet */
         uint32_t next_id;
+        struct gw_edge_route *routes; /* of a gateway */
+        size_t n_routes;
+        uint32_t outside_mtu;
         int64_t clock_offset_ns; /* the NVA's wall clock less ours, as far as it told us */
         uint64_t counters[GW_EDGE_COUNTERS];
         struct gw_report report;        /* room to build one */
@@ -257,6 +265,17 @@ void gw_edge_claims_free_all(struct gw_edge *edge);
 void gw_edge_presence_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port);
 void gw_edge_presence_look(struct gw_edge *edge, struct edge_vn *vn); /* a VM has left it */
 void gw_edge_presence_timer(struct gw_edge *edge, struct gw_edge_now now);
+/* gateway.c */
+void gw_edge_member_role(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role, uint32_t cost);
+void gw_edge_gateway_choose(struct gw_edge *edge, struct edge_vn *vn);
+bool gw_edge_gateway_fdb(const struct gw_edge *edge, uint32_t vni, struct gw_edge_fdb *out);
+void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role);
+void gw_edge_gateway_adopt(struct gw_edge *edge, struct edge_vn *vn, const struct gw_edge_fdb *entry);
+void gw_edge_gateway_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+
+/* punt.c: asks for what the key says, and holds the frame until the answer */
+void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                          const struct gw_edge_frame *frame);
 
 /* settings.c */
 void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said);

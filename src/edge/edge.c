@@ -42,6 +42,12 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_REGISTRATIONS_REFUSED] = "registrations-refused",
         [GW_EDGE_C_STALE_SENDERS] = "stale-senders",
         [GW_EDGE_C_UNPARSED] = "drop-unparsed",
+        [GW_EDGE_C_GATEWAY_CHANGES] = "gateway-changes",
+        [GW_EDGE_C_GATEWAY_EXCEEDED] = "gateway-exceeded",
+        [GW_EDGE_C_GATEWAY_PROHIBITED] = "gateway-prohibited",
+        [GW_EDGE_C_GATEWAY_TOO_BIG] = "gateway-too-big",
+        [GW_EDGE_C_GATEWAY_ECHOES] = "gateway-echoes",
+        [GW_EDGE_C_GATEWAY_UNANSWERED] = "drop-gateway-unanswered",
         [GW_EDGE_C_REPLIES_LATE] = "registration-replies-late",
         [GW_EDGE_C_REPLIES_DIFFER] = "registration-replies-differ",
         [GW_EDGE_C_DEREGISTRATIONS] = "deregistrations",
@@ -212,6 +218,7 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_timer_remove(&edge->timers, &edge->presence);
         gw_edge_timers_deinit(&edge->timers);
         tables_deinit(edge);
+        free(edge->routes);
         free(edge);
 }
 
@@ -291,7 +298,10 @@ void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now) {
                                  .locator = edge->config.locator,
                                  .restart_count = edge->config.restart_count,
                                  .underlay_mtu = edge->config.underlay_mtu,
-                                 .features = GW_FEATURE_NOTICES};
+                                 .features = GW_FEATURE_NOTICES,
+                                 .site = edge->config.site,
+                                 .gateway = edge->config.gateway,
+                                 .gateway_cost = edge->config.gateway_cost};
         struct gw_writer w = gw_writer(edge->out, sizeof edge->out);
 
         (void)now;
@@ -381,8 +391,10 @@ static uint32_t batch_apply(struct gw_edge *edge, struct gw_edge_now now, const 
                 }
                 if (vn && member.gone)
                         gw_edge_member_remove(edge, vn, member.locator);
-                else if (vn)
+                if (vn && !member.gone) {
                         gw_edge_member_add(edge, vn, member.locator, true);
+                        gw_edge_member_role(edge, vn, member.locator, member.role, member.cost);
+                }
         }
         return negative_ms;
 }

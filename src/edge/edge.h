@@ -51,6 +51,7 @@ enum gw_edge_place {
         GW_EDGE_TO_REMOTE,    /* encapsulate to .locator */
         GW_EDGE_TO_MOVED,     /* the same, and what comes from the wire is marked as redirected */
         GW_EDGE_TO_ARRIVING,  /* from the wire: deliver to .ifindex; from local ports: encapsulate to .locator */
+        GW_EDGE_TO_GATEWAY,   /* routed here */
 };
 
 struct gw_edge_fdb {
@@ -85,6 +86,8 @@ struct gw_edge_frame {
         bool redirected;                      /* it came marked as in flight */
         uint8_t offload[GW_EDGE_OFFLOAD_MAX]; /* the shell's, not looked into */
         struct gw_ip sender;                  /* from the wire: the locator that sent it */
+        bool routed;                          /* it waits to be routed from .vni (0: from outside) */
+        uint32_t ip_octets;                   /* of the largest packet that it becomes; 0: it is one packet */
         const uint8_t *bytes;                 /* from the Ethernet header on */
         size_t size;
 };
@@ -93,6 +96,8 @@ enum gw_edge_inject {
         GW_EDGE_AS_SENT = 1, /* as if port .ifindex had just sent it, past source guard and past .punt */
         GW_EDGE_DELIVER,     /* out of port .ifindex, to its VM */
         GW_EDGE_FROM_WIRE,   /* as if a member had just sent it */
+        GW_EDGE_ROUTE,       /* as if it had just come to the gateway here from .vni */
+        GW_EDGE_SAY,         /* the gateway's own, to a MAC of .vni */
         GW_EDGE_DRAIN,       /* after the VM of port .ifindex, which was cut: marked, whatever its destination */
 };
 
@@ -102,7 +107,7 @@ struct gw_edge_effects {
         int (*neigh_set)(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac mac);
         void (*neigh_del)(void *user, uint32_t vni, struct gw_ip ip);
         /* The other members of a VN: who may send into it, and gets its broadcast. */
-        void (*member_set)(void *user, uint32_t vni, struct gw_ip locator);
+        void (*member_set)(void *user, uint32_t vni, struct gw_ip locator, uint8_t role); /* enum gw_member_role */
         void (*member_del)(void *user, uint32_t vni, struct gw_ip locator);
         /* Attaches programs to the device, in the role given; hold: frames for it come up (HOLD). Repeatable. */
         int (*port_open)(void *user, const struct gw_edge_attach *port, bool hold, struct gw_error *error);
@@ -139,8 +144,11 @@ struct gw_edge_config {
         uint32_t redirect_min_ms;  /* 0: 5000 */
         uint32_t redirect_idle_ms; /* 0: 2000 */
         uint32_t underlay_mtu;     /* octets of IP; 0: not known */
-        bool own_transport;        /* registrations go by effects.request, with or without a session */
-        uint32_t queries_per_s;    /* that one port may cause; 0: no limit */
+        struct gw_name site;       /* may be empty */
+        bool gateway;              /* told to the NVA */
+        uint32_t gateway_cost;
+        bool own_transport;     /* registrations go by effects.request, with or without a session */
+        uint32_t queries_per_s; /* that one port may cause; 0: no limit */
 };
 
 enum {
@@ -203,7 +211,8 @@ void gw_edge_adopt_fdb(struct gw_edge *edge, struct gw_edge_now now, uint32_t vn
                        const struct gw_edge_fdb *entry);
 void gw_edge_adopt_neigh(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip ip,
                          struct gw_mac mac);
-void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip locator);
+void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip locator,
+                          uint8_t role);
 
 /* The session with the NVA. A frame that gets GW_E_MALFORMED must end the session. */
 void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now);
@@ -232,6 +241,7 @@ enum gw_edge_reason {
         GW_EDGE_TOO_BIG,      /* from a port: larger than the VN's MTU */
         GW_EDGE_HOLD,         /* for a port which is on hold */
         GW_EDGE_WIRE_SOURCE,  /* from the wire: its source MAC has an entry that leads elsewhere, or .punt_from */
+        GW_EDGE_GATEWAY,      /* to be routed from .vni; its owner is not known, or it is to be answered */
 };
 struct gw_edge_punt {
         uint8_t reason; /* enum gw_edge_reason */
@@ -326,6 +336,23 @@ bool gw_edge_is_registered(const struct gw_edge *edge); /* WELCOME came and the 
 /* What happened since the session ended, or, while there is one, before it began. */
 struct gw_absence gw_edge_absence(const struct gw_edge *edge, struct gw_edge_now now);
 
+/* The gateway role (gateway.c). The complete list each time: the VNs that are routed here, and the ways between them;
+ * the caller writes these to the data plane. -ENOMEM, GW_E_FULL. */
+enum { GW_EDGE_ROUTES_MAX = 16384, GW_EDGE_OUTSIDE = 0 };
+struct gw_edge_route {
+        uint32_t from; /* VNI; GW_EDGE_OUTSIDE */
+        struct gw_prefix to;
+        uint32_t vni; /* where it goes; GW_EDGE_OUTSIDE */
+        bool self;    /* an address of the gateway in .from */
+};
+struct gw_edge_routed {
+        uint32_t vni, mtu;
+};
+int gw_edge_route(struct gw_edge *edge, const struct gw_edge_routed *vns, size_t n_vns,
+                  const struct gw_edge_route *routes, size_t n_routes, uint32_t outside_mtu);
+/* The gateway that VMs here use in a VN: unspecified for none, our own locator when it is here. */
+struct gw_ip gw_edge_gateway_of(const struct gw_edge *edge, uint32_t vni);
+
 /* What an entry of the data plane rests on, and putting right one that the authority contradicts (audit.c). */
 enum gw_edge_origin {
         GW_EDGE_ORIGIN_NONE,      /* nothing known here stands for it */
@@ -393,6 +420,12 @@ enum gw_edge_counter {
         GW_EDGE_C_SOURCES_REFUSED,
         GW_EDGE_C_SOURCES_UNVERIFIED,
         GW_EDGE_C_CLAIMS,
+        GW_EDGE_C_GATEWAY_CHANGES,
+        GW_EDGE_C_GATEWAY_EXCEEDED,
+        GW_EDGE_C_GATEWAY_PROHIBITED,
+        GW_EDGE_C_GATEWAY_TOO_BIG,
+        GW_EDGE_C_GATEWAY_ECHOES,
+        GW_EDGE_C_GATEWAY_UNANSWERED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -33,6 +33,8 @@ bool gw_edge_fdb_wanted(const struct gw_edge *edge, uint32_t vni, struct gw_mac 
         const struct edge_port *port = gw_edge_port_by_mac(edge, vni, mac);
         const struct edge_mapping *m;
 
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC))
+                return gw_edge_gateway_fdb(edge, vni, out);
         if (port) {
                 fdb_of_port(port, out);
                 out->punt = port->draining || gw_edge_query_releasing(edge, vni, mac);

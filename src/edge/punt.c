@@ -96,8 +96,8 @@ static bool is_known_not_to_exist(const struct gw_edge *edge, const struct gw_ed
         return frame->ifindex && vn && vn->final;
 }
 
-static void ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
-                         const struct gw_edge_frame *frame) {
+void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                          const struct gw_edge_frame *frame) {
         struct edge_query *query = gw_edge_query_find(edge, key);
 
         if (!query && is_known_not_to_exist(edge, frame)) {
@@ -138,7 +138,7 @@ static void punt_unknown(struct gw_edge *edge, struct gw_edge_now now, const str
         } else if (known_absent(edge, frame->vni, mac)) {
                 edge->counters[GW_EDGE_C_NEGATIVE_HITS]++;
         } else {
-                ask_and_hold(edge, now, &key, frame);
+                gw_edge_ask_and_hold(edge, now, &key, frame);
         }
 }
 
@@ -161,7 +161,7 @@ static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const str
                 edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
         } else {
                 key = solicit_key(frame->vni, ip);
-                ask_and_hold(edge, now, &key, frame);
+                gw_edge_ask_and_hold(edge, now, &key, frame);
         }
 }
 
@@ -231,6 +231,9 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
                 break;
         case GW_EDGE_ANNOUNCE:
                 gw_edge_announced(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_GATEWAY:
+                gw_edge_gateway_punted(edge, now, &punt->frame);
                 break;
         case GW_EDGE_TOO_BIG:
                 punt_too_big(edge, now, &punt->frame);

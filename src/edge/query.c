@@ -127,13 +127,17 @@ bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw
         return q && q->state == QUERY_RELEASING;
 }
 
+static enum gw_edge_inject how_of(const struct gw_edge_frame *frame) {
+        return frame->routed ? GW_EDGE_ROUTE : frame->ifindex ? GW_EDGE_AS_SENT : GW_EDGE_FROM_WIRE;
+}
+
 static void query_release(struct gw_edge *edge, struct edge_query *q) {
         struct held_frame *held;
 
         edge->held_octets -= q->held.octets;
         edge->counters[GW_EDGE_C_RELEASED] += q->held.n;
         while ((held = gw_edge_held_pop(&q->held))) {
-                edge->fx->inject(edge->user, held->frame.ifindex ? GW_EDGE_AS_SENT : GW_EDGE_FROM_WIRE, &held->frame);
+                edge->fx->inject(edge->user, how_of(&held->frame), &held->frame);
                 free(held);
         }
 }

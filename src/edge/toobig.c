@@ -9,6 +9,8 @@
  *
  * It is sent whether or not an IPv4 packet has DF: the overlay never fragments.
  *
+ * A gateway has addresses: its errors come from the one it has in the sender's VN.
+ *
  * Pure functions over octets; every read is bounded by a cursor.
  */
 #include "edge/toobig.h"
@@ -82,7 +84,8 @@ static void put_ethernet(struct gw_writer *w, const uint8_t *frame, uint16_t typ
         gw_put_u16(w, type);
 }
 
-static size_t answer4(const uint8_t *frame, const uint8_t *ip, size_t size, uint32_t mtu, uint8_t *out) {
+static size_t answer4(const uint8_t *frame, const uint8_t *ip, size_t size, const struct gw_icmp_error *e,
+                      uint8_t *out) {
         struct gw_writer w = gw_writer(out, GW_TOO_BIG_MAX);
         size_t quoted =
                 size < ICMPV4_TOTAL_MAX - IPV4_SIZE - ICMP_SIZE ? size : ICMPV4_TOTAL_MAX - IPV4_SIZE - ICMP_SIZE;
@@ -94,20 +97,21 @@ static size_t answer4(const uint8_t *frame, const uint8_t *ip, size_t size, uint
         gw_put_u8(&w, HOP_LIMIT);
         gw_put_u8(&w, PROTOCOL_ICMPV4);
         gw_put_u16(&w, 0);
-        gw_put_bytes(&w, ip + 16, 4);
+        gw_put_bytes(&w, e->from ? e->from->b + 12 : ip + 16, 4);
         gw_put_bytes(&w, ip + 12, 4);
         gw_patch_u16(&w, ETH_SIZE + 10, sum_fold(sum_octets(out + ETH_SIZE, IPV4_SIZE, 0)));
-        gw_put_u16(&w, 0x0304);
+        gw_put_u16(&w, e->v4);
         gw_put_u16(&w, 0);
         gw_put_u16(&w, 0);
-        gw_put_u16(&w, (uint16_t)(mtu < 0xffff ? mtu : 0xffff));
+        gw_put_u16(&w, (uint16_t)(e->mtu < 0xffff ? e->mtu : 0xffff));
         gw_put_bytes(&w, ip, quoted);
         gw_patch_u16(&w, ETH_SIZE + IPV4_SIZE + 2,
                      sum_fold(sum_octets(out + ETH_SIZE + IPV4_SIZE, ICMP_SIZE + quoted, 0)));
         return w.ok ? w.at : 0;
 }
 
-static size_t answer6(const uint8_t *frame, const uint8_t *ip, size_t size, uint32_t mtu, uint8_t *out) {
+static size_t answer6(const uint8_t *frame, const uint8_t *ip, size_t size, const struct gw_icmp_error *e,
+                      uint8_t *out) {
         struct gw_writer w = gw_writer(out, GW_TOO_BIG_MAX);
         size_t quoted =
                 size < ICMPV6_TOTAL_MAX - IPV6_SIZE - ICMP_SIZE ? size : ICMPV6_TOTAL_MAX - IPV6_SIZE - ICMP_SIZE;
@@ -119,18 +123,19 @@ static size_t answer6(const uint8_t *frame, const uint8_t *ip, size_t size, uint
         gw_put_u16(&w, (uint16_t)icmp);
         gw_put_u8(&w, PROTOCOL_ICMPV6);
         gw_put_u8(&w, HOP_LIMIT);
-        gw_put_bytes(&w, ip + 24, 16);
+        gw_put_bytes(&w, e->from ? e->from->b : ip + 24, 16);
         gw_put_bytes(&w, ip + 8, 16);
-        gw_put_u16(&w, 0x0200);
+        gw_put_u16(&w, e->v6);
         gw_put_u16(&w, 0);
-        gw_put_u32(&w, mtu);
+        gw_put_u32(&w, e->mtu);
         gw_put_bytes(&w, ip, quoted);
         sum = sum_octets(out + ETH_SIZE + 8, 32, (uint32_t)icmp + PROTOCOL_ICMPV6);
         gw_patch_u16(&w, icmp_at + 2, sum_fold(sum_octets(out + icmp_at, icmp, sum)));
         return w.ok ? w.at : 0;
 }
 
-size_t gw_too_big_answer(const uint8_t *frame, size_t size, uint32_t mtu, uint8_t out[static GW_TOO_BIG_MAX]) {
+size_t gw_icmp_error_answer(const uint8_t *frame, size_t size, const struct gw_icmp_error *error,
+                            uint8_t out[static GW_TOO_BIG_MAX]) {
         struct gw_reader r = gw_reader(frame, size);
         const uint8_t *macs = gw_get_span(&r, 12);
         uint16_t type = gw_get_u16(&r);
@@ -139,8 +144,14 @@ size_t gw_too_big_answer(const uint8_t *frame, size_t size, uint32_t mtu, uint8_
         if (!r.ok || (macs[0] & 1) || (macs[6] & 1))
                 return 0;
         if (type == ETHERTYPE_IPV4 && answerable4(frame + ETH_SIZE, left))
-                return answer4(frame, frame + ETH_SIZE, left, mtu, out);
+                return answer4(frame, frame + ETH_SIZE, left, error, out);
         if (type == ETHERTYPE_IPV6 && answerable6(frame + ETH_SIZE, left))
-                return answer6(frame, frame + ETH_SIZE, left, mtu, out);
+                return answer6(frame, frame + ETH_SIZE, left, error, out);
         return 0;
+}
+
+size_t gw_too_big_answer(const uint8_t *frame, size_t size, uint32_t mtu, uint8_t out[static GW_TOO_BIG_MAX]) {
+        struct gw_icmp_error error = {.v4 = GW_ICMP4_TOO_BIG, .v6 = GW_ICMP6_TOO_BIG, .mtu = mtu};
+
+        return gw_icmp_error_answer(frame, size, &error, out);
 }

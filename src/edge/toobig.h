@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* "Too big" answers: ICMPv4 type 3 code 4 (RFC 1191) and ICMPv6 type 2 (RFC 4443 section 3.2). */
+/* ICMP errors; "too big" above all: ICMPv4 type 3 code 4 (RFC 1191) and ICMPv6 type 2 (RFC 4443 section 3.2). */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/addr.h"
 
 enum { GW_TOO_BIG_MAX = 1294 }; /* octets of the largest answer, Ethernet header included */
 
@@ -15,3 +17,21 @@ enum { GW_TOO_BIG_MAX = 1294 }; /* octets of the largest answer, Ethernet header
  * RFC 4443 section 2.4).
  */
 size_t gw_too_big_answer(const uint8_t *frame, size_t size, uint32_t mtu, uint8_t out[static GW_TOO_BIG_MAX]);
+
+/* Type and code of the errors that are sent. */
+enum {
+        GW_ICMP4_TOO_BIG = 0x0304,
+        GW_ICMP6_TOO_BIG = 0x0200,
+        GW_ICMP4_EXCEEDED = 0x0b00, /* TTL */
+        GW_ICMP6_EXCEEDED = 0x0300,
+        GW_ICMP4_PROHIBITED = 0x030d, /* administratively (RFC 1812 section 5.2.7.1) */
+        GW_ICMP6_PROHIBITED = 0x0101,
+};
+struct gw_icmp_error {
+        uint16_t v4, v6;
+        uint32_t mtu;             /* 0 unless too big */
+        const struct gw_ip *from; /* of the packet's family; NULL: the packet's own destination */
+};
+/* The same for any error, under the same conditions. */
+size_t gw_icmp_error_answer(const uint8_t *frame, size_t size, const struct gw_icmp_error *error,
+                            uint8_t out[static GW_TOO_BIG_MAX]);

@@ -147,6 +147,10 @@ void gw_edge_adopt_fdb(struct gw_edge *edge, struct gw_edge_now now, uint32_t vn
                                   .mac = mac,
                                   .state = GW_MAPPING_SERVING};
 
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC) && gw_edge_vn_find(edge, vni)) {
+                gw_edge_gateway_adopt(edge, gw_edge_vn_find(edge, vni), entry);
+                return;
+        }
         if (gw_edge_port_by_mac(edge, vni, mac))
                 return;
         if (entry->place != GW_EDGE_TO_LOCAL && gw_edge_vn_find(edge, vni) && gw_ip_is_unicast(entry->locator))
@@ -170,12 +174,15 @@ void gw_edge_adopt_neigh(struct gw_edge *edge, struct gw_edge_now now, uint32_t 
                 edge->fx->neigh_del(edge->user, vni, ip);
 }
 
-void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip locator) {
+void gw_edge_adopt_member(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_ip locator,
+                          uint8_t role) {
         struct edge_vn *vn = gw_edge_vn_find(edge, vni);
 
         (void)now;
-        if (vn)
-                gw_edge_member_add(edge, vn, locator, false);
-        else
+        if (!vn) {
                 edge->fx->member_del(edge->user, vni, locator);
+                return;
+        }
+        gw_edge_member_add(edge, vn, locator, false);
+        gw_edge_gateway_adopt_member(edge, vn, locator, role);
 }

@@ -113,7 +113,7 @@ void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip l
                 return;
         }
         vn->members[vn->n_members++] = (struct edge_member){.locator = locator, .confirmed = confirmed};
-        edge->fx->member_set(edge->user, vn->vni, locator);
+        edge->fx->member_set(edge->user, vn->vni, locator, 0);
 }
 
 void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator) {
@@ -123,6 +123,7 @@ void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_i
                 return;
         *member = vn->members[--vn->n_members];
         edge->fx->member_del(edge->user, vn->vni, locator);
+        gw_edge_gateway_choose(edge, vn);
 }
 
 static void members_mark(struct gw_table_node *node, void *user) {

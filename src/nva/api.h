@@ -60,6 +60,13 @@ void api_moves_list(struct gw_request *request, void *user);
 void api_moves_show(struct gw_request *request, void *user);
 void api_moves_cancel(struct gw_request *request, void *user);
 
+void api_policies_list(struct gw_request *request, void *user);
+void api_policies_create(struct gw_request *request, void *user);
+void api_policies_show(struct gw_request *request, void *user);
+void api_policies_delete(struct gw_request *request, void *user);
+void api_gateways_list(struct gw_request *request, void *user);
+void api_vns_pin(struct gw_request *request, void *user);
+
 void api_audit_run(struct gw_request *request, void *user);
 void api_audit_show(struct gw_request *request, void *user);
 void api_trace(struct gw_request *request, void *user);

@@ -4,6 +4,7 @@
 
 #include "nva/api.h"
 #include "nva/definition.h"
+#include "nva/gateway.h"
 #include "nva/json.h"
 
 void api_vns_list(struct gw_request *request, void *user) {
@@ -122,6 +123,7 @@ void api_vns_update(struct gw_request *request, void *user) {
         read_settings(&r, &spec, gateways);
         if (gw_json_done(&r) || gw_directory_vn_update(&nva->directory, vn, &spec, &error))
                 return gw_request_fail(request, &error);
+        gateway_tell_all(nva);
         gw_request_answer(request, 200, nva_json_vn(vn));
 }
 

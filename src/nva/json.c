@@ -53,6 +53,7 @@ json_t *nva_json_vn(const struct gw_vn *vn) {
                            subnets, "directory", gw_vn_model_word(vn->model), "pushed", vn->push, "ports",
                            (json_int_t)vn->n_ports, "members", (json_int_t)vn->n_members);
         json_object_update_new(object, json_settings(&vn->settings));
+        json_object_set_new(object, "gateway_pin", json_string(vn->gateway_pin.s));
         return object;
 }
 

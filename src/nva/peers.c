@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "io/renew.h"
 #include "nva/claims.h"
+#include "nva/gateway.h"
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
@@ -179,6 +180,7 @@ static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello 
                        gw_ip_text(nve->locator, text), (unsigned long long)hello->restart_count);
         welcome(peer, id);
         life_edge_back(nva, nve);
+        gateway_tell(nva, nve);
 }
 
 /* An agent may come before its NVE: the object is made by whichever is first. */

@@ -7,6 +7,7 @@
  * are made again when the move reserves its place, since time passes in between.
  */
 #include "base/error.h"
+#include "directory/gateway.h"
 #include "nva/mover.h"
 
 static struct gw_error *add(struct mover_plan *plan, const char *word) {
@@ -52,6 +53,20 @@ static void check_target(const struct gw_vm *vm, const struct gw_nve *to, struct
                 gw_fail(error, 0, "to", "%s is another host, and connected", to->id.s);
 }
 
+/* Which gateways the VM will use there: never a reason against a move. */
+static void tell_gateways(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
+                          struct mover_plan *plan) {
+        for (const struct gw_port *port = vm->ports; port && plan->n < MOVER_CHECKS_MAX; port = port->next) {
+                const struct gw_vn *vn = port->vn;
+                const struct gw_nve *gateway = gw_directory_gateway_of(&nva->directory, vn, to);
+
+                if (gw_directory_vn_is_routed(&nva->directory, vn))
+                        gw_fail(add(plan, "gateway"), 0, "to", "in VN %s hosts at %s use %s%s%s", vn->id.s, to->id.s,
+                                gateway ? gateway->id.s : "no gateway, for none lives",
+                                vn->gateway_pin.s[0] ? "; the VN is pinned to " : "", vn->gateway_pin.s);
+        }
+}
+
 void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to, struct mover_plan *out) {
         struct gw_error checks[GW_CHECKS];
 
@@ -62,6 +77,7 @@ void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct gw_n
         gw_directory_check(&nva->directory, vm, to, checks);
         for (int i = 0; i < GW_CHECKS; i++)
                 *add(out, gw_check_words[i]) = checks[i];
+        tell_gateways(nva, vm, to, out);
         for (size_t i = 0; i < out->n; i++)
                 out->allowed = out->allowed && !out->checks[i].error.code;
 }

@@ -383,6 +383,8 @@ const struct gw_route nve_routes[] = {
         {"GET", "/v1/bindings/{vm}", nve_show_binding},
         {"GET", "/v1/counters", nve_show_counters},
         {"GET", "/v1/status", nve_show_status},
+        {"GET", "/v1/gateway", nve_gateway_show},
+        {"PUT", "/v1/gateway", nve_gateway_put},
         {"GET", "/v1/caches", nve_caches},
         {"POST", "/v1/repair", nve_repair},
         {"POST", "/v1/trace", nve_trace},

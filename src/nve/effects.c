@@ -21,6 +21,7 @@ enum {
         PUNTS_AT_ONCE = 1024,
         INJECT_TRIES = 5,
         INJECT_WAIT_US = 200,
+        ETH_HEADER = 14,
 };
 
 _Static_assert(sizeof(struct virtio_net_hdr) <= GW_EDGE_OFFLOAD_MAX, "room for the offload header");
@@ -29,7 +30,8 @@ static int fx_fdb_set(void *user, uint32_t vni, struct gw_mac mac, const struct 
         static const uint8_t kinds[] = {[GW_EDGE_TO_LOCAL] = GW_FORWARD_LOCAL,
                                         [GW_EDGE_TO_REMOTE] = GW_FORWARD_REMOTE,
                                         [GW_EDGE_TO_MOVED] = GW_FORWARD_MOVED,
-                                        [GW_EDGE_TO_ARRIVING] = GW_FORWARD_ARRIVING};
+                                        [GW_EDGE_TO_ARRIVING] = GW_FORWARD_ARRIVING,
+                                        [GW_EDGE_TO_GATEWAY] = GW_FORWARD_GATEWAY};
         struct gw_forward forward = {.kind = kinds[entry->place],
                                      .flags = (entry->punt ? GW_FORWARD_PUNT : 0) |
                                               (entry->punt_from ? GW_FORWARD_PUNT_FROM : 0),
@@ -55,8 +57,9 @@ static void fx_neigh_del(void *user, uint32_t vni, struct gw_ip ip) {
         gw_datapath_neigh_del(((struct nve *)user)->dp, vni, ip);
 }
 
-static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator) {
-        int r = gw_datapath_member_set(((struct nve *)user)->dp, vni, locator);
+static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator, uint8_t role) {
+        int r = gw_datapath_member_set(((struct nve *)user)->dp, vni, locator,
+                                       role & GW_MEMBER_ROUTES ? GW_MEMBER_GATEWAY : 0);
 
         if (r)
                 gw_log_limited(GW_WARNING, 5, "vni=%u: member not added, or without broadcast: %s", vni,
@@ -160,6 +163,12 @@ static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_
         case GW_EDGE_DELIVER:
                 inject(user, GW_INJECT_DELIVER, frame->ifindex, false, &vnet, frame->bytes, frame->size);
                 break;
+        case GW_EDGE_ROUTE:
+                inject(user, GW_INJECT_ROUTE, frame->vni, false, &vnet, frame->bytes, frame->size);
+                break;
+        case GW_EDGE_SAY:
+                inject(user, GW_INJECT_GATEWAY, frame->vni, false, NULL, frame->bytes, frame->size);
+                break;
         case GW_EDGE_DRAIN:
                 inject(user, GW_INJECT_DRAIN, frame->ifindex, true, &vnet, frame->bytes, frame->size);
                 break;
@@ -182,7 +191,15 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
         [GW_PUNT_HOLD] = GW_EDGE_HOLD,
         [GW_PUNT_WIRE_UNKNOWN] = GW_EDGE_WIRE_UNKNOWN,
         [GW_PUNT_WIRE_SOURCE] = GW_EDGE_WIRE_SOURCE,
+        [GW_PUNT_GATEWAY] = GW_EDGE_GATEWAY,
 };
+
+/* What a frame that has not been cut into segments yet will be on the wire. */
+static uint32_t segment_octets(const struct virtio_net_hdr *vnet) {
+        return vnet->gso_type == VIRTIO_NET_HDR_GSO_NONE || vnet->hdr_len < ETH_HEADER
+                       ? 0
+                       : (uint32_t)vnet->hdr_len - ETH_HEADER + vnet->gso_size;
+}
 
 static bool read_punt(struct nve *nve) {
         struct gw_punt punt;
@@ -195,6 +212,7 @@ static bool read_punt(struct nve *nve) {
                                              .ifindex = punt.ifindex,
                                              .redirected = punt.redirected,
                                              .sender = punt.sender,
+                                             .ip_octets = segment_octets(&punt.vnet),
                                              .bytes = punt.frame,
                                              .size = punt.size}};
         memcpy(up.frame.offload, &punt.vnet, sizeof punt.vnet);

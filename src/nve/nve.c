@@ -174,6 +174,9 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
         struct gw_edge_config edge = {.id = nve->config.common.id,
                                       .locator = nve->config.locator,
                                       .restart_count = nve->restart_count,
+                                      .site = nve->config.site,
+                                      .gateway = nve_is_gateway(nve),
+                                      .gateway_cost = nve->config.gateway_cost,
                                       .redirect_min_ms = nve->config.redirect_min_ms,
                                       .redirect_idle_ms = nve->config.redirect_idle_ms,
                                       .queries_per_s = nve->config.limit_queries};
@@ -286,6 +289,7 @@ void nve_deinit(struct nve *nve) {
         nve_drain_stop(nve, NULL);
         nve_presences_end(nve);
         nve_state_close(nve);
+        json_decref(nve->gateway);
         gw_session_free(nve->session);
         gw_listener_free(nve->agent);
         gw_http_free(nve->http);

@@ -31,6 +31,10 @@ struct nve_config {
         uint16_t vxlan_port;
         uint32_t redirect_min_ms, redirect_idle_ms;
         uint32_t limits[GW_EDGE_LIMITS], limit_queries; /* per second and port; 0: none */
+        char role[NVE_DEVICE_SIZE];                     /* "edge", "gateway" */
+        struct gw_name site;
+        uint32_t gateway_cost;
+        char outside_device[NVE_DEVICE_SIZE];
         char pin_dir[GW_CONF_PATH_SIZE];
         char agent_socket[GW_CONF_SOCKET_SIZE];
 };
@@ -54,6 +58,7 @@ struct nve {
         struct gw_list presences; /* presence.c: questions that wait */
         struct gw_list saved;     /* struct nve_saved: ports that have a file */
         struct gw_list dirty;     /* struct nve_dirty: VMs whose files are to be written */
+        json_t *gateway;          /* as the NVA told it last; NULL: nothing yet */
         struct gw_wall started;
         uint64_t restart_count;
         uint64_t drained, inject_failed;
@@ -117,6 +122,12 @@ void nve_call_presence(struct gw_request *request, void *user);
 void nve_call_claimed(struct gw_request *request, void *user);
 void nve_presences_end(struct nve *nve);
 void nve_show_status(struct gw_request *request, void *user);
+
+/* gateway.c: the gateway role. What is to be routed is told by the NVA, and kept in state-dir. */
+bool nve_is_gateway(const struct nve *nve);
+int nve_gateway_restore(struct nve *nve, struct gw_error *error);
+void nve_gateway_put(struct gw_request *request, void *user);
+void nve_gateway_show(struct gw_request *request, void *user);
 
 /* caches.c, trace.c: what an audit compares and repairs; what would become of a frame */
 void nve_caches(struct gw_request *request, void *user);

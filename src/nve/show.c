@@ -27,9 +27,10 @@ const char *nve_forward_word(uint8_t kind) {
         static const char *const words[] = {[GW_FORWARD_LOCAL] = "local",
                                             [GW_FORWARD_REMOTE] = "remote",
                                             [GW_FORWARD_MOVED] = "moved",
-                                            [GW_FORWARD_ARRIVING] = "arriving"};
+                                            [GW_FORWARD_ARRIVING] = "arriving",
+                                            [GW_FORWARD_GATEWAY] = "gateway"};
 
-        return kind >= GW_FORWARD_LOCAL && kind <= GW_FORWARD_ARRIVING ? words[kind] : "?";
+        return kind >= GW_FORWARD_LOCAL && kind <= GW_FORWARD_GATEWAY ? words[kind] : "?";
 }
 
 const char *nve_origin_word(uint8_t origin) {

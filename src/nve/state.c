@@ -343,8 +343,9 @@ static int adopt_port(const struct gw_datapath_port *port, void *user) {
         return 0;
 }
 
-static int adopt_member(uint32_t vni, struct gw_ip locator, void *user) {
-        gw_edge_adopt_member(((struct nve *)user)->edge, nve_now(), vni, locator);
+static int adopt_member(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user) {
+        gw_edge_adopt_member(((struct nve *)user)->edge, nve_now(), vni, locator,
+                             flags & GW_MEMBER_GATEWAY ? GW_MEMBER_ROUTES : 0);
         return 0;
 }
 
@@ -352,8 +353,9 @@ static int adopt_fdb(uint32_t vni, struct gw_mac mac, const struct gw_forward *f
         static const uint8_t places[] = {[GW_FORWARD_LOCAL] = GW_EDGE_TO_LOCAL,
                                          [GW_FORWARD_REMOTE] = GW_EDGE_TO_REMOTE,
                                          [GW_FORWARD_MOVED] = GW_EDGE_TO_MOVED,
-                                         [GW_FORWARD_ARRIVING] = GW_EDGE_TO_ARRIVING};
-        struct gw_edge_fdb entry = {.place = forward->kind <= GW_FORWARD_ARRIVING ? places[forward->kind] : 0,
+                                         [GW_FORWARD_ARRIVING] = GW_EDGE_TO_ARRIVING,
+                                         [GW_FORWARD_GATEWAY] = GW_EDGE_TO_GATEWAY};
+        struct gw_edge_fdb entry = {.place = forward->kind <= GW_FORWARD_GATEWAY ? places[forward->kind] : 0,
                                     .ifindex = forward->ifindex,
                                     .locator = forward->locator,
                                     .epoch = forward->epoch};
@@ -372,6 +374,7 @@ int nve_state_restore(struct nve *nve, struct gw_error *error) {
         char path[STATE_PATH_SIZE + sizeof(((struct dirent *)0)->d_name)];
         struct dirent *entry;
         DIR *dir;
+        int r;
 
         snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
         dir = opendir(path);
@@ -386,6 +389,8 @@ int nve_state_restore(struct nve *nve, struct gw_error *error) {
                 port_restore(nve, path);
         }
         closedir(dir);
+        if ((r = nve_gateway_restore(nve, error)))
+                return r;
         gw_datapath_port_each(nve->dp, adopt_port, nve);
         gw_datapath_member_each(nve->dp, adopt_member, nve);
         gw_datapath_fdb_each(nve->dp, adopt_fdb, nve);

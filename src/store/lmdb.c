@@ -55,8 +55,8 @@ struct lmdb {
         int lock_fd; /* the directory, locked: two daemons must not both decide */
 };
 
-static const char *const table_names[GW_STORE_TABLES] = {"meta",    "tenant", "vn",   "nve",     "vm",   "port",
-                                                         "binding", "move",   "rule", "history", "drain"};
+static const char *const table_names[GW_STORE_TABLES] = {"meta",    "tenant", "vn",   "nve",     "vm",    "port",
+                                                         "binding", "move",   "rule", "history", "drain", "policy"};
 
 static struct lmdb *lmdb_of(struct gw_store *s) {
         return (struct lmdb *)s;

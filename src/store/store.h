@@ -24,7 +24,8 @@ enum gw_store_table {
         GW_STORE_MOVE, /* journal and evidence */
         GW_STORE_RULE,
         GW_STORE_HISTORY, /* who was told of a VM's moves */
-        GW_STORE_DRAIN, /* hosts that are being drained */
+        GW_STORE_DRAIN,   /* hosts that are being drained */
+        GW_STORE_POLICY,
         GW_STORE_TABLES,
 };
 

@@ -99,13 +99,23 @@ size_t gw_hello_encode(struct gw_writer *w, uint32_t id, const struct gw_hello *
                 gw_tlv_put_u32(w, GW_TLV_MTU, hello->underlay_mtu);
         if (hello->features)
                 gw_tlv_put_u32(w, GW_TLV_FEATURES, hello->features);
+        if (hello->site.s[0])
+                gw_tlv_put_bytes(w, GW_TLV_SITE, hello->site.s, strnlen(hello->site.s, sizeof hello->site.s));
+        if (hello->gateway)
+                gw_tlv_put_u32(w, GW_TLV_COST, hello->gateway_cost);
         return gw_frame_end(w, &build, ok);
 }
 
 int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         struct gw_tlv t[] = {
-                {GW_TLV_ROLE, true, 1, 1},     {GW_TLV_NAME, true, 1, GW_NAME_MAX}, {GW_TLV_LOCATOR, true, 16, 16},
-                {GW_TLV_RESTARTS, true, 8, 8}, {GW_TLV_MTU, false, 4, 4},           {GW_TLV_FEATURES, false, 4, 4},
+                {GW_TLV_ROLE, true, 1, 1},
+                {GW_TLV_NAME, true, 1, GW_NAME_MAX},
+                {GW_TLV_LOCATOR, true, 16, 16},
+                {GW_TLV_RESTARTS, true, 8, 8},
+                {GW_TLV_MTU, false, 4, 4},
+                {GW_TLV_FEATURES, false, 4, 4},
+                {GW_TLV_SITE, false, 1, GW_NAME_MAX},
+                {GW_TLV_COST, false, 4, 4},
         };
         struct gw_hello hello = {0};
 
@@ -116,6 +126,10 @@ int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out) {
         hello.restart_count = gw_get_u64(&t[3].value);
         hello.underlay_mtu = t[4].found ? gw_get_u32(&t[4].value) : 0;
         hello.features = t[5].found ? gw_get_u32(&t[5].value) : 0;
+        if (t[6].found && !gw_wire_name_get(&t[6].value, &hello.site))
+                return GW_E_MALFORMED;
+        hello.gateway = t[7].found;
+        hello.gateway_cost = t[7].found ? gw_get_u32(&t[7].value) : 0;
         if (hello.role != GW_ROLE_NVE && hello.role != GW_ROLE_HV)
                 return GW_E_MALFORMED;
         *out = hello;

@@ -94,6 +94,10 @@ struct gw_mapping {
         struct gw_name vm; /* name@tenant; empty in a negative answer */
 };
 
+enum gw_member_role {
+        GW_MEMBER_ROUTES = 1, /* it is a gateway of the VN: may send with GW_GATEWAY_MAC */
+        GW_MEMBER_LIVE = 2,   /* and can be used, as far as the NVA knows */
+};
 /* A member: an NVE that has a port in the VN; gets its broadcast, may send into it.
  * With the locator :: it is a mark. `gone`: a list of all members follows. Not `gone`: all mappings of the VN have been
  * told, and with `final` what is not among them does not exist (a VN with the model push). */
@@ -101,6 +105,8 @@ struct gw_member {
         uint32_t vni;
         struct gw_ip locator;
         bool gone, final;
+        uint8_t role;  /* enum gw_member_role */
+        uint32_t cost; /* of a gateway, for the receiver: the least is taken */
 };
 
 /* What every NVE that has a port in a VN must know of it. */
@@ -121,6 +127,9 @@ struct gw_hello {
         uint64_t restart_count; /* grows by one each start of this daemon */
         uint32_t underlay_mtu;  /* an NVE's: octets of IP that its underlay carries; 0: not told */
         uint32_t features;      /* GW_FEATURE_*: what the NVA may send to it */
+        struct gw_name site;    /* where it is; may be empty */
+        bool gateway;           /* it routes between VNs, at that cost for its own site */
+        uint32_t gateway_cost;
 };
 /* A checksum inside .message is over the pseudo-header {.locator, ::} in what an NVE sends and {::, .locator} in what the NVA
  * sends; .locator is the NVE's: the session, not the address of the NVA, is what pairs the two. */

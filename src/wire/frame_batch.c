@@ -15,7 +15,13 @@
 #include "wire/text.h"
 #include "wire/tlv.h"
 
-enum { MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1, MEMBER_SIZE = 4 + 16 + 1, MEMBER_FINAL = 1, VN_FIXED_SIZE = 4 + 4 + 1 };
+enum {
+        MAPPING_FIXED_SIZE = 8 + 4 + 4 + 16 + 6 + 1 + 1 + 1,
+        MEMBER_SIZE = 4 + 16 + 1,
+        MEMBER_FINAL = 1, /* in the octet behind that; the role is in the bits above */
+        MEMBER_ROLE_SHIFT = 1,
+        VN_FIXED_SIZE = 4 + 4 + 1
+};
 
 static bool mapping_ok(const struct gw_mapping *m) {
         size_t n = strnlen(m->vm.s, sizeof m->vm.s);
@@ -64,23 +70,31 @@ static bool get_mapping(struct gw_reader *r, struct gw_mapping *out) {
 }
 
 static void put_member(struct gw_writer *w, const struct gw_member *m) {
-        gw_tlv_put(w, GW_TLV_MEMBER, m->final ? MEMBER_SIZE + 1 : MEMBER_SIZE);
+        uint8_t more = (uint8_t)((m->final ? MEMBER_FINAL : 0) | m->role << MEMBER_ROLE_SHIFT);
+
+        gw_tlv_put(w, GW_TLV_MEMBER, MEMBER_SIZE + (more != 0) + (m->role ? 4U : 0));
         gw_put_u32(w, m->vni);
         gw_put_bytes(w, m->locator.b, 16);
         gw_put_u8(w, m->gone);
-        if (m->final)
-                gw_put_u8(w, MEMBER_FINAL);
+        if (more)
+                gw_put_u8(w, more);
+        if (m->role)
+                gw_put_u32(w, m->cost);
 }
 
 static bool get_member(struct gw_reader *r, struct gw_member *out) {
-        uint8_t gone;
+        uint8_t gone, more;
 
         memset(out, 0, sizeof *out);
         out->vni = gw_get_u32(r);
         gw_get_bytes(r, out->locator.b, 16);
         gone = gw_get_u8(r);
         out->gone = gone == 1;
-        out->final = r->ok && gw_reader_left(r) && gw_get_u8(r) & MEMBER_FINAL;
+        more = r->ok && gw_reader_left(r) ? gw_get_u8(r) : 0;
+        out->final = more & MEMBER_FINAL;
+        out->role = more >> MEMBER_ROLE_SHIFT & (GW_MEMBER_ROUTES | GW_MEMBER_LIVE);
+        if (out->role)
+                out->cost = gw_get_u32(r);
         return r->ok && out->vni <= GW_VNI_MAX && gone <= 1;
 }
 

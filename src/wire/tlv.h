@@ -23,23 +23,25 @@ enum gw_tlv_type {
         GW_TLV_MAC,      /* 6 */
         GW_TLV_IP,       /* 16 */
         GW_TLV_MAPPING, /* u64 epoch, u32 vni, u32 lifetime, 16 locator, 6 mac, u8 state, u8 n, n * 16, u8 length, name */
-        GW_TLV_MEMBER,   /* u32 vni, 16 locator, u8 1 when gone */
-        GW_TLV_SCOPE,    /* u8: 1 positive, 2 negative */
-        GW_TLV_KIND,     /* u8 */
-        GW_TLV_EPOCH,    /* u64 */
-        GW_TLV_LOCATORS, /* n * 16 */
-        GW_TLV_VNIS,     /* n * 4 */
-        GW_TLV_REASON,   /* text */
-        GW_TLV_MTU,      /* u32 */
-        GW_TLV_COUNT,    /* u64 */
-        GW_TLV_FEATURES, /* u32 of bits */
-        GW_TLV_ATTACHED, /* n * (u32 vni, u32 ports, 17 IPv4 prefix, 17 IPv6 prefix) */
-        GW_TLV_DIGESTS,  /* n * u64 */
-        GW_TLV_BITS,     /* n octets, the first bit is the lowest of the first octet */
-        GW_TLV_LIFETIME, /* u32 ms */
-        GW_TLV_HELD,     /* n * (6 mac, u64 digest) */
-        GW_TLV_COUNTS,   /* n * u64 */
-        GW_TLV_VN = 32,  /* u32 vni, u32 flags, u8 n, n * 16: settings of a VN */
+        GW_TLV_MEMBER,    /* u32 vni, 16 locator, u8 1 when gone; of a gateway: u8 flags, u32 cost */
+        GW_TLV_SCOPE,     /* u8: 1 positive, 2 negative */
+        GW_TLV_KIND,      /* u8 */
+        GW_TLV_EPOCH,     /* u64 */
+        GW_TLV_LOCATORS,  /* n * 16 */
+        GW_TLV_VNIS,      /* n * 4 */
+        GW_TLV_REASON,    /* text */
+        GW_TLV_MTU,       /* u32 */
+        GW_TLV_COUNT,     /* u64 */
+        GW_TLV_FEATURES,  /* u32 of bits */
+        GW_TLV_ATTACHED,  /* n * (u32 vni, u32 ports, 17 IPv4 prefix, 17 IPv6 prefix) */
+        GW_TLV_DIGESTS,   /* n * u64 */
+        GW_TLV_BITS,      /* n octets, the first bit is the lowest of the first octet */
+        GW_TLV_LIFETIME,  /* u32 ms */
+        GW_TLV_HELD,      /* n * (6 mac, u64 digest) */
+        GW_TLV_COUNTS,    /* n * u64 */
+        GW_TLV_VN = 32,   /* u32 vni, u32 flags, u8 n, n * 16: settings of a VN */
+        GW_TLV_SITE = 40, /* text */
+        GW_TLV_COST,      /* u32: of a gateway */
 };
 
 enum { GW_TLV_HEADER_SIZE = 6 };

@@ -120,7 +120,7 @@ void host_close(struct host *h) {
 static void memberships(struct world *w, struct host *h) {
         for (int i = 0; i < WORLD_HOSTS; i++) {
                 if (&w->hosts[i] != h)
-                        ok(gw_datapath_member_set(h->dp, WORLD_VNI, w->hosts[i].locator));
+                        ok(gw_datapath_member_set(h->dp, WORLD_VNI, w->hosts[i].locator, 0));
         }
 }
 

@@ -419,9 +419,10 @@ static int fx_neigh_set(void *user, uint32_t vni, struct gw_ip ip, struct gw_mac
 static void fx_neigh_del(void *user, uint32_t vni, struct gw_ip ip) {
         (void)user, (void)vni, (void)ip;
 }
-static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator) {
+static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator, uint8_t role) {
         struct host *h = user;
 
+        (void)role;
         h->members[vni - 100][host_at(h->sim, locator)] = true;
 }
 static void fx_member_del(void *user, uint32_t vni, struct gw_ip locator) {

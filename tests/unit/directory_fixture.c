@@ -185,7 +185,7 @@ void world_restart(struct world *w) {
 
         gw_directory_deinit(&w->d);
         MUST(gw_directory_init(&w->d, seed, 3600, &effects, w) == 0);
-        for (; at.table <= GW_RECORD_HISTORY; at.table++)
+        for (; at.table <= GW_RECORD_POLICY; at.table++)
                 MUST(gw_store_each(w->store, (enum gw_store_table)at.table, load_each, &at) == 0);
         w->h1 = gw_directory_nve(&w->d, "h1");
         w->h2 = gw_directory_nve(&w->d, "h2");

@@ -134,7 +134,7 @@ static void test_adoption(void **state) {
         struct gw_mapping m = mapping_of(9, "10.1.0.9", "10.99.0.8", 4);
 
         assert_int_equal(world_attach(w, &a), 0);
-        gw_edge_adopt_member(w->edge, w->now, WORLD_VNI, ip_of("10.99.0.9"));
+        gw_edge_adopt_member(w->edge, w->now, WORLD_VNI, ip_of("10.99.0.9"), 0);
         gw_edge_adopt_fdb(w->edge, w->now, WORLD_VNI, mac_of(9), &remote);
         gw_edge_adopt_neigh(w->edge, w->now, WORLD_VNI, ip_of("10.1.0.9"), mac_of(9));
         gw_edge_adopt_fdb(w->edge, w->now, WORLD_VNI, mac_of(1), &remote); /* a port's own is not touched */

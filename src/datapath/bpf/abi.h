@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 3
+#define GW_ABI_VERSION 4
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -36,7 +36,8 @@ enum {
         GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
         GW_FORMER_MAX = 16384,    /* VMs whose last place but one is remembered */
         GW_WIRE_UP_PER_S = 20000, /* frames from one member in one VN that may go up, as many at once */
-        GW_NEXT_HOP_MAX = 4096,   /* locators; to any more, frames go by way of the VXLAN device */
+        GW_ROUTES_MAX = 65536,
+        GW_NEXT_HOP_MAX = 4096, /* locators; to any more, frames go by way of the VXLAN device */
 };
 
 enum gw_port_flag {
@@ -74,6 +75,7 @@ enum gw_forward_kind {
         GW_FORWARD_REMOTE,    /* to .locator */
         GW_FORWARD_MOVED,     /* was here, is at .locator; frames from the wire are in flight */
         GW_FORWARD_ARRIVING,  /* from the wire: to .ifindex, which holds; from local ports: to .locator */
+        GW_FORWARD_GATEWAY,   /* the virtual gateway, here: routed (gateway.h) */
 };
 
 enum gw_forward_flag {
@@ -136,7 +138,14 @@ enum gw_neigh_flag {
         X(DROP_LIMIT_GROUP, "drop-limit-group")                                                                        \
         X(ND_SECURED, "nd-secured")                                                                                    \
         X(DROP_ND_INVALID, "drop-nd-invalid")                                                                          \
-        X(DROP_LIMIT_WIRE, "drop-limit-wire")
+        X(DROP_LIMIT_WIRE, "drop-limit-wire")                                                                          \
+        X(GATEWAY_ROUTED, "gateway-routed")                                                                            \
+        X(GATEWAY_OUT, "gateway-out")                                                                                  \
+        X(DROP_GATEWAY_SOURCE, "drop-gateway-source")                                                                  \
+        X(DROP_GATEWAY_PROTOCOL, "drop-gateway-protocol")                                                              \
+        X(DROP_GATEWAY_LIMIT, "drop-gateway-limit")                                                                    \
+        X(DROP_GATEWAY_OUTSIDE, "drop-gateway-outside")                                                                \
+        X(DROP_GATEWAY_SENDER, "drop-gateway-sender")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -156,7 +165,8 @@ enum gw_counter {
         X(WIRE_UNKNOWN,                                                                                                \
           "wire-unknown") /* from the wire, sender .sender; destination MAC not known, or GW_FORWARD_PUNT */           \
         X(WIRE_SOURCE,                                                                                                 \
-          "wire-source") /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */
+          "wire-source")      /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */  \
+        X(GATEWAY, "gateway") /* to be routed from .vni (0: outside): its owner is not known, or it is to be answered */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,
@@ -191,6 +201,38 @@ enum gw_inject_kind {
         GW_INJECT_DELIVER,       /* id: ifindex. Straight to the port's device */
         GW_INJECT_FROM_WIRE,     /* id: VNI. As if it came from a member; never up again */
         GW_INJECT_DRAIN,         /* id: ifindex of a MOVED port: marked, to its moved_to, whatever its destination */
+        GW_INJECT_ROUTE,         /* id: VNI. As if it had just come to the gateway from there; never up again */
+        GW_INJECT_GATEWAY,       /* id: VNI. What the gateway itself says to a MAC there */
+};
+
+/* The MAC of every VN's gateway (wire/frame.h). */
+#define GW_GATEWAY_MAC_OCTETS                                                                                          \
+        { 0x02, 0x67, 0x77, 0x00, 0x00, 0x01 }
+
+/* In the value of gw_members. */
+enum gw_member_flag {
+        GW_MEMBER_GATEWAY = 1, /* may send with the virtual gateway MAC */
+};
+
+/* gw_routes, a trie: bits 32 + prefix length. VNI 0: from outside. */
+struct gw_abi_route_key {
+        __u32 bits;
+        __u32 vni;
+        __u8 ip[16];
+};
+enum gw_route_flag {
+        GW_ROUTE_OWN = 1,     /* a subnet of the VN that it is looked up from: good as a source */
+        GW_ROUTE_SELF = 2,    /* an address of the gateway */
+        GW_ROUTE_OUTSIDE = 4, /* by the outside device */
+};
+struct gw_abi_route {
+        __u32 vni; /* where it goes */
+        __u32 flags;
+};
+struct gw_abi_routed_vn { /* gw_routed, by VNI; 0: the outside */
+        __u32 mtu;
+        __u32 ifindex;           /* of the outside device */
+        __u64 asked_ns, told_ns; /* how much of what may go up is spent */
 };
 
 struct gw_abi_config {
@@ -259,6 +301,8 @@ struct gw_abi_former { /* of a VM: the locator before the one that its forwardin
 
 struct gw_abi_member {
         __u64 spent_ns; /* as in struct gw_abi_limit */
+        __u32 flags;    /* enum gw_member_flag */
+        __u32 pad;
 };
 
 struct gw_abi_neigh {

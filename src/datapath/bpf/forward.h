@@ -8,6 +8,7 @@
  *      MOVED          to the locator           to the locator, marked (in flight)
  *      ARRIVING       to the locator           to the port, which holds it
  *      none           up                       up
+ *      GATEWAY        routed (gateway.h)       routed
  *      group          members and ports        ports
  *
  * What came marked is never sent to the wire again: a loop is impossible.
@@ -18,6 +19,7 @@
 #ifndef GW_BPF_FORWARD_H
 #define GW_BPF_FORWARD_H
 
+enum { WALK_ROUTE = -16 }; /* injected, and for the gateway; skb->cb[0] is its VNI */
 enum { SEEN_INTERVAL_NS = 1000000000 };
 
 /* A frame was exchanged between the VM (vni, mac) and a locator; written at most once a second. */
@@ -173,6 +175,8 @@ static __always_inline bool mac_is_control(const __u8 *mac) {
         return mac[0] == 1 && mac[1] == 0x80 && mac[2] == 0xc2 && !mac[3] && !mac[4] && mac[5] < 16;
 }
 
+__noinline int gateway_route(struct __sk_buff *skb, __u32 vni, __u32 injected); /* gateway.h */
+
 static __always_inline int forward_from_port(struct __sk_buff *skb, const struct walk *w, const __u8 *source,
                                              const __u8 *destination, bool at_ingress) {
         struct gw_abi_mac_key key = {.vni = w->vni};
@@ -197,9 +201,17 @@ static __always_inline int forward_from_port(struct __sk_buff *skb, const struct
                         return drop(GW_COUNT_DROP_SELF);
                 return deliver(skb, to.ifindex, w->vni, NULL, NULL, false, at_ingress, GW_COUNT_LOCAL);
         }
+        if (to.kind == GW_FORWARD_GATEWAY && !at_ingress) { /* from_host routes it: here the stack would not do */
+                skb->cb[0] = w->vni;
+                return WALK_ROUTE;
+        }
+        if (to.kind == GW_FORWARD_GATEWAY)
+                return gateway_route(skb, w->vni, 0);
         talkers_touch(w->port, w->vni, source, to.locator);
         return tunnel_send(skb, w->vni, to.locator, 0, GW_COUNT_REMOTE);
 }
+
+static const __u8 gateway_mac[6] __attribute__((aligned(2))) = GW_GATEWAY_MAC_OCTETS;
 
 static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct arrival *from, bool injected,
                                              bool at_ingress) {
@@ -212,7 +224,11 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
                 return drop(GW_COUNT_DROP_SHORT);
         mac_copy(key.mac, eth->h_dest);
         mac_copy(source.mac, eth->h_source);
-        bad = injected ? SOURCE_PASSES : source_check(&source, &key, from);
+        if (!injected && mac_eq(source.mac, gateway_mac))
+                bad = from->member && from->member->flags & GW_MEMBER_GATEWAY ? SOURCE_PASSES
+                                                                              : GW_COUNT_DROP_GATEWAY_SENDER;
+        else
+                bad = injected ? SOURCE_PASSES : source_check(&source, &key, from);
         if (bad)
                 return bad == SOURCE_UP ? punt_of_wire(skb, GW_PUNT_WIRE_SOURCE, from) : drop(bad);
         if (mac_is_group(key.mac))
@@ -229,6 +245,10 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
         }
         if (from->gbp)
                 return drop(GW_COUNT_DROP_LOOP);
+        if (to.kind == GW_FORWARD_GATEWAY)
+                return gateway_route(skb, from->vni, injected);
+        if (mac_eq(key.mac, gateway_mac)) /* for a gateway, which we are not any more: to the one that we would take */
+                return tunnel_send(skb, from->vni, to.locator, GW_GBP_REDIRECTED, GW_COUNT_REDIRECTED);
         flight_note(&key, from->sender);
         return tunnel_send(skb, from->vni, to.locator, gbp_of(key.mac), GW_COUNT_REDIRECTED);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * The data plane: four TC programs (clsact), one way through each.
+ * The data plane: five TC programs (clsact), one way through each.
  *
  *      from_guest     ingress of each port's device (tap or veth): guard, ARP/ND, size, forward
  *      from_underlay  ingress of the device that holds the locator: plain VXLAN loses its outer headers, forward;
  *                     all else passes
+ *      from_outside   ingress of a gateway's device that leads outside: what is for a VN is routed
  *      from_wire      ingress of the VXLAN device: VN and sender, forward
  *      from_host      egress of the punt device: what goes up passes; what user space injects is
  *                     taken as if a port or the wire had sent it
@@ -41,6 +42,7 @@
 #include "neigh.h"
 #include "source.h"
 #include "forward.h"
+#include "gateway.h"
 #include "underlay.h"
 
 static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port,
@@ -208,7 +210,18 @@ int from_underlay(struct __sk_buff *skb) {
         return forward_from_wire(skb, &o.from, false, true);
 }
 
-static __always_inline int drain(struct __sk_buff *skb, const struct gw_abi_port *port) {
+/* A gateway's side that leads outside. What is for no VN is the host's own. */
+SEC("tc")
+int from_outside(struct __sk_buff *skb) {
+        struct routed p = {};
+
+        if (skb->pkt_type != PACKET_FOR_HOST || skb->vlan_present || !routed_read(skb, &p) ||
+            !route_find(&p.way, 0, p.destination))
+                return TC_ACT_UNSPEC;
+        return gateway_route(skb, 0, 0);
+}
+
+static __noinline int drain(struct __sk_buff *skb, const struct gw_abi_port *port) {
         struct gw_abi_mac_key key = {.vni = port->vni};
         struct gw_abi_seen *seen;
         IP16 to[16];
@@ -245,6 +258,7 @@ static __noinline int inject_wire(struct __sk_buff *skb, __u32 vni, bool redirec
 SEC("tc")
 int from_host(struct __sk_buff *skb) {
         __u32 mark = skb->mark, id = mark & GW_MARK_ID_MASK, kind = (mark & GW_MARK_KIND_MASK) >> 24;
+        int action;
 
         if (mark == GW_MARK_UP)
                 return TC_ACT_OK;
@@ -252,9 +266,14 @@ int from_host(struct __sk_buff *skb) {
                 return TC_ACT_STOLEN;
         skb->mark = 0;
         count(GW_COUNT_INJECTED);
+        if (kind == GW_INJECT_ROUTE)
+                return gateway_route(skb, id, 1);
+        if (kind == GW_INJECT_GATEWAY)
+                return gateway_say(skb, id);
         if (kind == GW_INJECT_FROM_WIRE)
                 return inject_wire(skb, id, mark & GW_MARK_REDIRECTED);
-        return inject_port(skb, kind, id);
+        action = inject_port(skb, kind, id);
+        return action == WALK_ROUTE ? gateway_route(skb, skb->cb[0], 1) : action;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

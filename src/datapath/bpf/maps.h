@@ -26,6 +26,9 @@ GW_MAP(gw_flood, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_flood, GW_VNS_MAX, BPF_
 GW_MAP(gw_flights, BPF_MAP_TYPE_HASH, struct gw_abi_mac_key, struct gw_abi_seen, GW_FLIGHTS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_next_hop, BPF_MAP_TYPE_HASH, struct gw_abi_locator, struct gw_abi_next_hop, GW_NEXT_HOP_MAX,
        BPF_F_NO_PREALLOC);
+GW_MAP(gw_routes, BPF_MAP_TYPE_LPM_TRIE, struct gw_abi_route_key, struct gw_abi_route, GW_ROUTES_MAX,
+       BPF_F_NO_PREALLOC);
+GW_MAP(gw_routed, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_routed_vn, GW_VNS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_talkers, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_peer_key, struct gw_abi_seen, GW_TALKERS_MAX, 0);
 GW_MAP(gw_stale, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_peer_key, struct gw_abi_seen, GW_STALE_MAX, 0);
 

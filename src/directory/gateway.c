@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gateways and policies.
+ *
+ * A gateway is planned (member.c) in each VN that is routed, as if a VM of the VN
+ * were there. What a member of a VN is told about another has the role of a gateway
+ * and its cost for the receiver: its own, more from another site, much more when
+ * the VN is pinned to another one. So the choice is the edge's, made at once when a
+ * gateway ends, and the policy of the choice is here.
+ *
+ * Addresses decide where a packet goes. So of all VNs that can be reached from one,
+ * no two may have subnets that overlap; VNs of other tenants may have what they like.
+ */
+#include "directory/gateway.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "directory/internal.h"
+
+static struct gw_policy *of_node(struct gw_order_node *node) {
+        return node ? gw_container_of(node, struct gw_policy, node) : NULL;
+}
+
+struct gw_policy *gw_directory_policy(const struct gw_directory *d, const char *name) {
+        return of_node(gw_order_find(&d->policies, name));
+}
+
+struct gw_policy *gw_directory_policy_after(const struct gw_directory *d, const char *name) {
+        return of_node(gw_order_after(&d->policies, name));
+}
+
+static struct gw_policy *next(const struct gw_directory *d, const struct gw_policy *p) {
+        return gw_directory_policy_after(d, p ? p->name.s : NULL);
+}
+
+const struct gw_policy *gw_dir_policy_of(const struct gw_directory *d, const struct gw_vn *vn) {
+        for (const struct gw_policy *p = NULL; (p = next(d, p));)
+                if (p->from == vn || p->to == vn)
+                        return p;
+        return NULL;
+}
+
+bool gw_directory_vn_is_routed(const struct gw_directory *d, const struct gw_vn *vn) {
+        return vn->settings.n_gateways && gw_dir_policy_of(d, vn);
+}
+
+/* --- members --- */
+
+static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve) {
+        struct directory_member *m = gw_dir_member_find(d, vn, nve);
+        bool wanted = nve->gateway && gw_directory_vn_is_routed(d, vn), is = m && m->routes;
+
+        if (wanted == is)
+                return;
+        if (!wanted) {
+                m->routes = false;
+                gw_dir_member_touch(d, m);
+                gw_dir_member_unplan(d, vn, nve);
+                return;
+        }
+        if (gw_dir_member_plan(d, vn, nve) < 0)
+                return gw_dir_note(d, GW_NOTE_BEHIND, "nve=%s vn=%s no memory to make it a gateway", nve->id.s,
+                                   vn->id.s);
+        m = gw_dir_member_find(d, vn, nve);
+        m->routes = true;
+        gw_dir_member_touch(d, m);
+}
+
+void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn) {
+        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(d, nve ? nve->id.s : NULL));)
+                if (nve->gateway || !gw_list_empty(&nve->members))
+                        review(d, vn, nve);
+}
+
+/* Its role, cost or site is another, or it came or went. */
+void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve) {
+        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));)
+                if (nve->gateway)
+                        review(d, vn, nve);
+        gw_list_for_each (link, &nve->members) {
+                struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                if (!nve->gateway)
+                        review(d, m->vn, nve);
+                else if (m->routes)
+                        gw_dir_member_touch(d, m);
+        }
+}
+
+static bool lives(const struct gw_nve *nve) {
+        return nve->nve_connected && !nve->behind;
+}
+
+static uint32_t cost_for(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve) {
+        uint32_t cost = gateway->gateway_cost;
+
+        if (!gw_name_eq(&gateway->site, &nve->site))
+                cost += GW_SITE_COST;
+        if (vn->gateway_pin.s[0] && !gw_name_eq(&vn->gateway_pin, &gateway->id))
+                cost += GW_PIN_COST;
+        return cost;
+}
+
+void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out) {
+        const struct gw_nve *nve = gateway->item.nve;
+
+        if (!gateway->routes)
+                return;
+        out->role = GW_MEMBER_ROUTES | (lives(nve) ? GW_MEMBER_LIVE : 0);
+        out->cost = cost_for(gateway->vn, nve, receiver);
+}
+
+static bool better(const struct gw_vn *vn, const struct gw_nve *a, const struct gw_nve *b, const struct gw_nve *nve) {
+        uint32_t x = cost_for(vn, a, nve), y = cost_for(vn, b, nve);
+
+        return x != y ? x < y : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
+}
+
+const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const struct gw_vn *vn,
+                                             const struct gw_nve *nve) {
+        const struct gw_nve *found = NULL;
+
+        (void)d;
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || !m->routes || !lives(m->item.nve))
+                        continue;
+                if (m->item.nve == nve)
+                        return nve;
+                if (!found || better(vn, m->item.nve, found, nve))
+                        found = m->item.nve;
+        }
+        return found;
+}
+
+void gw_directory_gateway_pin(struct gw_directory *d, struct gw_vn *vn, const struct gw_nve *nve, struct gw_now now) {
+        d->now = now;
+        vn->gateway_pin = nve ? nve->id : (struct gw_name){""};
+        gw_dir_store_vn(d, vn);
+        for (struct gw_nve *each = NULL; (each = gw_directory_nve_after(d, each ? each->id.s : NULL));) {
+                struct directory_member *m = gw_dir_member_find(d, vn, each);
+
+                if (m && m->routes) /* which puts it at the end of the VN's list: not a walk over that */
+                        gw_dir_member_touch(d, m);
+        }
+        gw_dir_updates_flush(d);
+}
+
+/* --- policies --- */
+
+static int vns_apart(const struct gw_vn *a, const struct gw_vn *b, const struct gw_vn *seen_from,
+                     struct gw_error *error) {
+        char text[GW_PREFIX_TEXT];
+
+        for (unsigned i = 0; a != b && i < a->n_subnets; i++)
+                for (unsigned k = 0; k < b->n_subnets; k++)
+                        if (gw_prefix_overlap(&a->subnets[i], &b->subnets[k]))
+                                return gw_fail(error, GW_E_CONFLICT, "to",
+                                               "%s of %s is also in %s: from %s nobody could say which is meant",
+                                               gw_prefix_text(&a->subnets[i], text), a->id.s, b->id.s,
+                                               seen_from ? seen_from->id.s : "outside");
+        return 0;
+}
+
+/* Where packets of vn may go by this policy; NULL: nowhere, or outside. */
+static struct gw_vn *leads_to(const struct gw_policy *p, const struct gw_vn *vn) {
+        if (p->from == vn)
+                return p->to;
+        return p->to == vn && !p->one_way ? p->from : NULL;
+}
+
+/* vn may reach `to` as well: not what it reaches already under the same addresses. */
+static int reach_check(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_vn *to,
+                       struct gw_error *error) {
+        int r = vns_apart(vn, to, vn, error);
+
+        for (const struct gw_policy *p = NULL; !r && (p = next(d, p));)
+                if (leads_to(p, vn))
+                        r = vns_apart(to, leads_to(p, vn), vn, error);
+        return r;
+}
+
+static int outside_check(const struct gw_directory *d, const struct gw_vn *vn, struct gw_error *error) {
+        int r = 0;
+
+        for (const struct gw_policy *p = NULL; !r && (p = next(d, p));)
+                if (!p->to)
+                        r = vns_apart(vn, p->from, NULL, error);
+        return r;
+}
+
+static int policy_check(const struct gw_directory *d, const char *name, const struct gw_vn *from,
+                        const struct gw_vn *to, bool one_way, struct gw_error *error) {
+        struct gw_name parsed;
+        int r;
+
+        if (gw_name_parse(name, &parsed))
+                return gw_fail(error, GW_E_INVALID, "name", "\"%.64s\" is not a name; use a-z, 0-9 and -", name);
+        if (gw_directory_policy(d, name))
+                return gw_fail(error, GW_E_EXISTS, "name", "there is a policy %s already", name);
+        if (d->policies.count >= GW_POLICIES_MAX)
+                return gw_fail(error, GW_E_FULL, "name", "there are %d policies, the most allowed", GW_POLICIES_MAX);
+        if (from == to)
+                return gw_fail(error, GW_E_INVALID, "to", "a VN needs no policy to reach itself");
+        if (!to)
+                return outside_check(d, from, error);
+        r = reach_check(d, from, to, error);
+        return r || one_way ? r : reach_check(d, to, from, error);
+}
+
+int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,
+                      struct gw_policy **out) {
+        struct gw_policy *p = calloc(1, sizeof *p);
+
+        if (!p)
+                return -ENOMEM;
+        snprintf(p->name.s, sizeof p->name.s, "%s", name);
+        p->from = from;
+        p->to = to;
+        p->one_way = one_way;
+        p->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, p->name.s)};
+        gw_order_insert(&d->policies, &p->node);
+        gw_dir_gateways_review_vn(d, from);
+        if (to)
+                gw_dir_gateways_review_vn(d, to);
+        *out = p;
+        return 0;
+}
+
+void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *p) {
+        gw_order_remove(&d->policies, &p->node);
+        free(p);
+}
+
+int gw_directory_policy_create(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to,
+                               bool one_way, struct gw_now now, struct gw_policy **out, struct gw_error *error) {
+        struct gw_policy *p;
+        int r = policy_check(d, name, from, to, one_way, error);
+
+        d->now = now;
+        if (r)
+                return r;
+        r = gw_dir_policy_add(d, name, from, to, one_way, &p);
+        if (r < 0)
+                return gw_fail(error, r, "", "no memory for policy %s", name);
+        gw_dir_store_policy(d, p);
+        gw_dir_updates_flush(d);
+        if (out)
+                *out = p;
+        return 0;
+}
+
+void gw_directory_policy_delete(struct gw_directory *d, struct gw_policy *policy, struct gw_now now) {
+        struct gw_vn *from = policy->from, *to = policy->to;
+        struct gw_name name = policy->name;
+
+        d->now = now;
+        gw_dir_policy_free(d, policy);
+        gw_dir_unstore_name(d, GW_RECORD_POLICY, name.s);
+        gw_dir_gateways_review_vn(d, from);
+        if (to)
+                gw_dir_gateways_review_vn(d, to);
+        gw_dir_updates_flush(d);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Gateways and policies: which VNs may be routed to which, and by whom.
+ *
+ * Nothing is routed without a policy. A policy names a VN and another one, or the
+ * outside. A VN that has gateway addresses and is named by a policy is routed, by
+ * every NVE that has the role of a gateway: each is a member of it, and the other
+ * members are told which of them are gateways, which live, and what each costs.
+ */
+#pragma once
+
+#include "directory/directory.h"
+
+enum {
+        GW_POLICIES_MAX = 4096,
+        GW_SITE_COST = 1000,   /* of a gateway at another site than the host's */
+        GW_PIN_COST = 1000000, /* of any other than the one that the VN is pinned to */
+};
+
+struct gw_policy {
+        struct gw_order_node node; /* by name */
+        struct gw_name name;
+        struct gw_vn *from, *to; /* to NULL: the outside */
+        bool one_way;            /* only packets from `from`; else also back */
+};
+
+struct gw_policy *gw_directory_policy(const struct gw_directory *d, const char *name);
+struct gw_policy *gw_directory_policy_after(const struct gw_directory *d, const char *name);
+/* to NULL: the outside. GW_E_CONFLICT when two VNs that can be reached from one would have the same addresses. */
+int gw_directory_policy_create(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to,
+                               bool one_way, struct gw_now now, struct gw_policy **out, struct gw_error *error);
+void gw_directory_policy_delete(struct gw_directory *d, struct gw_policy *policy, struct gw_now now);
+
+/* It is routed: it has gateway addresses, and a policy names it. */
+bool gw_directory_vn_is_routed(const struct gw_directory *d, const struct gw_vn *vn);
+/* The gateway that hosts at nve use for the VN; NULL: none. */
+const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const struct gw_vn *vn,
+                                             const struct gw_nve *nve);
+/* All hosts use this one while it lives, wherever they are; NULL: each uses its nearest. */
+void gw_directory_gateway_pin(struct gw_directory *d, struct gw_vn *vn, const struct gw_nve *nve, struct gw_now now);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a gateway is told: the VNs that are routed, and every way that the policies
+ * allow, as one list that replaces the one before (PUT /v1/gateway). It is told
+ * when it connects and after each change; a list that did not arrive is made good by
+ * the next session.
+ *
+ * All gateways route the same. Of a VN that a one-way policy leads out of, packets
+ * of connections come back only where another policy allows them.
+ */
+#include "nva/gateway.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "directory/gateway.h"
+#include "nva/api.h"
+#include "nva/json.h"
+
+enum { OUTSIDE = 0, CALL_S = 10 };
+
+static json_t *route(uint32_t from, const struct gw_prefix *to, uint32_t vni) {
+        char text[GW_PREFIX_TEXT];
+
+        return json_pack("{s:I, s:s, s:I}", "from", (json_int_t)from, "to", gw_prefix_text(to, text), "vni",
+                         (json_int_t)vni);
+}
+
+static void add_subnets(json_t *routes, uint32_t from, const struct gw_vn *to, const char *flag) {
+        for (unsigned i = 0; i < to->n_subnets; i++) {
+                json_t *one = route(from, &to->subnets[i], to->vni);
+
+                if (flag)
+                        json_object_set_new(one, flag, json_true());
+                json_array_append_new(routes, one);
+        }
+}
+
+static void add_self(json_t *routes, const struct gw_vn *vn) {
+        for (unsigned i = 0; i < vn->settings.n_gateways; i++) {
+                json_t *one = route(vn->vni, &(struct gw_prefix){vn->settings.gateways[i], 128}, vn->vni);
+
+                json_object_set_new(one, "self", json_true());
+                json_array_append_new(routes, one);
+        }
+}
+
+static void add_outside(json_t *routes, const struct gw_policy *p) {
+        static const struct gw_prefix any4 = {{{[10] = 0xff, [11] = 0xff}}, 96}, any6;
+
+        json_array_append_new(routes, route(p->from->vni, &any4, OUTSIDE));
+        json_array_append_new(routes, route(p->from->vni, &any6, OUTSIDE));
+        if (!p->one_way)
+                add_subnets(routes, OUTSIDE, p->from, NULL);
+}
+
+static json_t *list_of(const struct gw_directory *d) {
+        json_t *vns = json_array(), *routes = json_array();
+
+        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));) {
+                if (!gw_directory_vn_is_routed(d, vn))
+                        continue;
+                json_array_append_new(vns,
+                                      json_pack("{s:I, s:I}", "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu));
+                add_subnets(routes, vn->vni, vn, "own");
+                add_self(routes, vn);
+        }
+        for (struct gw_policy *p = NULL; (p = gw_directory_policy_after(d, p ? p->name.s : NULL));) {
+                if (!p->to) {
+                        add_outside(routes, p);
+                        continue;
+                }
+                add_subnets(routes, p->from->vni, p->to, NULL);
+                if (!p->one_way)
+                        add_subnets(routes, p->to->vni, p->from, NULL);
+        }
+        return json_pack("{s:o, s:o}", "vns", vns, "routes", routes);
+}
+
+static void on_told(int status, json_t *body, void *user) {
+        struct gw_error error = {0};
+
+        (void)user;
+        if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error))
+                gw_log(GW_ERR, "a gateway does not take what it is to route: %s", error.text);
+}
+
+void gateway_tell(struct nva *nva, struct gw_nve *nve) {
+        if (nve->gateway && nve->nve_session)
+                gw_call(nve->nve_session, "PUT", "/v1/gateway", list_of(&nva->directory), gw_s(CALL_S), on_told, NULL);
+}
+
+void gateway_tell_all(struct nva *nva) {
+        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));)
+                gateway_tell(nva, nve);
+}

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gateways with the real daemons: VNs joined by policy, the outside, and what happens when a gateway ends or a VM moves.
+
+    a@h1 (blue)      h3, h4: gateways, sites east and west       out: a namespace behind h3's and h4's eth1
+    b@h2 (green)     h1 is in the east, h2 in the west
+"""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from labs import GODWIT, ApiError, Lab, Probe, wait_until  # noqa: E402
+
+SYNTH = os.path.abspath(os.path.join(os.path.dirname(GODWIT), "../../lab/synth/godwit-synth"))
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
+    pytest.mark.skipif(not (os.path.exists(GODWIT) and os.path.exists(SYNTH)), reason="needs the daemons built"),
+]
+BLUE, GREEN, RED = "10.1.0", "10.2.0", "10.3.0"
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip", *words], capture_output=True, text=True, check=check)
+
+
+def configure(lab, host, **keys):
+    """Adds to a host's nve.conf and starts its edge anew."""
+    with open(f"{lab.folder}/hosts/{host}/nve.conf", "a", encoding="utf-8") as file:
+        file.writelines(f"{key.replace('_', '-')} = {value}\n" for key, value in keys.items())
+    lab.lab("kill", host, "nve")
+    lab.lab("start", host, "nve")
+
+
+def guest(lab, name, host, vn, net, number):
+    six = {"10.1.0": "fd00:1::", "10.2.0": "fd00:2::", "10.3.0": "fd00:3::"}[net]
+    lab.lab("guest", "add", name, "--host", host, "--vn", vn, "--ip", f"{net}.{number}", "--ip", f"{six}{number:x}")
+    lab.within(name, "ip", "route", "add", "default", "via", f"{net}.1", check=True)
+    lab.within(name, "ip", "-6", "route", "add", "default", "via", f"{six}1", check=True)
+
+
+def outside(lab):
+    """A namespace that h3 and h4 reach by a bridge of their own."""
+    space = f"gw-{lab.name}-g-out"
+    ip("netns", "add", space)
+    ip("-n", space, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+    for number, host in ((3, "h3"), (4, "h4")):
+        ip("-n", space, "link", "add", f"p{number}", "type", "veth", "peer", "name", "eth1", "netns",
+           f"gw-{lab.name}-{host}")
+        ip("-n", space, "link", "set", f"p{number}", "master", "br0", "up")
+        ip("-n", f"gw-{lab.name}-{host}", "addr", "add", f"192.0.2.{number}/24", "dev", "eth1")
+        ip("-n", f"gw-{lab.name}-{host}", "addr", "add", f"2001:db8::{number}/64", "dev", "eth1", "nodad")
+        ip("-n", f"gw-{lab.name}-{host}", "link", "set", "eth1", "up")
+    ip("-n", space, "addr", "add", "192.0.2.100/24", "dev", "br0")
+    ip("-n", space, "addr", "add", "2001:db8::100/64", "dev", "br0", "nodad")
+    ip("-n", space, "link", "set", "br0", "up")
+    ip("-n", space, "link", "set", "lo", "up")
+    ip("-n", space, "route", "add", "10.1.0.0/24", "via", "192.0.2.3")
+    ip("-n", space, "route", "add", "fd00:1::/64", "via", "2001:db8::3")
+    return space
+
+
+@pytest.fixture(scope="module", params=["4", "6"], ids=["underlay4", "underlay6"])
+def lab(request):
+    with Lab(f"gt{request.param}x{os.getpid() % 10000}", hosts=4, underlay=request.param) as world:
+        space = outside(world)
+        try:
+            configure(world, "h1", site="east")
+            configure(world, "h2", site="west")
+            configure(world, "h3", site="east", role="gateway", gateway_cost=10, outside_device="eth1")
+            configure(world, "h4", site="west", role="gateway", gateway_cost=10, outside_device="eth1")
+            world.lab("wait")
+            world.godwit("tenant", "create", "other")
+            for vn, net, six in (("blue", BLUE, "fd00:1::"), ("green", GREEN, "fd00:2::"), ("red", RED, "fd00:3::")):
+                world.godwit("vn", "create", vn, "--subnet", f"{net}.0/24", "--subnet", f"{six}/64", "--gateway", f"{net}.1",
+                             "--gateway", f"{six}1")
+            guest(world, "a", "h1", "blue", BLUE, 11)
+            guest(world, "b", "h2", "green", GREEN, 12)
+            guest(world, "c", "h1", "red", RED, 13)
+            yield world
+        finally:
+            ip("netns", "del", space, check=False)
+
+
+@pytest.fixture
+def joined(lab):
+    """A policy between blue and green for the time of a test."""
+    lab.godwit("policy", "create", "join", "--from", "blue", "--to", "green")
+    wait_until("blue reaches green", lambda: lab.answers("a", f"{GREEN}.12") and lab.answers("a", "fd00:2::c"))
+    yield lab
+    lab.godwit("policy", "delete", "join")
+
+
+def locator(lab, host):
+    return lab.get(f"/v1/nves/{host}")["locator"]
+
+
+def chosen(lab, host, vn):
+    vni = lab.get(f"/v1/vns/{vn}")["vni"]
+    return next((c["gateway"] for c in lab.edge(host, "/v1/gateway")["chosen"] if c["vni"] == vni), None)
+
+
+def counters(lab, host):
+    both = lab.edge(host, "/v1/counters")
+    return {**both["datapath"], **both["edge"]}
+
+
+def test_nothing_is_routed_without_a_policy(lab):
+    assert not lab.answers("a", f"{GREEN}.12") and not lab.answers("a", "fd00:2::c")
+    assert lab.get("/v1/policies")["policies"] == []
+    assert "do not reach each other" in lab.godwit("policy", "list").stdout
+
+
+def test_a_policy_joins_two_vns(joined):
+    lab = joined
+    assert lab.answers("b", f"{BLUE}.11") and lab.answers("b", "fd00:1::b")
+    assert lab.answers("a", f"{BLUE}.1") and lab.answers("a", "fd00:1::1")           # the gateway itself
+    assert not lab.answers("a", f"{RED}.13") and not lab.answers("c", f"{GREEN}.12")  # no policy says so
+    hops = lab.within("a", "ping", "-c", "1", "-W", "1", f"{GREEN}.12").stdout
+    assert "ttl=63" in hops                                       # one gateway on the way back, and one there
+    # Each host uses the gateway of its own site.
+    assert chosen(lab, "h1", "blue") == locator(lab, "h3") and chosen(lab, "h2", "green") == locator(lab, "h4")
+    listed = {g["nve"]: g for g in lab.get("/v1/gateways")["gateways"]}
+    assert {"vn": "blue@default", "nve": "h1"} in listed["h3"]["used_by"] and listed["h4"]["live"]
+    assert "h1:blue@default" in lab.godwit("gateway", "list").stdout
+    assert lab.godwit("audit", check=False).returncode == 0 or wait_until(
+        "the audit is clean", lambda: lab.godwit("audit", check=False).returncode == 0)
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_errors_of_a_router(joined, family):
+    lab = joined
+    target, gateway, other = ((f"{GREEN}.12", f"{BLUE}.1", f"{RED}.13") if family == "4" else
+                              ("fd00:2::c", "fd00:1::1", "fd00:3::d"))
+    far = lab.within("a", "ping", "-c", "1", "-W", "1", "-t", "1", target).stdout
+    assert f"From {gateway}" in far and "exceeded" in far
+    denied = lab.within("a", "ping", "-c", "1", "-W", "1", other).stdout
+    assert f"From {gateway}" in denied and ("filtered" in denied or "prohibited" in denied)
+    grown = counters(lab, "h3")
+    assert grown["gateway-exceeded"] >= 1 and grown["gateway-prohibited"] >= 1
+
+
+def test_large_packets_and_tcp_pass(joined):
+    lab = joined
+    size = lab.get("/v1/vns/green")["mtu"] - 28
+    assert lab.within("a", "ping", "-c", "1", "-W", "1", "-M", "do", "-s", str(size), f"{GREEN}.12").returncode == 0
+    server = subprocess.Popen([GODWIT, "probe", "--serve", "--port", "7", "--netns", f"gw-{lab.name}-g-b"],
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        assert "serving" in server.stdout.readline()
+        done = subprocess.run([GODWIT, "probe", f"{GREEN}.12", "fd00:2::c", "--tcp", "--netns", f"gw-{lab.name}-g-a",
+                               "--duration", "1", "--json"], capture_output=True, text=True, check=True)
+        total = json.loads(done.stdout)["total"]
+        assert total["lost"] == 0 and total["tcp_alive"] == 2
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_outside(lab):
+    assert not lab.answers("a", "192.0.2.100")
+    lab.godwit("policy", "create", "world", "--from", "blue", "--outside")
+    try:
+        wait_until("blue reaches the outside", lambda: lab.answers("a", "192.0.2.100") and lab.answers("a", "2001:db8::100"))
+        assert lab.answers("out", f"{BLUE}.11") and lab.answers("out", "fd00:1::b")
+        assert not lab.answers("out", f"{GREEN}.12")
+        # Nobody outside is a VM: a packet with a VM's address that comes from there is dropped.
+        space = f"gw-{lab.name}-g-out"
+        before = counters(lab, "h3")["drop-gateway-source"]
+        ip("-n", space, "addr", "add", f"{BLUE}.77/32", "dev", "lo")
+        lab.within("out", "ping", "-c", "1", "-W", "1", "-I", f"{BLUE}.77", f"{BLUE}.11")
+        ip("-n", space, "addr", "del", f"{BLUE}.77/32", "dev", "lo")
+        assert counters(lab, "h3")["drop-gateway-source"] > before
+    finally:
+        lab.godwit("policy", "delete", "world")
+    assert not lab.answers("a", "192.0.2.100")
+
+
+def test_a_gateway_that_ends_is_replaced(joined):
+    lab = joined
+    for end in ("kill", "stop"):
+        assert chosen(lab, "h1", "blue") == locator(lab, "h3")
+        if end == "kill":
+            lab.lab("kill", "h3", "nve")
+        else:
+            lab.signal("h3", "nve", signal.SIGTERM)
+        wait_until("h1 uses the other one", lambda: chosen(lab, "h1", "blue") == locator(lab, "h4"), timeout_s=20)
+        assert lab.answers("a", f"{GREEN}.12", tries=3) and lab.answers("a", "fd00:2::c", tries=3)
+        with contextlib.suppress(RuntimeError):
+            lab.lab("start", "h3", "nve")
+        lab.lab("wait")
+        wait_until("h1 uses its own again", lambda: chosen(lab, "h1", "blue") == locator(lab, "h3"), timeout_s=20)
+        wait_until("blue reaches green", lambda: lab.answers("a", f"{GREEN}.12"))
+
+
+def test_pinned_gateway_is_kept(joined):
+    lab = joined
+    lab.godwit("gateway", "pin", "blue", "h4")
+    wait_until("h1 uses the pinned one", lambda: chosen(lab, "h1", "blue") == locator(lab, "h4"))
+    assert lab.get("/v1/vns/blue")["gateway_pin"] == "h4"
+    assert lab.answers("a", f"{GREEN}.12")
+    lab.godwit("gateway", "unpin", "blue")
+    wait_until("h1 uses the nearest", lambda: chosen(lab, "h1", "blue") == locator(lab, "h3"))
+    with pytest.raises(ApiError):
+        lab.api("PUT", "/v1/vns/blue/pin", {"nve": "h1"})         # not a gateway
+
+
+def test_after_a_move_the_nearest_gateway_is_used_and_nothing_is_lost(joined):
+    lab = joined
+    lab.lab("vm", "add", "web", "--vn", "blue", "--ip", f"{BLUE}.20", "--ip", "fd00:1::14", "--on", "h1", "--synthetic")
+    spaces = [s for s in os.listdir("/run/netns") if s.startswith(f"gw-{lab.name}-") and "web" in s]
+    try:
+        for space in spaces:
+            ip("-n", space, "route", "replace", "default", "via", f"{BLUE}.1", check=False)
+            ip("-n", space, "-6", "route", "replace", "default", "via", "fd00:1::1", check=False)
+        if not spaces or not lab.answers("b", f"{BLUE}.20", tries=2):
+            pytest.skip("the synthetic guest's routes cannot be set from here")
+        probe = Probe(lab, "b", [f"{BLUE}.20", "fd00:1::14"], rate=500)
+        for to in ("h2", "h1", "h2"):
+            move = lab.moved(lab.move("web", to))
+            assert move["result"] == "ok"
+            time.sleep(0.2)
+        report = probe.stop()
+        assert report["total"]["lost"] == 0 and report["total"]["tcp_alive"] == 2
+        assert chosen(lab, "h2", "blue") == locator(lab, "h4")     # the choice was made again
+    finally:
+        lab.godwit("vm", "stop", "web", "--force", check=False)
+
+
+def test_policies_refuse_what_cannot_be(lab):
+    lab.godwit("vn", "create", "twin@other", "--subnet", f"{BLUE}.0/24", "--gateway", f"{BLUE}.1")
+    clash = lab.godwit("policy", "create", "no", "--from", "blue", "--to", "twin@other", check=False)
+    assert clash.returncode == 1 and "nobody could say which is meant" in clash.stderr
+    assert lab.godwit("policy", "create", "no", "--from", "blue", "--to", "blue", check=False).returncode == 1
+    lab.godwit("policy", "create", "yes", "--from", "green", "--to", "red", "--one-way")
+    held = lab.godwit("vn", "delete", "green", check=False)
+    assert held.returncode == 1 and "policy yes" in held.stderr
+    assert "->" in lab.godwit("policy", "list").stdout
+    lab.godwit("policy", "delete", "yes")
