@@ -61,6 +61,13 @@ int gw_addr_del(const char *link, struct gw_ip ip, uint8_t bits);
 /* to: NULL is the default route of `via`'s family. via or link may be NULL, not both. Replaces one that is there. */
 int gw_route_add(const struct gw_prefix *to, const struct gw_ip *via, const char *link);
 int gw_route_del(const struct gw_prefix *to, const struct gw_ip *via, const char *link);
+/* Host routes in the main table, with GW_ROUTE_PROTOCOL, so that whoever made them finds them again. */
+enum { GW_ROUTE_PROTOCOL = 71 };
+struct gw_next_hop;
+int gw_host_route_set(struct gw_ip to,
+                      const struct gw_next_hop *hop); /* replaces; the hop may be of the other family */
+int gw_host_route_del(struct gw_ip to);               /* 0 also when there is none of ours */
+int gw_host_route_flush(void);                        /* all of ours */
 int gw_neigh_add(const char *link, struct gw_ip ip, struct gw_mac mac); /* permanent; replaces */
 int gw_neigh_del(const char *link, struct gw_ip ip);
 /* path below /proc/sys with slashes: gw_sysctl_write("net/ipv4/ip_forward", "1"). */

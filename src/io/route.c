@@ -83,6 +83,103 @@ int gw_route_del(const struct gw_prefix *to, const struct gw_ip *via, const char
         return route(RTM_DELROUTE, 0, to, via, link);
 }
 
+static struct rtmsg *host_route_begin(struct gw_rtnl_request *request, uint16_t type, uint16_t flags, struct gw_ip to) {
+        struct rtmsg *m = gw_rtnl_begin(request, type, flags, sizeof *m);
+
+        m->rtm_family = family(to);
+        m->rtm_table = RT_TABLE_MAIN;
+        m->rtm_protocol = GW_ROUTE_PROTOCOL;
+        m->rtm_dst_len = m->rtm_family == AF_INET ? 32 : 128;
+        put_ip(&request->header, RTA_DST, to);
+        return m;
+}
+
+/* An IPv4 route by way of an IPv6 gateway has the gateway in another attribute (RFC 5549). */
+static int put_gateway(struct nlmsghdr *h, uint8_t route_family, struct gw_ip gateway) {
+        uint8_t via[sizeof(struct rtvia) + 16] = {0};
+
+        if (family(gateway) == route_family) {
+                put_ip(h, RTA_GATEWAY, gateway);
+                return 0;
+        }
+        if (route_family != AF_INET)
+                return -EAFNOSUPPORT;
+        ((struct rtvia *)(void *)via)->rtvia_family = AF_INET6;
+        memcpy(via + sizeof(struct rtvia), gateway.b, 16);
+        mnl_attr_put(h, RTA_VIA, sizeof via, via);
+        return 0;
+}
+
+int gw_host_route_set(struct gw_ip to, const struct gw_next_hop *hop) {
+        struct gw_rtnl_request request;
+        struct rtmsg *m = host_route_begin(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, to);
+        int r = put_gateway(&request.header, m->rtm_family, hop->ip);
+
+        m->rtm_type = RTN_UNICAST;
+        m->rtm_scope = RT_SCOPE_UNIVERSE;
+        mnl_attr_put_u32(&request.header, RTA_OIF, hop->ifindex);
+        return r ? r : gw_rtnl_ask(&request);
+}
+
+int gw_host_route_del(struct gw_ip to) {
+        struct gw_rtnl_request request;
+        struct rtmsg *m = host_route_begin(&request, RTM_DELROUTE, 0, to);
+        int r;
+
+        m->rtm_scope = RT_SCOPE_NOWHERE;
+        r = gw_rtnl_ask(&request);
+        return r == -ESRCH || r == -ENOENT ? 0 : r;
+}
+
+struct found_routes {
+        struct gw_ip to[64];
+        size_t n;
+};
+
+static int route_dst(const struct nlattr *attr, void *user) {
+        struct gw_ip *to = user;
+
+        if (mnl_attr_get_type(attr) == RTA_DST && mnl_attr_get_payload_len(attr) == 4)
+                *to = gw_ip_from_v4(*(const uint32_t *)mnl_attr_get_payload(attr));
+        else if (mnl_attr_get_type(attr) == RTA_DST && mnl_attr_get_payload_len(attr) == 16)
+                memcpy(to->b, mnl_attr_get_payload(attr), 16);
+        return MNL_CB_OK;
+}
+
+static int route_found(const struct nlmsghdr *message, void *user) {
+        const struct rtmsg *m = mnl_nlmsg_get_payload(message);
+        struct found_routes *found = user;
+        size_t room = sizeof found->to / sizeof *found->to;
+
+        if (m->rtm_protocol != GW_ROUTE_PROTOCOL || m->rtm_table != RT_TABLE_MAIN || found->n == room)
+                return 0;
+        mnl_attr_parse(message, sizeof *m, route_dst, &found->to[found->n++]);
+        return 0;
+}
+
+static int flush_family(uint8_t route_family) {
+        struct found_routes found;
+        struct gw_rtnl_request request;
+        struct rtmsg *m;
+        int r;
+
+        do {
+                found = (struct found_routes){0};
+                m = gw_rtnl_begin(&request, RTM_GETROUTE, NLM_F_DUMP, sizeof *m);
+                m->rtm_family = route_family;
+                r = gw_rtnl_query(&request, route_found, &found);
+                for (size_t i = 0; i < found.n && !r; i++)
+                        r = gw_host_route_del(found.to[i]);
+        } while (found.n && !r);
+        return r;
+}
+
+int gw_host_route_flush(void) {
+        int r = flush_family(AF_INET);
+
+        return r ? r : flush_family(AF_INET6);
+}
+
 static int neighbour(uint16_t type, uint16_t flags, const char *link, struct gw_ip ip, const struct gw_mac *mac) {
         struct gw_rtnl_request request;
         struct ndmsg *m = gw_rtnl_begin(&request, type, flags, sizeof *m);

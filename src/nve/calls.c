@@ -381,6 +381,7 @@ const struct gw_route nve_routes[] = {
         {"GET", "/v1/members", nve_show_members},
         {"GET", "/v1/bindings", nve_show_bindings},
         {"GET", "/v1/bindings/{vm}", nve_show_binding},
+        {"GET", "/v1/host-routes", nve_show_host_routes},
         {"GET", "/v1/counters", nve_show_counters},
         {"GET", "/v1/status", nve_show_status},
         {"GET", "/v1/gateway", nve_gateway_show},

@@ -2,9 +2,16 @@
 /* The keys of nve.conf. */
 #include <net/if.h>
 
+#include "base/error.h"
 #include "nve/nve.h"
 
 _Static_assert((int)NVE_DEVICE_SIZE == IFNAMSIZ, "device names");
+
+static const char *check_ipv6(const void *ip) {
+        const struct gw_ip *at = ip;
+
+        return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
+}
 
 static const struct gw_conf_row rows[] = {
         GW_CONF_COMMON_ROWS(struct nve_config, common, "nve"),
@@ -46,6 +53,24 @@ static const struct gw_conf_row rows[] = {
                     "broadcast and multicast frames that a port may send per second; likewise", .max = 1000000),
         GW_CONF_ROW(struct nve_config, limit_queries, "limit-queries", GW_CONF_INT, "500",
                     "questions to the authority that a port may cause per second; likewise", .max = 1000000),
+        GW_CONF_ROW(struct nve_config, registration_transport, "registration-transport", GW_CONF_CHOICE, "session",
+                    "how VMs are registered: through the session, or as Mobility Headers",
+                    .choices = "session mobility-header"),
+        GW_CONF_ROW(struct nve_config, registration_nva, "registration-nva", GW_CONF_IP, NULL,
+                    "the authority's registration-listen; Mobility Headers are taken from there, none when not set",
+                    .check = check_ipv6),
+        GW_CONF_ROW(struct nve_config, registration_address, "registration-address", GW_CONF_IP, NULL,
+                    "IPv6 address of this host for Mobility Headers; the locator when not set", .check = check_ipv6),
+        GW_CONF_ROW(struct nve_config, registration_keys, "registration-keys", GW_CONF_PATH, NULL,
+                    "file with the authority's key; mode 0600"),
+        GW_CONF_ROW(struct nve_config, registration_window_ms, "registration-window-ms", GW_CONF_INT, "300",
+                    "how far the time stamp in a Mobility Header may be from this clock", .min = 10, .max = 600000,
+                    .unit = "ms"),
+        GW_CONF_ROW(struct nve_config, heartbeat_ms, "heartbeat-ms", GW_CONF_INT, "10000",
+                    "the authority is asked this often whether it is there, or has started anew", .min = 100,
+                    .max = 3600000, .unit = "ms"),
+        GW_CONF_ROW(struct nve_config, host_routes, "host-routes", GW_CONF_BOOL, "no",
+                    "this host is a default router: host routes for VMs that have moved are set in its main table"),
         GW_CONF_ROW(struct nve_config, pin_dir, "pin-dir", GW_CONF_PATH, "/run/godwit/bpf",
                     "where maps and programs are pinned; they carry on while this daemon is away"),
         GW_CONF_ROW(struct nve_config, agent_socket, "agent-socket", GW_CONF_PATH, "/run/godwit/agent.sock",
@@ -53,5 +78,22 @@ static const struct gw_conf_row rows[] = {
         {0},
 };
 
+static int check(const void *user, struct gw_error *error) {
+        const struct nve_config *config = user;
+
+        if (gw_ip_is_unspecified(config->registration_nva))
+                return nve_config_own_transport(config)
+                               ? gw_fail(error, GW_E_INVALID, "registration-nva",
+                                         "registration-transport is mobility-header, but registration-nva is not set")
+                               : 0;
+        if (!config->registration_keys[0])
+                return gw_fail(error, GW_E_INVALID, "registration-keys",
+                               "registration-nva is set, but registration-keys names no file with keys");
+        if (gw_ip_is_v4(config->locator) && gw_ip_is_unspecified(config->registration_address))
+                return gw_fail(error, GW_E_INVALID, "registration-address",
+                               "the locator is an IPv4 address; Mobility Headers need an IPv6 one of this host");
+        return 0;
+}
+
 const struct gw_conf_schema nve_schema = {"godwit-nve", "the edge: carries the packets of this host's VMs",
-                                          "/etc/godwit/nve.conf", rows, NULL};
+                                          "/etc/godwit/nve.conf", rows, check};

@@ -331,6 +331,14 @@ static void fx_log(void *user, int level, const char *text) {
         gw_log((enum gw_level)level, "%s", text);
 }
 
+static void fx_request(void *user, const struct gw_registration *request) {
+        nve_mobility_request(user, request);
+}
+
+static void fx_noticed(void *user, const struct gw_registration *request, struct gw_registration *reply) {
+        nve_routes_noticed(user, request, reply);
+}
+
 const struct gw_edge_effects nve_effects = {
         .fdb_set = fx_fdb_set,
         .fdb_del = fx_fdb_del,
@@ -350,4 +358,6 @@ const struct gw_edge_effects nve_effects = {
         .in_use = fx_in_use,
         .vm_changed = fx_vm_changed,
         .log = fx_log,
+        .request = fx_request,
+        .noticed = fx_noticed,
 };

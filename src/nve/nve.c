@@ -179,7 +179,8 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
                                       .gateway_cost = nve->config.gateway_cost,
                                       .redirect_min_ms = nve->config.redirect_min_ms,
                                       .redirect_idle_ms = nve->config.redirect_idle_ms,
-                                      .queries_per_s = nve->config.limit_queries};
+                                      .queries_per_s = nve->config.limit_queries,
+                                      .own_transport = nve_config_own_transport(&nve->config)};
         int r = gw_datapath_open(&nve->dp, &dp, error);
 
         if (r) {
@@ -251,6 +252,7 @@ static int open_tls(struct nve *nve, struct gw_error *error) {
 /* SIGHUP */
 static void on_hangup(void *user) {
         gw_renewal_now(((struct nve *)user)->renewal);
+        nve_mobility_reload(user);
 }
 
 int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *error) {
@@ -272,6 +274,10 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
                 gw_fail(error, r, "", "no timer for certificates: %s", gw_error_word(r));
         if (!r)
                 r = nve_state_open(nve, error);
+        if (!r)
+                r = nve_mobility_open(nve, error);
+        if (!r)
+                r = nve_routes_open(nve, error);
         if (!r)
                 r = open_edge(nve, error);
         if (!r)
@@ -300,6 +306,8 @@ void nve_deinit(struct nve *nve) {
         sd_event_source_disable_unref(nve->wake);
         gw_link_watch_free(nve->links);
         gw_edge_free(nve->edge);
+        nve_routes_close(nve);
+        nve_mobility_close(nve);
         gw_datapath_close(nve->dp);
         gw_renewal_free(nve->renewal);
         gw_tls_free(nve->tls);

@@ -30,6 +30,12 @@ struct nve_config {
         char vxlan_device[NVE_DEVICE_SIZE], punt_device[NVE_DEVICE_SIZE];
         uint16_t vxlan_port;
         uint32_t redirect_min_ms, redirect_idle_ms;
+        char registration_transport[NVE_DEVICE_SIZE]; /* session, mobility-header */
+        struct gw_ip registration_nva;     /* where the authority takes and sends Mobility Headers; :: for none */
+        struct gw_ip registration_address; /* and we; ::: the locator */
+        char registration_keys[GW_CONF_PATH_SIZE];
+        uint32_t registration_window_ms, heartbeat_ms;
+        bool host_routes;
         uint32_t limits[GW_EDGE_LIMITS], limit_queries; /* per second and port; 0: none */
         char role[NVE_DEVICE_SIZE];                     /* "edge", "gateway" */
         struct gw_name site;
@@ -54,11 +60,13 @@ struct nve {
         struct gw_link_watch *links;
         sd_event_source *wake, *after, *punts, *link_events;
         struct gw_timer *stale_timer, *save_timer;
-        struct gw_list drains;    /* struct nve_drain */
-        struct gw_list presences; /* presence.c: questions that wait */
-        struct gw_list saved;     /* struct nve_saved: ports that have a file */
-        struct gw_list dirty;     /* struct nve_dirty: VMs whose files are to be written */
-        json_t *gateway;          /* as the NVA told it last; NULL: nothing yet */
+        struct nve_mobility *mobility; /* NULL: off */
+        struct nve_routes *routes;     /* NULL: off */
+        struct gw_list drains;         /* struct nve_drain */
+        struct gw_list presences;      /* presence.c: questions that wait */
+        struct gw_list saved;          /* struct nve_saved: ports that have a file */
+        struct gw_list dirty;          /* struct nve_dirty: VMs whose files are to be written */
+        json_t *gateway;               /* as the NVA told it last; NULL: nothing yet */
         struct gw_wall started;
         uint64_t restart_count;
         uint64_t drained, inject_failed;
@@ -79,6 +87,22 @@ struct gw_edge_now nve_now(void);
 /* underlay.c */
 uint32_t nve_underlay_mtu(const struct nve *nve); /* octets of IP; 0: no device has the locator */
 bool nve_is_own_device(const struct nve *nve, const struct gw_link *device);
+
+/* mobility.c: registrations and notices as Mobility Headers */
+struct gw_registration;
+bool nve_config_own_transport(const struct nve_config *config);
+int nve_mobility_open(struct nve *nve, struct gw_error *error); /* 0 also when it is off */
+void nve_mobility_close(struct nve *nve);
+void nve_mobility_reload(struct nve *nve); /* the key file; on failure the present keys stay */
+void nve_mobility_request(struct nve *nve, const struct gw_registration *request);
+json_t *nve_mobility_json(const struct nve *nve);
+
+/* routes.c: host routes for VMs that have moved */
+int nve_routes_open(struct nve *nve, struct gw_error *error); /* 0 also when it is off */
+void nve_routes_close(struct nve *nve);
+void nve_routes_noticed(struct nve *nve, const struct gw_registration *request, struct gw_registration *reply);
+json_t *nve_routes_json(const struct nve *nve);
+void nve_show_host_routes(struct gw_request *request, void *user);
 
 /* effects.c */
 extern const struct gw_edge_effects nve_effects;

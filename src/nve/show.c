@@ -133,7 +133,9 @@ void nve_show_counters(struct gw_request *request, void *user) {
                                     json_integer((json_int_t)gw_edge_counter(nve->edge, (enum gw_edge_counter)i)));
         json_object_set_new(edge, "drained", json_integer((json_int_t)nve->drained));
         json_object_set_new(edge, "drop-inject-failed", json_integer((json_int_t)nve->inject_failed));
-        gw_request_answer(request, 200, json_pack("{s:o, s:o}", "datapath", datapath, "edge", edge));
+        gw_request_answer(request, 200,
+                          json_pack("{s:o, s:o, s:o, s:o}", "datapath", datapath, "edge", edge, "mobility",
+                                    nve_mobility_json(nve), "host_routes", nve_routes_json(nve)));
 }
 
 static void count_port(const struct gw_edge_port_view *view, void *user) {
