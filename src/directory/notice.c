@@ -471,7 +471,9 @@ void gw_directory_notices_due(struct gw_directory *d, struct gw_ip ip, struct gw
         gw_list_for_each (link, &to->notices) {
                 struct gw_notice *n = gw_list_entry(link, struct gw_notice, in_receiver);
 
-                if ((n->state != GW_NOTICE_WAITING && n->state != GW_NOTICE_GIVEN_UP) || !notice_matters(n))
+                /* A router that comes back has flushed its routes. */
+                if (!notice_matters(n) || (n->state != GW_NOTICE_WAITING && n->state != GW_NOTICE_GIVEN_UP &&
+                                           !(n->kind == GW_NOTICE_ROUTER && gw_notice_is_kept(n))))
                         continue;
                 n->tries = 0;
                 n->timeout_ms = GW_NOTICE_FIRST_MS;

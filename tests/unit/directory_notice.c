@@ -372,6 +372,18 @@ static void test_router(void **state) {
         assert_int_equal(w->n_noticed, 0);
 }
 
+/* It may have started anew, without its routes. */
+static void test_router_comes_back(void **state) {
+        struct world *w = *state;
+
+        with_router(w);
+        assert_int_equal(answer(w, "fd99::fe", 0, 150), 0);
+        forget(w);
+        gw_directory_notices_due(&w->d, ip_of("fd99::fe"), w->now);
+        assert_int_equal(count(w, "fd99::fe"), 1);
+        assert_int_equal(answer(w, "fd99::fe", 0, 150), 0);
+}
+
 static void test_router_silent(void **state) {
         struct world *w = *state;
 
@@ -467,6 +479,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_vm_stops_and_goes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many_moves_are_bounded, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_router, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_router_comes_back, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_router_silent, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_router_of_a_lapsed_vm, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
