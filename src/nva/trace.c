@@ -16,10 +16,11 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "directory/gateway.h"
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 256 };
+enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 320 };
 
 struct trace {
         struct nva *nva;
@@ -109,6 +110,26 @@ static void answer_question(struct trace *t) {
         t->nve = port->vm->binding.nve->id;
         t->outwards = false;
         trace_next(t);
+}
+
+/* Beyond the VN's subnets a packet goes to a gateway, and a trace as far as to say which. */
+static void end_at_gateway(struct trace *t, const struct gw_vn *vn) {
+        const struct gw_nve *nve = gw_directory_nve(&t->nva->directory, t->nve.s);
+        const struct gw_nve *gateway = nve ? gw_directory_gateway_of(&t->nva->directory, vn, nve) : NULL;
+        bool routed = gw_directory_vn_is_routed(&t->nva->directory, vn);
+        char text[REASON_SIZE];
+
+        if (!routed || !gateway)
+                snprintf(text, sizeof text, "it is in no subnet of %s, and %s", vn->id.s,
+                         !vn->settings.n_gateways ? "the VN has no gateway address"
+                         : !routed                ? "no policy lets packets leave the VN"
+                                                  : "no gateway lives");
+        else
+                snprintf(text, sizeof text,
+                         "it is in no subnet of %s: %s sends it to the gateway %s; a trace ends there", vn->id.s,
+                         nve->id.s, gateway->id.s);
+        own_step(t, "gateway", routed && gateway ? "pass" : "drop", text);
+        finish(t, routed && gateway ? "gateway" : "dropped", text);
 }
 
 /* --- the edges' answers --- */
@@ -204,6 +225,10 @@ static bool in_subnet(const struct gw_vn *vn, struct gw_ip ip) {
         return false;
 }
 
+static bool is_link_local(struct gw_ip ip) {
+        return ip.b[0] == 0xfe && (ip.b[1] & 0xc0) == 0x80;
+}
+
 /* The one wanted, else the one whose VN has the address, else the first. */
 static const struct gw_port *choose_port(const struct gw_vm *vm, const char *wanted, struct gw_ip to) {
         for (const struct gw_port *port = vm->ports; port; port = port->next)
@@ -257,6 +282,8 @@ void api_trace(struct gw_request *request, void *user) {
                             .source = port->mac,
                             .outwards = true,
                             .list = json_array()};
+        if (!in_subnet(port->vn, to) && !is_link_local(to))
+                return end_at_gateway(t, port->vn);
         say_whose(t);
         trace_next(t);
 }

@@ -224,9 +224,11 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
                 return drop(GW_COUNT_DROP_SHORT);
         mac_copy(key.mac, eth->h_dest);
         mac_copy(source.mac, eth->h_source);
-        if (!injected && mac_eq(source.mac, gateway_mac))
-                bad = from->member && from->member->flags & GW_MEMBER_GATEWAY ? SOURCE_PASSES
-                                                                              : GW_COUNT_DROP_GATEWAY_SENDER;
+        if (!injected && mac_eq(source.mac, gateway_mac)) /* a gateway's own, or sent on after a VM that moved */
+                bad = (from->member && from->member->flags & GW_MEMBER_GATEWAY) ||
+                                      (from->gbp && mark_counts(&key, from->sender))
+                              ? SOURCE_PASSES
+                              : GW_COUNT_DROP_GATEWAY_SENDER;
         else
                 bad = injected ? SOURCE_PASSES : source_check(&source, &key, from);
         if (bad)
@@ -243,10 +245,10 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
                 const __u8 *talks_as = !from->gbp && !injected ? key.mac : NULL;
                 return deliver(skb, to.ifindex, from->vni, from, talks_as, false, at_ingress, GW_COUNT_DELIVERED);
         }
-        if (from->gbp)
-                return drop(GW_COUNT_DROP_LOOP);
         if (to.kind == GW_FORWARD_GATEWAY)
                 return gateway_route(skb, from->vni, injected);
+        if (from->gbp)
+                return drop(GW_COUNT_DROP_LOOP);
         if (mac_eq(key.mac, gateway_mac)) /* for a gateway, which we are not any more: to the one that we would take */
                 return tunnel_send(skb, from->vni, to.locator, GW_GBP_REDIRECTED, GW_COUNT_REDIRECTED);
         flight_note(&key, from->sender);
