@@ -229,8 +229,9 @@ const struct gw_flag gw_vm_move_flags[] = {
         {"downtime", GW_FLAG_INT, "MS",
          "stop the VM for the last copy when that is expected to take less; 50 when not given", 1, 60000, "ms"},
         {"mode", GW_FLAG_CHOICE, "MODE",
-         "hot copies all memory, then switches; post-copy switches after one pass and sends the rest afterwards",
-         .choices = "hot post-copy"},
+         "hot copies all memory, then switches; post-copy switches after one pass and sends the rest afterwards; cold "
+         "stops the VM first",
+         .choices = "hot post-copy cold"},
         {"xbzrle", GW_FLAG_SWITCH, .help = "send the differences of pages that were sent before"},
         {"multifd", GW_FLAG_INT, "N", "send memory over N connections", 1, 16},
         {"auto-converge", GW_FLAG_SWITCH, .help = "slow the VM down when it writes faster than can be sent"},

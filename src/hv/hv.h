@@ -198,6 +198,9 @@ void hv_source_proceed(
         struct hv_vm *vm);              /* the stopped VM may run at the target, when the cut and the disks are done */
 void hv_source_break(struct hv_vm *vm); /* the copy cannot be made: the VM goes on here */
 
+/* Suspended for a cold move, and nothing is cut yet: to everybody else it has not stopped. */
+bool hv_source_is_suspended(const struct hv_vm *vm);
+
 /* mirror.c */
 void hv_mirror_start(struct hv_vm *vm); /* answers HV_WAIT_MIGRATE; calls hv_source_send_memory when they are in step */
 void hv_mirror_end(struct hv_vm *vm);   /* at the cut; calls hv_source_proceed */
@@ -212,6 +215,7 @@ void hv_target_listen(struct hv_vm *vm);
 void hv_target_next_port(struct hv_vm *vm, struct gw_endpoint *at); /* one that no other VM here uses */
 json_t *hv_target_json(const struct hv_vm *vm);                     /* where and how it listens */
 void hv_target_answer(struct hv_vm *vm, enum hv_wait kind);
+void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy); /* starts a cold one when it has everything */
 void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
 void hv_target_activate(struct hv_vm *vm); /* until the NVE has confirmed */
 

@@ -127,6 +127,25 @@ void hv_source_send_memory(struct hv_vm *vm) {
         vm->machine->driver->migrate(vm->machine, &to, on_accepted, vm);
 }
 
+static void send_all(struct hv_vm *vm) {
+        if (vm->record.move.disks)
+                hv_mirror_start(vm);
+        else
+                hv_source_send_memory(vm);
+}
+
+/* Step one of a cold move. */
+static void on_suspended(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                on_accepted(error, vm);
+        else if (vm->leaving == HV_COPYING)
+                send_all(vm);
+        else if (vm->record.role == HV_ROLE_SERVE) /* cancelled meanwhile */
+                vm->machine->driver->cont(vm->machine, NULL, NULL);
+}
+
 void hv_source_migrate(struct hv_vm *vm) {
         vm->leaving = HV_COPYING;
         vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->accepted = vm->cut_made = false;
@@ -134,10 +153,14 @@ void hv_source_migrate(struct hv_vm *vm) {
         vm->disk_done_octets = vm->disk_total_octets = 0;
         hv_images_unmark(vm);
         watch_progress(vm);
-        if (vm->record.move.disks)
-                hv_mirror_start(vm);
+        if (vm->record.move.options.cold)
+                vm->machine->driver->stop(vm->machine, on_suspended, vm);
         else
-                hv_source_send_memory(vm);
+                send_all(vm);
+}
+
+bool hv_source_is_suspended(const struct hv_vm *vm) {
+        return vm->record.role == HV_ROLE_SOURCE && vm->record.move.options.cold && vm->leaving == HV_COPYING;
 }
 
 /* ---- taking back ---- */
@@ -207,7 +230,8 @@ static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
                 hv_postcopy_stop(vm);
                 return;
         }
-        if (vm->record.state == HV_PAUSED && !vm->resuming) /* post-copy's stop is not undone by its cancelling */
+        /* What QEMU has not stopped itself, or for post-copy, it does not start again. */
+        if (vm->record.state == HV_PAUSED && (!vm->resuming || vm->record.move.options.cold))
                 vm->machine->driver->cont(vm->machine, NULL, NULL);
         serve_again(vm);
         if (vm->resuming) {
@@ -283,6 +307,8 @@ static void cut(struct hv_vm *vm) {
         const struct hv_move *move = &vm->record.move;
         char ip[GW_IP_TEXT];
 
+        if (hv_source_is_suspended(vm))
+                hv_tell(vm, "move-stopped", NULL, vm->stopped_at);
         vm->leaving = HV_CUTTING;
         vm->cut_sent = gw_mono_now();
         vm->cut_made = false;
@@ -345,7 +371,8 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
                 vm->record.state = HV_PAUSED;
                 vm->stop_seen = gw_mono_now();
                 vm->stopped_at = at;
-                hv_tell(vm, "move-stopped", NULL, at);
+                if (!hv_source_is_suspended(vm))
+                        hv_tell(vm, "move-stopped", NULL, at);
         } else if (run == GW_VM_RUN_RUNNING) {
                 vm->record.state = HV_RUNNING;
                 if (vm->leaving >= HV_CUTTING)
@@ -358,7 +385,9 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
         bool mirrored = hv_mirror_adopt(vm, status), has_disks = vm->record.move.disks;
         bool runs = status->run == GW_VM_RUN_RUNNING;
         /* Of the copy that this VM once arrived by. */
-        bool before = status->copy == GW_VM_COPY_NONE || (status->copy == GW_VM_COPY_COMPLETED && runs);
+        bool before = status->copy == GW_VM_COPY_NONE ||
+                      (status->copy == GW_VM_COPY_COMPLETED && status->run != GW_VM_RUN_LEFT);
+        enum gw_vm_copy copy = before && !runs ? GW_VM_COPY_NONE : status->copy;
 
         vm->record.state = runs ? HV_RUNNING : HV_PAUSED;
         vm->memory_sent = vm->accepted = !before;
@@ -375,7 +404,7 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
                         hv_source_send_memory(vm);
                 return;
         }
-        switch (status->copy) {
+        switch (copy) {
         case GW_VM_COPY_ACTIVE:
         case GW_VM_COPY_PRE_SWITCHOVER:
                 /* A cut that was answered before may be made again: the NVE knows it by its epoch. */
@@ -403,6 +432,8 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
                 break;
         case GW_VM_COPY_NONE:
                 vm->leaving = HV_COPYING;
+                if (!runs) /* suspended for a cold move */
+                        vm->machine->driver->cont(vm->machine, NULL, NULL);
                 serve_again(vm);
                 tell_failed(vm, "the agent was restarted before the copy began");
                 break;

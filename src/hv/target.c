@@ -106,6 +106,19 @@ void hv_target_activate(struct hv_vm *vm) {
                      on_activated);
 }
 
+static void on_cont(const struct gw_error *error, void *user) {
+        struct hv_vm *vm = user;
+
+        if (error)
+                gw_log(GW_ERR, "vm=%s has everything and does not start: %s", vm->record.id.s, error->text);
+}
+
+/* It arrives stopped, as it left. */
+void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
+        if (copy == GW_VM_COPY_COMPLETED && vm->record.move.options.cold)
+                vm->machine->driver->cont(vm->machine, on_cont, vm);
+}
+
 void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
         if (run != GW_VM_RUN_RUNNING)
                 return;

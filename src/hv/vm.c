@@ -129,8 +129,9 @@ json_t *hv_vm_json(const struct hv_vm *vm) {
         const struct hv_record *r = &vm->record;
         bool copying = vm->leaving != HV_NOT_LEAVING && vm->leaving != HV_LEFT;
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I}", "id", r->id.s, "state", hv_state_word(r->state),
-                         "role", hv_role_word(r->role), "epoch", (json_int_t)r->epoch, "move",
+        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I}", "id", r->id.s, "state",
+                         hv_state_word(hv_source_is_suspended(vm) ? HV_RUNNING : r->state), "role",
+                         hv_role_word(r->role), "epoch", (json_int_t)r->epoch, "move",
                          r->move.id.s[0] ? r->move.id.s : NULL, "copying", copying, "pid", (json_int_t)r->process.pid);
 }
 
@@ -316,6 +317,8 @@ static void on_copy(struct gw_vm *machine, enum gw_vm_copy copy, struct gw_wall 
         (void)at;
         if (vm->record.role == HV_ROLE_SOURCE && !vm->forget)
                 hv_source_copy(vm, copy);
+        else if (vm->record.role == HV_ROLE_TARGET && !vm->forget)
+                hv_target_copy(vm, copy);
 }
 
 static void on_mirror(struct gw_vm *machine, unsigned disk, enum gw_vm_mirror_state state, const char *reason,
@@ -336,6 +339,8 @@ static void catch_up(struct hv_vm *vm, const struct gw_vm_status *status) {
         case HV_ROLE_TARGET:
                 if (status->run == GW_VM_RUN_RUNNING)
                         hv_target_run(vm, status->run, (struct gw_wall){0});
+                else if (status->copy == GW_VM_COPY_COMPLETED)
+                        hv_target_copy(vm, status->copy);
                 else if (vm->record.move.endpoint.port == 0)
                         hv_vm_remove(vm); /* nobody was told where to send to */
                 break;

@@ -11,6 +11,7 @@
 
 void gw_copy_options_read(struct gw_json_reader *r, struct gw_copy_options *out) {
         struct gw_copy_options o = {
+                .cold = gw_json_bool(r, "cold", 0),
                 .post_copy = gw_json_bool(r, "post_copy", 0),
                 .xbzrle = gw_json_bool(r, "xbzrle", 0),
                 .auto_converge = gw_json_bool(r, "auto_converge", 0),
@@ -21,6 +22,8 @@ void gw_copy_options_read(struct gw_json_reader *r, struct gw_copy_options *out)
                 gw_json_fault(r, "multifd", "multifd is %u and xbzrle is on; only one of them can be used", o.multifd);
         if (!gw_json_failed(r) && o.multifd && o.post_copy)
                 gw_json_fault(r, "multifd", "multifd is %u; post-copy uses one connection", o.multifd);
+        if (!gw_json_failed(r) && o.cold && o.post_copy)
+                gw_json_fault(r, "cold", "cold and post_copy are on; only one of them can be used");
         if (!gw_json_failed(r))
                 *out = o;
 }
@@ -28,6 +31,8 @@ void gw_copy_options_read(struct gw_json_reader *r, struct gw_copy_options *out)
 json_t *gw_copy_options_encode(const struct gw_copy_options *options) {
         json_t *object = json_object();
 
+        if (options->cold)
+                json_object_set_new(object, "cold", json_true());
         if (options->post_copy)
                 json_object_set_new(object, "post_copy", json_true());
         if (options->xbzrle)

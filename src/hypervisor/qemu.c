@@ -133,11 +133,15 @@ static void on_step(const struct gw_error *error, json_t *value, void *user) {
 static void next_step(struct ask *ask) {
         json_t *step = json_array_get(ask->steps, ask->at);
 
-        if (step)
-                execute(ask->qemu, json_string_value(json_object_get(step, "execute")),
-                        json_incref(json_object_get(step, "arguments")), on_step, ask);
-        else
+        const char *command = json_string_value(json_object_get(step, "execute"));
+
+        if (!step)
                 ask_finish(ask, NULL);
+        else if (json_is_true(json_object_get(step, "now")) && ask->qemu->qmp)
+                gw_qmp_execute_now(ask->qemu->qmp, command, json_incref(json_object_get(step, "arguments")), on_step,
+                                   ask);
+        else
+                execute(ask->qemu, command, json_incref(json_object_get(step, "arguments")), on_step, ask);
 }
 
 /* Takes over steps. With none, done comes at once. */

@@ -27,6 +27,9 @@
 
 enum { RETRY_US = 5000, READ_OCTETS = 65536, OUT_MAX_OCTETS = 4 << 20, TICK_US = 250000 };
 
+static const char HELLO[] = "{\"execute\":\"qmp_capabilities\",\"id\":0}\n";
+static const char HELLO_OOB[] = "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]},\"id\":0}\n";
+
 struct command {
         struct gw_list link;
         long long id;
@@ -43,6 +46,7 @@ struct gw_qmp {
         void *user;
         struct sockaddr_un at;
         int fd;
+        bool has_oob; /* commands may pass by what the emulator is busy with */
         bool greeted, is_closed;
         sd_event_source *io, *retry, *tick;
         struct gw_mono give_up;
@@ -219,8 +223,8 @@ static void send_waiting(struct gw_qmp *qmp) {
         }
 }
 
-static char *command_text(const char *name, long long id, json_t *arguments) {
-        json_t *object = json_pack("{s:s, s:I, s:o*}", "execute", name, "id", (json_int_t)id, "arguments", arguments);
+static char *command_text(const char *how, const char *name, long long id, json_t *arguments) {
+        json_t *object = json_pack("{s:s, s:I, s:o*}", how, name, "id", (json_int_t)id, "arguments", arguments);
         char *text = object ? json_dumps(object, JSON_COMPACT) : NULL, *line = NULL;
 
         json_decref(object);
@@ -230,11 +234,12 @@ static char *command_text(const char *name, long long id, json_t *arguments) {
         return line;
 }
 
-void gw_qmp_execute(struct gw_qmp *qmp, const char *name, json_t *arguments, gw_qmp_done done, void *user) {
+static void enqueue(struct gw_qmp *qmp, const char *how, const char *name, json_t *arguments, gw_qmp_done done,
+                    void *user) {
         struct command *command = calloc(1, sizeof *command);
 
         /* Without memory for a few octets nothing here can go on; the process is watched and restarted. */
-        if (!command || !(command->text = command_text(name, ++qmp->last_id, arguments)))
+        if (!command || !(command->text = command_text(how, name, ++qmp->last_id, arguments)))
                 abort();
         command->id = qmp->last_id;
         command->deadline = gw_mono_after(gw_mono_now(), gw_ms(GW_QMP_COMMAND_DEADLINE_MS));
@@ -244,6 +249,24 @@ void gw_qmp_execute(struct gw_qmp *qmp, const char *name, json_t *arguments, gw_
         gw_list_append(&qmp->waiting, &command->link);
         if (qmp->greeted && !qmp->is_closed)
                 send_waiting(qmp);
+}
+
+void gw_qmp_execute(struct gw_qmp *qmp, const char *name, json_t *arguments, gw_qmp_done done, void *user) {
+        enqueue(qmp, "execute", name, arguments, done, user);
+}
+
+void gw_qmp_execute_now(struct gw_qmp *qmp, const char *name, json_t *arguments, gw_qmp_done done, void *user) {
+        enqueue(qmp, qmp->has_oob ? "exec-oob" : "execute", name, arguments, done, user);
+}
+
+static bool offers_oob(json_t *greeting) {
+        json_t *word;
+        size_t i;
+
+        json_array_foreach (json_object_get(json_object_get(greeting, "QMP"), "capabilities"), i, word)
+                if (json_is_string(word) && strcmp(json_string_value(word), "oob") == 0)
+                        return true;
+        return false;
 }
 
 static struct command *expired(struct gw_list *list, struct gw_mono now) {
@@ -312,7 +335,8 @@ static int take(json_t *object, void *user) {
         json_t *id = json_object_get(object, "id");
 
         if (json_object_get(object, "QMP")) {
-                if (say(qmp, "{\"execute\":\"qmp_capabilities\",\"id\":0}\n") < 0)
+                qmp->has_oob = offers_oob(object);
+                if (say(qmp, qmp->has_oob ? HELLO_OOB : HELLO) < 0)
                         return -EPIPE;
         } else if (json_is_integer(id) && json_integer_value(id) == 0 && !qmp->greeted) {
                 qmp->greeted = true;

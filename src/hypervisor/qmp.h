@@ -48,4 +48,6 @@ int gw_qmp_new(struct gw_qmp **out, sd_event *event, const char *path, const str
 void gw_qmp_free(struct gw_qmp *qmp); /* commands under way are dropped without an answer */
 
 /* Takes over arguments (may be NULL). done may be NULL. */
+/* "now": also when the emulator is stuck in another command, where it offers that. For the few that it allows it for. */
+void gw_qmp_execute_now(struct gw_qmp *qmp, const char *command, json_t *arguments, gw_qmp_done done, void *user);
 void gw_qmp_execute(struct gw_qmp *qmp, const char *command, json_t *arguments, gw_qmp_done done, void *user);

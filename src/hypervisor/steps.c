@@ -203,11 +203,16 @@ json_t *gw_qemu_mirror_clear_steps(unsigned disks) {
         return steps;
 }
 
+/* A target whose VM waits for a page that does not come answers nothing else than what passes by. migrate-pause: a side
+ * that has written nothing does not know yet that the connection is lost. */
 json_t *gw_qemu_recover_steps(const char *uri) {
-        json_t *steps = json_array();
+        json_t *steps = json_array(), *one;
+        size_t i;
 
-        step(steps, true, "migrate-pause", NULL); /* a side that has written nothing does not know it yet */
+        step(steps, true, "migrate-pause", NULL);
         step(steps, false, "migrate-recover", json_pack("{s:s}", "uri", uri));
+        json_array_foreach (steps, i, one)
+                json_object_set_new(one, "now", json_true());
         return steps;
 }
 

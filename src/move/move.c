@@ -54,7 +54,7 @@ static const char *const phase_words[GW_MOVE_PHASES] = {
         [GW_MOVE_DONE] = "done",         [GW_MOVE_TAKE_BACK] = "take-back",
 };
 static const char *const result_words[] = {"open", "ok", "failed", "cancelled"};
-static const char *const mode_words[GW_MOVE_MODES] = {"hot", "post-copy"};
+static const char *const mode_words[GW_MOVE_MODES] = {"hot", "post-copy", "cold"};
 static const char *const order_words[GW_ORDERS] = {"incoming", "migrate", "cancel",    "finish", "abandon",
                                                    "resume",   "recover", "reconnect", "survey"};
 static const char *const copy_words[GW_COPY_STATES] = {"unknown", "none", "waiting", "running", "stopped"};

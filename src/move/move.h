@@ -36,6 +36,7 @@ enum gw_move_phase {
 enum gw_move_mode {
         GW_MOVE_HOT,
         GW_MOVE_POST_COPY, /* hot, but the VM runs at the target before all its memory is there */
+        GW_MOVE_COLD,      /* the VM is stopped before anything is copied; the way is that of a hot move */
         GW_MOVE_MODES,
 };
 

@@ -27,15 +27,20 @@ void ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_way
                 return;
         number = gw_move_mode_parse(word);
         if (number < 0) {
-                gw_json_fault(r, "mode", "mode is \"%.32s\"; allowed are hot and post-copy", word);
+                gw_json_fault(r, "mode", "mode is \"%.32s\"; allowed are hot, post-copy and cold", word);
                 return;
         }
         *mode = (enum gw_move_mode)number;
         out->options.post_copy = out->options.post_copy || *mode == GW_MOVE_POST_COPY;
         if (out->options.post_copy && out->options.multifd)
                 gw_json_fault(r, "multifd", "multifd is %u; post-copy uses one connection", out->options.multifd);
+        out->options.cold = out->options.cold || *mode == GW_MOVE_COLD;
+        if (out->options.post_copy && out->options.cold)
+                gw_json_fault(r, "mode", "mode is \"%.32s\"; a move is cold or by post-copy, not both", word);
         if (out->options.post_copy)
                 *mode = GW_MOVE_POST_COPY;
+        else if (out->options.cold)
+                *mode = GW_MOVE_COLD;
 }
 
 bool ways_has_disks(const struct gw_vm *vm) {

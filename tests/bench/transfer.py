@@ -98,9 +98,9 @@ class Plain:
         if not self.tls:
             return {}
         folder = f"{self.lab.folder}/hosts/{'h1' if (self.here == 'h1') != server else 'h2'}/state/hv/tls"
-        qmp("object-add", **{"qom-type": "tls-creds-x509", "id": "t", "dir": folder, "sanity-check": False,
+        qmp("object-add", **{"qom-type": "tls-creds-x509", "id": f"t{self.number}", "dir": folder, "sanity-check": False,
                              "endpoint": "server" if server else "client", "verify-peer": True})
-        return {"tls-creds": "t", **({} if server else {"tls-hostname": "h2" if self.here == "h1" else "h1"})}
+        return {"tls-creds": f"t{self.number}", **({} if server else {"tls-hostname": "h2" if self.here == "h1" else "h1"})}
 
     def move(self):
         there = "h2" if self.here == "h1" else "h1"

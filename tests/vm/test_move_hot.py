@@ -107,6 +107,17 @@ VARIANTS = {
 }
 
 
+def test_cold(lab):
+    """Stopped for the whole copy; then it goes on where it stood, and nothing it wrote is lost."""
+    moves, seen = there_and_back(lab, mode="cold", bandwidth_mib_s=80)
+    for move in moves:
+        evidence, sent = move["evidence"], move["progress"]["transferred"]
+        assert move["mode"] == "cold" and sent > 20 << 20
+        assert evidence["vm_pause_ns"] > 1e9 * sent / (100 << 20), evidence
+    assert all(stream["alive"] for figures in seen for stream in figures["streams"] if stream["protocol"] == "tcp")
+    goes_on(lab, "web")
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nothing_is_lost(lab, variant):
     moves, seen = there_and_back(lab, **VARIANTS[variant])
@@ -115,3 +126,63 @@ def test_nothing_is_lost(lab, variant):
     assert_nothing_lost(seen)
     assert all(bool(m["evidence"].get("switched")) == (variant == "post-copy") for m in moves)
     goes_on(lab, "web")
+
+
+def break_memory_connections(lab, host):
+    for port in ("sport", "dport"):
+        subprocess.run(["nsenter", f"--net=/run/netns/gw-{lab.name}-{host}", "ss", "-K", port, ">=", "49152"], check=True,
+                       capture_output=True)
+
+
+def switched_slowly(lab):
+    here = lab.vm("web")["nve"]
+    there = "h2" if here == "h1" else "h1"
+    move = lab.move("web", there, mode="post-copy", bandwidth_mib_s=8, downtime_ms=1)
+    wait_until("it has switched", lambda: lab.get(f"/v1/moves/{move}")["evidence"].get("switched"), 60)
+    return move, here, there
+
+
+def test_post_copy_survives_a_broken_connection(lab):
+    """Both sides keep what they have, the authority has them connect again; the VM waits for a page at most."""
+    probe = Probe(lab, "client", ADDRESSES, rate=100)
+    try:
+        move, here, _ = switched_slowly(lab)
+        break_memory_connections(lab, here)
+        ended = lab.moved(move, 90)
+    finally:
+        seen = probe.stop()
+    assert ended["result"] == "ok", ended
+    assert_nothing_lost([seen])
+    goes_on(lab, "web")
+
+
+def test_cancelled_while_it_is_copied(lab):
+    here = lab.vm("web")["nve"]
+    probe = Probe(lab, "client", ADDRESSES, rate=100)
+    try:
+        move = lab.move("web", "h2" if here == "h1" else "h1", bandwidth_mib_s=4)
+        wait_until("it is copied", lambda: lab.get(f"/v1/moves/{move}")["phase"] == "copy", 30)
+        for verb, body in (("move", {"to": "h3"}), ("stop", {})):      # one at a time, and no stop meanwhile
+            with pytest.raises(ApiError) as refused:
+                lab.api("POST", f"/v1/vms/web/{verb}", body)
+            assert refused.value.status == 409
+        lab.api("POST", f"/v1/moves/{move}/cancel")
+        ended = lab.moved(move, 30)
+    finally:
+        seen = probe.stop()
+    assert ended["result"] == "cancelled" and lab.vm("web")["nve"] == here
+    assert_nothing_lost([seen])
+    goes_on(lab, "web")
+
+
+@pytest.mark.parametrize("victim", ["source", "target"])
+def test_post_copy_torn_is_a_crash(lab, victim):
+    """With one of the two emulators gone before all memory has arrived the VM is lost: neither copy goes on, and it is
+    started again, as after any crash."""
+    move, here, there = switched_slowly(lab)
+    os.kill(lab.emulators("web")[here if victim == "source" else there], 9)
+    ended = lab.moved(move, 60)
+    assert ended["result"] == "failed" and "memory" in ended["reason"] or victim == "target", ended
+    wait_until("it is started again", lambda: lab.vm("web")["state"] == "running" and lab.answers("client", ADDRESSES[0]),
+               90)
+    assert list(lab.emulators("web")) == [lab.vm("web")["nve"]]
