@@ -13,20 +13,26 @@
  * own runstate_is_running(), which its executables export for their modules;
  * reads and run states change under one lock there, so there is no moment in
  * between. What stays in the tap is for the edge to drain and send after the VM.
- * At the target the frames likewise wait in the tap's long queue; QEMU's main
- * loop spins while they do, from the cut to the RESUME.
+ * At the target the frames likewise wait in the tap's long queue.
+ *
+ * QEMU's main loop would spin on a tap that is readable and never read, and hardly
+ * leave its lock to the thread that migrates: on a busy host for minutes. So while
+ * the VM stands still ppoll(2) does not look at taps either. It returns after a
+ * millisecond at most then, because another thread may start the VM meanwhile.
  *
  * Without that symbol (another emulator) everything is passed through.
  * GODWIT_TAP_FDS lists the descriptors: "5,6".
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { TAP_FDS_MAX = 1024 };
+enum { TAP_FDS_MAX = 1024, STANDING_NS = 1000000 };
 
 static bool is_tap[TAP_FDS_MAX];
 static bool (*is_running)(void);
@@ -49,10 +55,42 @@ __attribute__((constructor)) static void gate_init(void) {
         unsetenv("GODWIT_TAP_FDS");
 }
 
+static bool is_shut(int fd) {
+        return fd >= 0 && fd < TAP_FDS_MAX && is_tap[fd] && is_running && !is_running();
+}
+
 __attribute__((visibility("default"))) ssize_t read(int fd, void *buffer, size_t size) {
-        if (fd >= 0 && fd < TAP_FDS_MAX && is_tap[fd] && is_running && !is_running()) {
+        if (is_shut(fd)) {
                 errno = EAGAIN;
                 return -1;
         }
         return syscall(SYS_read, fd, buffer, size);
+}
+
+static long wait_for(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask) {
+        struct timespec left = timeout ? *timeout : (struct timespec){0}; /* the system call writes to it */
+
+        return syscall(SYS_ppoll, fds, n, timeout ? &left : NULL, mask, _NSIG / 8);
+}
+
+/* Descriptors below zero are passed over; ~ turns them back. */
+__attribute__((visibility("default"))) int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+                                                 const sigset_t *mask) {
+        static const struct timespec standing = {.tv_nsec = STANDING_NS};
+        bool is_long = !timeout || timeout->tv_sec || timeout->tv_nsec > STANDING_NS;
+        nfds_t shut = 0;
+        int result;
+
+        for (nfds_t i = 0; i < n; i++)
+                if (is_shut(fds[i].fd)) {
+                        fds[i].fd = ~fds[i].fd;
+                        shut++;
+                }
+        result = (int)wait_for(fds, n, shut && is_long ? &standing : timeout, mask);
+        for (nfds_t i = 0; shut && i < n; i++)
+                if (fds[i].fd < 0 && ~fds[i].fd < TAP_FDS_MAX && is_tap[~fds[i].fd]) {
+                        fds[i].fd = ~fds[i].fd;
+                        fds[i].revents = 0;
+                }
+        return result;
 }
