@@ -179,7 +179,7 @@ struct show {
 };
 
 static int show_one(struct show *show, const char *path) {
-        struct facts facts;
+        struct facts facts = {0};
         int r = read_facts(path, &facts);
 
         if (r)
