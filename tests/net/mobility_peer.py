@@ -194,6 +194,8 @@ class Reply:
         self.start = at
         if self.type == BA:
             self.status, self.flags, self.sequence, self.lifetime = struct.unpack_from("!BBHH", octets, 6)
+        elif self.type == BU:
+            self.sequence, self.flags, self.lifetime = struct.unpack_from("!HHH", octets, 6)
         elif self.type == ERROR:
             self.status, self.home = octets[6], octets[8:24]
         elif self.type == HEARTBEAT:
@@ -230,7 +232,7 @@ class Hypervisor:
 
     def __init__(self, address, nva, key=None):
         self.address, self.nva, self.key = address, nva, key
-        self.sequence = 0
+        self.sequence, self.notices = 0, []
         self.sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 135)
         self.sock.setsockopt(socket.IPPROTO_IPV6, 7, struct.pack("i", -1))  # IPV6_CHECKSUM: ours, right or wrong
         self.sock.bind((address, 0))
@@ -262,11 +264,25 @@ class Hypervisor:
         self.sock.sendto(octets, (self.nva, 0))
 
     def receive(self, timeout_s=5.0):
-        """The next message from the authority."""
-        self.sock.settimeout(timeout_s)
-        octets, peer = self.sock.recvfrom(4096)
-        assert peer[0] == self.nva
-        return Reply(octets, self.nva, self.address)
+        """The next answer from the authority. What it asks by itself is answered on the way, and kept in .notices."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            octets, peer = self.sock.recvfrom(4096)
+            assert peer[0] == self.nva
+            reply = Reply(octets, self.nva, self.address)
+            if reply.type != BU:
+                return reply
+            self.answer(reply)
+
+    def answer(self, request):
+        """As a former place that holds nothing: status 0, lifetime 0, the options as they were."""
+        assert request.flags == A | H | P and request.signed_by(self.key, self.nva), request.octets.hex()
+        self.notices.append(request)
+        options = [bytes([kind, len(data)]) + data for kind, all_of in request.options.items() for data in all_of
+                   if kind not in (0, 1, 9, 10)]
+        self.send(message(self.address, self.nva, BA, struct.pack("!BBHH", 0, 0x20, request.sequence, 0), options,
+                          self.key, asker=self.nva))
 
     def ask(self, *args, **more):
         self.send(self.request(*args, **more))

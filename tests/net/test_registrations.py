@@ -252,6 +252,15 @@ def test_move(world):
     harness.wait(lambda: world.nva.get("/v1/moves/" + ident)["phase"] == "done", "the move does not end")
     assert world.nva.get("/v1/moves/" + ident)["result"] == "ok"
     assert vm.id not in h1.vms
+    # The management node tells the former place where the VM went (D2 section 5); receive() has verified and answered it.
+    told = []
+    while not told:
+        world.peers["h1"].quiet()
+        told = [n for n in world.peers["h1"].notices if n.options[8] == [b"\1" + vm.id.encode()]]
+    assert told[-1].epoch == old + 1 and told[-1].options[23] == [b"\0\3"]
+    assert told[-1].options[68] == [socket.inet_pton(socket.AF_INET6, ADDRESS["h2"])]
+    v6 = [a for a in vm.addresses if ":" in a][0]
+    assert [o[2:] for o in told[-1].options[22]] == [socket.inet_pton(socket.AF_INET6, v6)] * 2  # old and new
 
 
 def test_target_is_early(world):
@@ -746,7 +755,9 @@ def test_life_is_dissected(world):
                             capture_output=True, text=True, check=True).stdout
     assert not marked, marked
     rows = dissect(path)
-    ours = [r for r in rows if r["ipv6.src"] == NVA]
+    ours = [r for r in rows if r["ipv6.src"] == NVA and r["mip6.mhtype"] != "5"]
+    notices = [r for r in rows if r["ipv6.src"] == NVA and r["mip6.mhtype"] == "5"]
+    assert notices and all(r["mip6.mnid.identifier"] == vm.id and r["mip6.hi"] == "3" for r in notices)
     assert [r["mip6.mhtype"] for r in ours] == ["6"] * len(answers) + ["7", "13"]
     for row, (peer, answer) in zip(ours, answers):
         seen = [int(row[f], 0) for f in ("mip6.ba.status", "mip6.ba.seqnr", "mip6.ba.lifetime", "mip6.auth.mobility_spi")]
@@ -767,4 +778,4 @@ def test_checksums_by_others(world):
     bad = subprocess.run(["tshark", "-r", path, "-o", "ipv6.defragment:TRUE", "-Y", "mip6.csum && icmpv6"],
                          capture_output=True, text=True, check=True).stdout
     assert not bad
-    assert len(dissect(path)) == 4
+    assert len([r for r in dissect(path) if r["mip6.mnid.identifier"] == vm.id]) == 4
