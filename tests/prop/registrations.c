@@ -59,6 +59,7 @@ static void begin(void) {
 
         effects = *w.d.effects;
         effects.arrived = arrived;
+        effects.notice = NULL; /* nobody is told: that is not what is looked at here */
         w.d.effects = &effects;
         nves[0] = w.h1, nves[1] = w.h2, nves[2] = w.h3;
 }
