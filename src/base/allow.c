@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-static const char *const words[GW_ALLOW_WORDS] = {"ra", "dhcp-server", "forward", "llc"};
+static const char *const words[GW_ALLOW_WORDS] = {"ra", "dhcp-server", "forward", "llc", "multicast-router"};
 
 const char *gw_allow_word(unsigned i) {
         return i < GW_ALLOW_WORDS ? words[i] : NULL;
@@ -26,5 +26,5 @@ int gw_allow_parse(const char *word, uint16_t *bit) {
 }
 
 const char *gw_allow_words(void) {
-        return "ra, dhcp-server, forward and llc";
+        return "ra, dhcp-server, forward, llc and multicast-router";
 }

@@ -8,12 +8,13 @@
 #include <stdint.h>
 
 enum gw_allow {
-        GW_ALLOW_RA = 1,          /* "ra": router advertisements and redirects */
-        GW_ALLOW_DHCP_SERVER = 2, /* "dhcp-server": answers to DHCP and DHCPv6 clients */
-        GW_ALLOW_FORWARD = 4,     /* "forward": IP packets from addresses that are not the port's */
-        GW_ALLOW_LLC = 8,         /* "llc": 802.2 frames */
+        GW_ALLOW_RA = 1,                /* "ra": router advertisements and redirects */
+        GW_ALLOW_DHCP_SERVER = 2,       /* "dhcp-server": answers to DHCP and DHCPv6 clients */
+        GW_ALLOW_FORWARD = 4,           /* "forward": IP packets from addresses that are not the port's */
+        GW_ALLOW_LLC = 8,               /* "llc": 802.2 frames */
+        GW_ALLOW_MULTICAST_ROUTER = 16, /* "multicast-router": IGMP and MLD queries; and it gets every group */
 };
-enum { GW_ALLOW_WORDS = 4, GW_ALLOW_ALL = (1 << GW_ALLOW_WORDS) - 1 };
+enum { GW_ALLOW_WORDS = 5, GW_ALLOW_ALL = (1 << GW_ALLOW_WORDS) - 1 };
 
 /* Of bit i; NULL from GW_ALLOW_WORDS on. */
 const char *gw_allow_word(unsigned i);

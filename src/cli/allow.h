@@ -4,8 +4,9 @@
 
 #include <jansson.h>
 
-#define GW_CLI_ALLOW "ra dhcp-server forward llc"
-#define GW_CLI_ALLOW_HELP "send router advertisements, answer DHCP clients, send packets of others, send 802.2 frames"
+#define GW_CLI_ALLOW "ra dhcp-server forward llc multicast-router"
+#define GW_CLI_ALLOW_HELP                                                                                              \
+        "send router advertisements, answer DHCP clients, send packets of others, send 802.2 frames, route multicast"
 
 /* Adds the word to the port's list. */
 static inline void gw_cli_allow(json_t *port, const char *word) {

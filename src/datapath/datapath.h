@@ -58,6 +58,9 @@ int gw_datapath_port_each(struct gw_datapath *dp, int (*each)(const struct gw_da
                           void *user);
 int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t set, uint32_t clear);
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
+/* Multicast groups of a port; they count while it has GW_PORT_SNOOPED, and go with it. */
+int gw_datapath_group_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip group, bool in);
+int gw_datapath_groups_clear(struct gw_datapath *dp, uint32_t ifindex);
 int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
 
 /* Forwarding entries. One call is one atomic write. */

@@ -89,24 +89,42 @@ int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *
         return r;
 }
 
-struct allow_walk {
-        struct gw_datapath *dp;
+struct of_port {
+        int map;
         uint32_t ifindex;
 };
 
-static int allow_one(const void *key, const void *value, void *user) {
+static int of_port_del(const void *key, const void *value, void *user) {
         const struct gw_abi_ip_key *k = key;
-        const struct allow_walk *w = user;
+        const struct of_port *w = user;
 
         (void)value;
-        return k->id == w->ifindex ? gw_map_del(w->dp->maps[MAP_ALLOW], key) : 0;
+        return k->id == w->ifindex ? gw_map_del(w->map, key) : 0;
+}
+
+/* Takes the port's elements out of a map by (ifindex, address). */
+static int clear_of(struct gw_datapath *dp, enum gw_map map, uint32_t ifindex) {
+        struct of_port w = {dp->maps[map], ifindex};
+        struct gw_abi_ip_key key, next;
+        uint32_t value;
+
+        return gw_map_each(w.map, &key, &next, sizeof key, &value, of_port_del, &w);
+}
+
+int gw_datapath_groups_clear(struct gw_datapath *dp, uint32_t ifindex) {
+        return clear_of(dp, MAP_GROUPS, ifindex);
+}
+
+int gw_datapath_group_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip group, bool in) {
+        struct gw_abi_ip_key key = gw_ip_key(ifindex, group);
+        uint32_t one = 1;
+
+        return in ? bpf_map_update_elem(dp->maps[MAP_GROUPS], &key, &one, BPF_ANY)
+                  : gw_map_del(dp->maps[MAP_GROUPS], &key);
 }
 
 int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex) {
-        struct allow_walk w = {dp, ifindex};
-        struct gw_abi_ip_key key, next;
         struct gw_datapath_port port;
-        uint32_t value;
         int r = gw_datapath_port_get(dp, ifindex, &port);
 
         if (r)
@@ -116,7 +134,9 @@ int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex) {
         if (!r)
                 r = gw_map_del(dp->maps[MAP_PORTS], &ifindex);
         if (!r)
-                r = gw_map_each(dp->maps[MAP_ALLOW], &key, &next, sizeof key, &value, allow_one, &w);
+                r = clear_of(dp, MAP_ALLOW, ifindex);
+        if (!r)
+                r = clear_of(dp, MAP_GROUPS, ifindex);
         return r;
 }
 

@@ -27,6 +27,7 @@ enum gw_map {
         MAP_FORMER,
         MAP_ROUTES,
         MAP_ROUTED,
+        MAP_GROUPS,
         MAP_MAX
 };
 extern const char *const gw_map_names[MAP_MAX];

@@ -21,7 +21,8 @@ enum edge_timer_kind {
         TIMER_SWEEP,
         TIMER_REPORT,
         TIMER_PRESENCE,
-        TIMER_SUSPECT
+        TIMER_SUSPECT,
+        TIMER_GROUPS
 };
 
 /* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
@@ -66,6 +67,11 @@ struct edge_vn {
         uint32_t routed_mtu;
 };
 
+struct edge_group {
+        struct gw_ip ip;
+        struct gw_mono until;
+};
+
 struct edge_port {
         struct gw_table_node by_id, by_mac, by_ifindex;
         struct gw_list of_vm;
@@ -82,8 +88,13 @@ struct edge_port {
         struct held_queue held;
         struct gw_list in_asked; /* presence.c */
         struct gw_mono ask_at, heard_at, refused_said_until;
-        uint8_t asked; /* times */
-        bool silent;   /* did not answer */
+        uint8_t asked;             /* times */
+        bool silent;               /* did not answer */
+        struct edge_group *groups; /* groups.c */
+        size_t n_groups;
+        struct gw_mono query_at; /* 0: begins with the next look */
+        uint8_t queried;         /* times since it began */
+        bool snooped;            /* it gets only what it asked for */
 };
 
 /* One entry of the binding update list (binding.c). */
@@ -203,7 +214,7 @@ struct gw_edge {
         struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
         struct gw_list asking, releasing, ended, offers, suspects;
-        struct edge_timer presence;
+        struct edge_timer presence, groups;
         struct gw_list asked; /* ports */
         struct gw_list claims;
         size_t n_claims;
@@ -363,6 +374,12 @@ struct edge_binding *gw_edge_binding_get(struct gw_edge *edge, struct edge_vm *v
 void gw_edge_binding_let_go(struct gw_edge *edge, struct edge_vm *vm);              /* the VM goes */
 void gw_edge_binding_free(struct gw_edge *edge, struct edge_binding *b);
 void gw_edge_bindings_free_all(struct gw_edge *edge);
+
+/* groups.c */
+void gw_edge_groups_begin(struct gw_edge *edge, struct edge_port *port); /* its VM serves here from now on */
+void gw_edge_groups_free(struct edge_port *port);
+void gw_edge_groups_heard(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+void gw_edge_groups_timer(struct gw_edge *edge, struct gw_edge_now now);
 
 /* source.c */
 void gw_edge_source_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);

@@ -74,6 +74,8 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_SOURCES_REFUSED] = "drop-source-refused",
         [GW_EDGE_C_SOURCES_UNVERIFIED] = "sources-unverified",
         [GW_EDGE_C_CLAIMS] = "claims",
+        [GW_EDGE_C_GROUPS_HEARD] = "groups-heard",
+        [GW_EDGE_C_GROUPS_FULL] = "groups-full",
 };
 
 /* ---- keys ---- */
@@ -157,7 +159,8 @@ static int tables_init(struct gw_edge *edge) {
                         return -ENOMEM;
         if (gw_edge_timer_add(&edge->timers, &edge->report_timer, TIMER_REPORT))
                 return -ENOMEM;
-        if (gw_edge_timer_add(&edge->timers, &edge->presence, TIMER_PRESENCE))
+        if (gw_edge_timer_add(&edge->timers, &edge->presence, TIMER_PRESENCE) ||
+            gw_edge_timer_add(&edge->timers, &edge->groups, TIMER_GROUPS))
                 return -ENOMEM;
         return gw_edge_timer_add(&edge->timers, &edge->sweep, TIMER_SWEEP);
 }
@@ -216,6 +219,7 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_timer_remove(&edge->timers, &edge->report_timer);
         gw_edge_timer_remove(&edge->timers, &edge->sweep);
         gw_edge_timer_remove(&edge->timers, &edge->presence);
+        gw_edge_timer_remove(&edge->timers, &edge->groups);
         gw_edge_timers_deinit(&edge->timers);
         tables_deinit(edge);
         free(edge->routes);
@@ -250,6 +254,9 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                 switch ((enum edge_timer_kind)timer->kind) {
                 case TIMER_MAPPING:
                         gw_edge_mapping_timer(edge, now, gw_container_of(timer, struct edge_mapping, timer));
+                        break;
+                case TIMER_GROUPS:
+                        gw_edge_groups_timer(edge, now);
                         break;
                 case TIMER_SUSPECT:
                         gw_edge_source_timer(edge, now, gw_container_of(timer, struct edge_suspect, timer));

@@ -116,6 +116,10 @@ struct gw_edge_effects {
          * gw_edge_fdb, for its device has queued frames that must leave first. */
         int (*port_cut)(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt);
         void (*port_role)(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold);
+        /* Only with config.snoop. On: of multicast beyond the link-local groups, the port gets that of its groups alone;
+         * off: all of it, and it is in no group. */
+        void (*port_snoop)(void *user, const struct gw_edge_attach *port, bool on);
+        void (*port_group)(void *user, uint32_t ifindex, struct gw_ip group, bool in);
         void (*inject)(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame);
         /* A frame made here (no offload) for the VM behind a port. */
         void (*deliver)(void *user, uint32_t ifindex, const uint8_t *frame, size_t size);
@@ -149,6 +153,7 @@ struct gw_edge_config {
         uint32_t gateway_cost;
         bool own_transport;     /* registrations go by effects.request, with or without a session */
         uint32_t queries_per_s; /* that one port may cause; 0: no limit */
+        bool snoop;             /* effects.port_snoop and .port_group are there: multicast where it is wanted */
 };
 
 enum {
@@ -240,6 +245,7 @@ enum gw_edge_reason {
         GW_EDGE_ANNOUNCE,     /* from a port: gratuitous ARP, unsolicited NA, RARP */
         GW_EDGE_TOO_BIG,      /* from a port: larger than the VN's MTU */
         GW_EDGE_HOLD,         /* for a port which is on hold */
+        GW_EDGE_GROUPS,       /* from a port: IGMP or MLD says which multicast groups it is in */
         GW_EDGE_WIRE_SOURCE,  /* from the wire: its source MAC has an entry that leads elsewhere, or .punt_from */
         GW_EDGE_GATEWAY,      /* to be routed from .vni; its owner is not known, or it is to be answered */
 };
@@ -288,6 +294,8 @@ struct gw_edge_port_view {
         uint64_t redirected;
         uint8_t registration; /* enum gw_edge_registration_state */
         uint8_t status;       /* of the last answer */
+        bool snooped;         /* it gets the multicast groups that it is in, and no others */
+        size_t n_groups;
 };
 enum gw_edge_binding_role {
         GW_EDGE_BINDING_SERVING = 1, /* this is the place */
@@ -426,6 +434,8 @@ enum gw_edge_counter {
         GW_EDGE_C_GATEWAY_TOO_BIG,
         GW_EDGE_C_GATEWAY_ECHOES,
         GW_EDGE_C_GATEWAY_UNANSWERED,
+        GW_EDGE_C_GROUPS_HEARD,
+        GW_EDGE_C_GROUPS_FULL,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

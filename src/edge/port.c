@@ -171,6 +171,7 @@ void gw_edge_port_free(struct gw_edge *edge, struct edge_port *port, bool act) {
         gw_list_remove(&port->of_vm);
         gw_list_remove(&port->in_asked);
         gw_edge_held_clear(&port->held);
+        gw_edge_groups_free(port);
         free(port);
         if (!act)
                 return;
@@ -234,6 +235,7 @@ static void port_replace(struct gw_edge *edge, struct edge_port *old, const stru
                         gw_edge_neigh_release(edge, old->a.vni, old->a.ips[i], old->a.mac);
         if (moves)
                 gw_edge_mapping_reclaim(edge, old->a.vni, old->a.mac);
+        gw_edge_groups_free(old);
         free(old);
 }
 
@@ -268,6 +270,8 @@ static int port_start(struct gw_edge *edge, struct edge_port *port, struct gw_er
         r = port->attached ? edge->fx->port_open(edge->user, &as_is, port->hold, error) : 0;
         if (!r) {
                 port_program(edge, port);
+                if (port->vm->role == GW_EDGE_SERVING)
+                        gw_edge_groups_begin(edge, port);
                 return 0;
         }
         gw_table_remove(&edge->ports_by_ifindex, &port->by_ifindex);

@@ -32,7 +32,9 @@ static void port_view(struct gw_table_node *node, void *user) {
                                          .heard = port->heard_at,
                                          .redirected = port->redirected,
                                          .registration = port->vm->reg->state,
-                                         .status = port->vm->reg->status};
+                                         .status = port->vm->reg->status,
+                                         .snooped = port->snooped,
+                                         .n_groups = port->n_groups};
 
         a.role = port->vm->role;
         a.epoch = port->vm->epoch;

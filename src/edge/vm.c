@@ -161,6 +161,7 @@ static void vm_serve(struct gw_edge *edge, struct gw_edge_now now, struct edge_v
                 if (!port->attached)
                         continue;
                 edge->fx->port_role(edge->user, &port->a, GW_EDGE_SERVING, port->hold);
+                gw_edge_groups_begin(edge, port);
                 for (size_t i = 0; i < port->a.n_ips; i++)
                         gw_edge_neigh_claim(edge, port->a.vni, port->a.ips[i], port->a.mac);
         }

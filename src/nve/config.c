@@ -51,6 +51,8 @@ static const struct gw_conf_row rows[] = {
                     .max = 1000000),
         GW_CONF_ROW(struct nve_config, limits[GW_EDGE_LIMIT_GROUP], "limit-group", GW_CONF_INT, "2000",
                     "broadcast and multicast frames that a port may send per second; likewise", .max = 1000000),
+        GW_CONF_ROW(struct nve_config, snoop, "multicast-snooping", GW_CONF_BOOL, "yes",
+                    "ask VMs which multicast groups they are in, and deliver no others; no: deliver all"),
         GW_CONF_ROW(struct nve_config, limit_queries, "limit-queries", GW_CONF_INT, "500",
                     "questions to the authority that a port may cause per second; likewise", .max = 1000000),
         GW_CONF_ROW(struct nve_config, registration_transport, "registration-transport", GW_CONF_CHOICE, "session",

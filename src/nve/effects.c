@@ -133,6 +133,24 @@ static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_
                 gw_log(GW_ERR, "port=%s: its flags could not be changed: %s", port->id.s, gw_error_word(r));
 }
 
+static void fx_port_snoop(void *user, const struct gw_edge_attach *port, bool on) {
+        struct nve *nve = user;
+        int r = on ? 0 : gw_datapath_groups_clear(nve->dp, port->ifindex);
+
+        if (!r)
+                r = gw_datapath_port_flags(nve->dp, port->ifindex, on ? GW_PORT_SNOOPED : 0, on ? 0 : GW_PORT_SNOOPED);
+        if (r)
+                gw_log(GW_ERR, "port=%s: its multicast groups could not be changed: %s", port->id.s, gw_error_word(r));
+}
+
+static void fx_port_group(void *user, uint32_t ifindex, struct gw_ip group, bool in) {
+        int r = gw_datapath_group_set(((struct nve *)user)->dp, ifindex, group, in);
+
+        if (r)
+                gw_log_limited(GW_WARNING, 5, "ifindex=%u: a multicast group could not be written: %s", ifindex,
+                               gw_error_word(r));
+}
+
 /* ---- frames ---- */
 
 static void inject(struct nve *nve, enum gw_inject_kind kind, uint32_t id, bool redirected,
@@ -192,6 +210,7 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
         [GW_PUNT_WIRE_UNKNOWN] = GW_EDGE_WIRE_UNKNOWN,
         [GW_PUNT_WIRE_SOURCE] = GW_EDGE_WIRE_SOURCE,
         [GW_PUNT_GATEWAY] = GW_EDGE_GATEWAY,
+        [GW_PUNT_GROUPS] = GW_EDGE_GROUPS,
 };
 
 /* What a frame that has not been cut into segments yet will be on the wire. */
@@ -350,6 +369,8 @@ const struct gw_edge_effects nve_effects = {
         .port_close = fx_port_close,
         .port_cut = fx_port_cut,
         .port_role = fx_port_role,
+        .port_snoop = fx_port_snoop,
+        .port_group = fx_port_group,
         .inject = fx_inject,
         .deliver = fx_deliver,
         .send = fx_send,

@@ -179,6 +179,7 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
                                       .gateway_cost = nve->config.gateway_cost,
                                       .redirect_min_ms = nve->config.redirect_min_ms,
                                       .redirect_idle_ms = nve->config.redirect_idle_ms,
+                                      .snoop = nve->config.snoop,
                                       .queries_per_s = nve->config.limit_queries,
                                       .own_transport = nve_config_own_transport(&nve->config)};
         int r = gw_datapath_open(&nve->dp, &dp, error);

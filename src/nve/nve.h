@@ -41,6 +41,7 @@ struct nve_config {
         struct gw_name site;
         uint32_t gateway_cost;
         char outside_device[NVE_DEVICE_SIZE];
+        bool snoop;
         char pin_dir[GW_CONF_PATH_SIZE];
         char agent_socket[GW_CONF_SOCKET_SIZE];
 };

@@ -58,7 +58,8 @@ uint32_t nve_rules_flags(const struct gw_edge_attach *port) {
         } flags[] = {{GW_ALLOW_RA, GW_PORT_ROUTER},
                      {GW_ALLOW_DHCP_SERVER, GW_PORT_DHCP_SERVER},
                      {GW_ALLOW_FORWARD, GW_PORT_FORWARDS},
-                     {GW_ALLOW_LLC, GW_PORT_ANY_FRAME}};
+                     {GW_ALLOW_LLC, GW_PORT_ANY_FRAME},
+                     {GW_ALLOW_MULTICAST_ROUTER, GW_PORT_MULTICAST_ROUTER}};
         uint32_t all = 0;
 
         for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)

@@ -60,6 +60,8 @@ static inline bool model_ipv4(const struct model *m) {
                 return false;
         }
         header = (ip[0] & 15) * 4u;
+        if (ip[9] == 2 && !(m->flags & GW_PORT_MULTICAST_ROUTER))
+                return 14 + header < m->n && m->b[14 + header] != 0x11;
         if (ip[9] == 17 && !(be16(m, 20) & 0x1fff))
                 return model_dhcp(m, 14 + header, 68);
         return true;
@@ -121,8 +123,11 @@ static inline bool model_chain(const struct model *m, unsigned next, bool from_l
         for (int i = 0; i < 8; i++) {
                 if (next == 17)
                         return model_dhcp(m, at, 546);
-                if (next == 58)
+                if (next == 58) {
+                        if (at < m->n && m->b[at] == 130 && !(m->flags & GW_PORT_MULTICAST_ROUTER))
+                                return false;
                         return at < m->n && !(from_link && m->b[at] >= 133 && m->b[at] <= 137);
+                }
                 if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
                         return true;
                 if (at + 4 > m->n)

@@ -181,7 +181,7 @@ static void own_frames_pass(void **state) {
         f.b[37] = 67;
         expect(&f, GW_COUNT_FLOOD_REMOTE, "a DHCP client");
         ipv4(&f, (struct gw_mac){{1, 0, 0x5e, 0, 0, 22}}, mac_of(1), "0.0.0.0", "224.0.0.22", 2, 16);
-        expect(&f, GW_COUNT_FLOOD_REMOTE, "IGMP before there is an address");
+        expect(&f, GW_COUNT_PUNTED, "IGMP before there is an address");
         nd(&f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", 135, "fd01::2", 1, mac_of(1));
         append_option(&f, 14, 1, mac_of(7));
         expect(&f, GW_COUNT_REMOTE, "a solicitation with a nonce");
@@ -293,6 +293,14 @@ static void what_hides(void **state) {
         gw_put_bytes(&f.w, (uint8_t[]){2, 0, 0, 0, 1, 9}, 6);
         end(&f);
         expect(&f, GW_COUNT_DROP_GUARD_ND, "another's MAC in a router solicitation");
+        chain(&f, 1, HBH, 1, ICMP6, 130, 16);
+        expect(&f, GW_COUNT_DROP_GUARD_QUERIER, "an MLD query");
+        ipv4(&f, (struct gw_mac){{1, 0, 0x5e, 0, 0, 1}}, mac_of(1), "10.1.0.1", "224.0.0.1", 2, 16);
+        f.b[34] = 0x11;
+        expect(&f, GW_COUNT_DROP_GUARD_QUERIER, "an IGMP query");
+        port_put(GW_PORT_MULTICAST_ROUTER, 0, 0);
+        expect(&f, GW_COUNT_FLOOD_REMOTE, "an IGMP query of one that may");
+        port_put(0, 0, 0);
         other(&f, 0x8100, 60);
         expect(&f, GW_COUNT_DROP_VLAN, "a VLAN tag");
         other(&f, 0x88a8, 60);
@@ -467,10 +475,10 @@ static void chance_never_escapes_the_model(void **state) {
 
         (void)state;
         for (unsigned i = 0; i < rounds; i++) {
-                struct model m = {.flags = permissions[i / (rounds / 5) % 5], .v4 = {10, 1, 0, 1}};
+                struct model m = {.flags = permissions[i / (rounds / 6) % 6], .v4 = {10, 1, 0, 1}};
                 enum gw_counter got;
 
-                if (i % (rounds / 5) == 0)
+                if (i % (rounds / 6) == 0)
                         port_put(m.flags, 0, 0);
                 chance_frame(&dice, &f);
                 memcpy(m.mac, mac_of(1).b, 6);

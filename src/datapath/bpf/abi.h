@@ -34,6 +34,7 @@ enum {
         GW_TALKERS_MAX = 16384,
         GW_STALE_MAX = 8192,
         GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
+        GW_GROUPS_MAX = 65536,    /* (port, multicast group) */
         GW_FORMER_MAX = 16384,    /* VMs whose last place but one is remembered */
         GW_WIRE_UP_PER_S = 20000, /* frames from one member in one VN that may go up, as many at once */
         GW_ROUTES_MAX = 65536,
@@ -54,6 +55,8 @@ enum gw_port_flag {
         GW_PORT_FORWARDS = 512,    /* send IP packets of others (not their ARP, ND or MAC) */
         GW_PORT_ANY_FRAME = 1024,  /* send 802.2 frames (LLC), behind which ARP and ND could hide */
         GW_PORT_CLAIMING = 2048,   /* claims a VM that is elsewhere: what it announces goes up, nothing else passes */
+        GW_PORT_MULTICAST_ROUTER = 4096, /* ask who is in which group; gets all groups, and what is said about them */
+        GW_PORT_SNOOPED = 8192,          /* user space knows which groups it is in (gw_groups): it gets no others */
 };
 
 /* How often a port may make others work; each limit has a bucket of its own. */
@@ -145,7 +148,9 @@ enum gw_neigh_flag {
         X(DROP_GATEWAY_PROTOCOL, "drop-gateway-protocol")                                                              \
         X(DROP_GATEWAY_LIMIT, "drop-gateway-limit")                                                                    \
         X(DROP_GATEWAY_OUTSIDE, "drop-gateway-outside")                                                                \
-        X(DROP_GATEWAY_SENDER, "drop-gateway-sender")
+        X(DROP_GATEWAY_SENDER, "drop-gateway-sender")                                                                  \
+        X(DROP_GUARD_QUERIER, "drop-guard-querier")                                                                    \
+        X(DROP_NO_LISTENER, "drop-no-listener")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -165,8 +170,10 @@ enum gw_counter {
         X(WIRE_UNKNOWN,                                                                                                \
           "wire-unknown") /* from the wire, sender .sender; destination MAC not known, or GW_FORWARD_PUNT */           \
         X(WIRE_SOURCE,                                                                                                 \
-          "wire-source")      /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */  \
-        X(GATEWAY, "gateway") /* to be routed from .vni (0: outside): its owner is not known, or it is to be answered */
+          "wire-source") /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */       \
+        X(GATEWAY,                                                                                                     \
+          "gateway")        /* to be routed from .vni (0: outside): its owner is not known, or it is to be answered */ \
+        X(GROUPS, "groups") /* from a port; IGMP or MLD says which groups it is in */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,

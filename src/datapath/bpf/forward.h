@@ -99,15 +99,20 @@ struct flooding {
         const struct gw_abi_config *c;
         struct gw_abi_flood *list;
         __u32 vni, except, gbp;
-        __u32 held;   /* the port that wants its copy punted: at most one, for a marked frame is meant for one */
-        __u32 copied; /* a flag, not a number: the verifier follows two values, not 65 */
+        __u32 held; /* the port that wants its copy punted: at most one, for a marked frame is meant for one */
+        __u32 kind; /* enum group_kind */
+        struct gw_abi_ip_key key; /* of a group: .ip */
+        __u32 copied;             /* a flag, not a number: the verifier follows two values, not 65 */
 };
 
-/* Unmarked to ports that are not arriving; marked to the arriving one that it is meant for. */
-static __always_inline bool flood_wanted(const struct gw_abi_port *port, const struct flooding *f) {
+/* Unmarked to ports that are not arriving; marked to the arriving one that it is meant for. Then, by the group. */
+static __always_inline bool flood_wanted(const struct gw_abi_port *port, __u32 ifindex, struct flooding *f) {
         if (port->vni != f->vni || port->flags & GW_PORT_CLAIMING)
                 return false;
-        return port->flags & GW_PORT_ARRIVING ? f->gbp == gbp_of(port->mac) : !f->gbp;
+        if (port->flags & GW_PORT_ARRIVING)
+                return f->gbp == gbp_of(port->mac);
+        f->key.id = ifindex;
+        return !f->gbp && group_wanted(port, &f->key, f->kind);
 }
 
 /* i is in range already; the barrier keeps the compiler from dropping what the verifier needs to see. */
@@ -125,7 +130,7 @@ static long flood_port(__u32 i, struct flooding *f) {
                 return 1;
         ifindex = f->list->ports[bounded(i)];
         port = bpf_map_lookup_elem(&gw_ports, &ifindex);
-        if (ifindex == f->except || !port || !flood_wanted(port, f))
+        if (ifindex == f->except || !port || !flood_wanted(port, ifindex, f))
                 return 0;
         if (port->flags & GW_PORT_HOLD) {
                 f->held = ifindex;
@@ -162,12 +167,15 @@ static __noinline int flood(struct __sk_buff *skb, __u32 vni, __u32 except, cons
         if (!f.list || !f.c)
                 return drop(GW_COUNT_DROP_NO_FLOOD);
         skb->mark = 0;
+        f.kind = group_of(skb, f.key.ip);
         bpf_loop(GW_FLOOD_MAX, flood_port, &f, 0);
         if (!from)
                 bpf_loop(GW_FLOOD_MAX, flood_member, &f, 0);
         if (f.held)
                 return punt(skb, GW_PUNT_HOLD, f.held, vni, from);
-        return f.copied ? TC_ACT_STOLEN : drop(GW_COUNT_DROP_NO_FLOOD);
+        if (f.copied)
+                return TC_ACT_STOLEN;
+        return drop(f.kind == GROUP_EVERYBODY ? GW_COUNT_DROP_NO_FLOOD : GW_COUNT_DROP_NO_LISTENER);
 }
 
 /* 01:80:c2:00:00:0x never crosses a bridge (IEEE 802.1Q 8.6.3). */
@@ -185,6 +193,8 @@ static __always_inline int forward_from_port(struct __sk_buff *skb, const struct
         if (mac_is_group(destination)) {
                 if (mac_is_control(destination))
                         return drop(GW_COUNT_DROP_L2_CONTROL);
+                if (!w->injected && group_said(skb))
+                        return punt_of_port(skb, GW_PUNT_GROUPS, w);
                 if (!w->injected && !limit_take(w->port, GW_LIMIT_GROUP))
                         return drop(GW_COUNT_DROP_LIMIT_GROUP);
                 return flood(skb, w->vni, w->ifindex, NULL);

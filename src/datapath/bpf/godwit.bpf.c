@@ -17,7 +17,7 @@
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
  * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), source.h,
- * forward.h, underlay.h (decapsulation).
+ * groups.h (multicast), forward.h, underlay.h (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -41,6 +41,7 @@
 #include "guard6.h"
 #include "neigh.h"
 #include "source.h"
+#include "groups.h"
 #include "forward.h"
 #include "gateway.h"
 #include "underlay.h"

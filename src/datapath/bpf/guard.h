@@ -41,6 +41,15 @@ static __always_inline __u32 guard_dhcp(struct __sk_buff *skb, __u32 at, __u16 c
         return ports[1] == bpf_htons(client) ? GW_COUNT_DROP_GUARD_DHCP : 0;
 }
 
+/* Who asks for groups makes others speak, and decides how. */
+static __always_inline __u32 guard_querier(struct __sk_buff *skb, __u32 at, __u8 query) {
+        __u8 type;
+
+        if (bpf_skb_load_bytes(skb, at, &type, 1))
+                return GW_COUNT_DROP_GUARD_HEADERS;
+        return type == query ? GW_COUNT_DROP_GUARD_QUERIER : 0;
+}
+
 /* Without an address yet: a DHCP client, and IGMP (RFC 3376 section 4.2.13). */
 static __always_inline bool addressless_v4(const struct iphdr *ip) {
         return ip->daddr == 0xffffffff ||
@@ -58,6 +67,8 @@ static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, __
                 return GW_COUNT_DROP_MALFORMED;
         if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(ifindex, ip->saddr))
                 return GW_COUNT_DROP_GUARD_IPV4;
+        if (ip->protocol == IPPROTO_IGMP && !(flags & GW_PORT_MULTICAST_ROUTER))
+                return guard_querier(skb, ETH_HLEN + ip->ihl * 4, IGMP_QUERY);
         if (ip->protocol != IPPROTO_UDP || flags & GW_PORT_DHCP_SERVER || ip->frag_off & bpf_htons(IPV4_OFFSET))
                 return 0;
         ports = udp_ports(skb, ip + 1);

@@ -43,6 +43,8 @@ static __noinline __u32 guard_chain(struct __sk_buff *skb, __u32 next, __u32 hop
                 if (next == IPPROTO_ICMPV6) {
                         if (bpf_skb_load_bytes(skb, at, &type, 1))
                                 return GW_COUNT_DROP_GUARD_HEADERS;
+                        if (type == MLD_QUERY && !(flags & GW_PORT_MULTICAST_ROUTER))
+                                return GW_COUNT_DROP_GUARD_QUERIER;
                         return hops == ND_HOP_LIMIT && is_nd(type) ? GW_COUNT_DROP_GUARD_ND : 0;
                 }
                 if (!is_extension(next))

@@ -53,6 +53,13 @@ enum { /* what hides in IPv4 and behind IPv6 extension headers */
        LLC_BELOW = 0x600, /* an EtherType that is a length (IEEE 802.3) */
        ETH_P_QINQ_OLD = 0x9100,
 };
+enum {
+        IGMP_QUERY = 0x11,
+        MLD_QUERY = 130,
+        MLD_REPORT = 131,
+        MLD_DONE = 132,
+        MLD_REPORT_V2 = 143,
+};
 #define NA_ROUTER 0x80000000u
 #define NA_SOLICITED 0x40000000u
 #define NA_OVERRIDE 0x20000000u
