@@ -31,6 +31,8 @@ def member(guest, family):
         index = socket.if_nametoindex("eth0")
         sock = socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, nw.SO_RCVBUFFORCE, 16 << 20)
+        if family == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(("" if family == 4 else "::", PORT))
         if family == 4:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,

@@ -312,7 +312,8 @@ static void test_order_of_names(void **state) {
 }
 
 static void test_restart_keeps_objects(void **state) {
-        struct gw_port_spec ports[2] = {{.vn = "blue", .device = "tap9"}, {.vn = "blue", .no_addresses = true}};
+        struct gw_port_spec ports[2] = {{.vn = "blue", .device = "tap9"},
+                                        {.vn = "blue", .no_addresses = true, .allow = 5}};
         struct gw_vm_spec spec = {
                 .id = "task", .kind = GW_VM_TASK, .on_crash = GW_ON_CRASH_STOP, .n_ports = 2, .ports = ports};
         struct world *w = *state;
@@ -336,6 +337,8 @@ static void test_restart_keeps_objects(void **state) {
         assert_string_equal(vm->ports->device, "tap9");
         assert_int_equal(vm->ports->n_ips, 2);
         assert_int_equal(vm->ports->next->n_ips, 0);
+        assert_int_equal(vm->ports->allow, 0);
+        assert_int_equal(vm->ports->next->allow, 5);
         assert_true(gw_mac_eq(vm->ports->next->mac, mac));
         assert_int_equal(w->web->memory_mib, 128);
         assert_int_equal(gw_directory_definition(w->web, &definition, &size), 0);
