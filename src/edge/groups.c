@@ -216,111 +216,37 @@ static void put_checksum(uint8_t *at, uint16_t sum) {
         at[1] = (uint8_t)sum;
 }
 
+/* What changes in neither but the checksums. Ethernet; IP with router alert; the query. */
+static const char igmp_form[] = "\x01\x00\x5e\x00\x00\x01\x02\x67\x77\x00\x00\x01\x08\x00"
+                                "\x46\xc0\x00\x24\x00\x00\x40\x00\x01\x02\x00\x00\x00\x00\x00\x00\xe0\x00\x00\x01"
+                                "\x94\x04\x00\x00"
+                                "\x11\x0a\x00\x00\x00\x00\x00\x00\x02\x7d\x00\x00";
+static const char mld_form[] = "\x33\x33\x00\x00\x00\x01\x02\x67\x77\x00\x00\x01\x86\xdd"
+                               "\x60\x00\x00\x00\x00\x24\x00\x01"
+                               "\xfe\x80\x00\x00\x00\x00\x00\x00\x00\x67\x77\xff\xfe\x00\x00\x01"
+                               "\xff\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+                               "\x3a\x00\x05\x02\x00\x00\x01\x00"
+                               "\x82\x00\x00\x00\x03\xe8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+                               "\x00\x00\x00\x00\x02\x7d\x00\x00";
+enum { IGMP_OCTETS = sizeof igmp_form - 1, MLD_OCTETS = sizeof mld_form - 1 };
+_Static_assert(IGMP_OCTETS == 50 && MLD_OCTETS == 90, "complete");
+_Static_assert(QUERY_EVERY_S == 0x7d && RESPONSE_MS == 1000, "as in the forms: 0x0a tenths, 0x03e8 ms");
+
 /* From 0.0.0.0, as a switch that only snoops asks (RFC 4541 section 2.1.1). */
 static void query_igmp(struct gw_edge *edge, const struct edge_port *port) {
-        uint8_t f[14 + 24 + 12] = {0x01, 0,
-                                   0x5e, 0,
-                                   0,    1,
-                                   2,    0x67,
-                                   0x77, 0,
-                                   0,    1,
-                                   0x08, 0x00, /* */
-                                   0x46, 0xc0,
-                                   0,    36,
-                                   0,    0,
-                                   0x40, 0,
-                                   1,    IGMP,
-                                   0,    0,
-                                   0,    0,
-                                   0,    0,
-                                   224,  0,
-                                   0,    1, /* */
-                                   0x94, 4,
-                                   0,    0, /* router alert */
-                                   0x11, RESPONSE_MS / 100,
-                                   0,    0,
-                                   0,    0,
-                                   0,    0,
-                                   2,    QUERY_EVERY_S,
-                                   0,    0};
+        uint8_t f[IGMP_OCTETS];
 
+        memcpy(f, igmp_form, sizeof f);
         put_checksum(f + 24, checksum(f + 14, 24, 0));
         put_checksum(f + 40, checksum(f + 38, 12, 0));
         edge->fx->deliver(edge->user, port->a.ifindex, f, sizeof f);
 }
 
+/* From the link-local address of the MAC that asks: hosts believe no other kind. */
 static void query_mld(struct gw_edge *edge, const struct edge_port *port) {
-        uint8_t f[14 + 40 + 8 + 28] = {0x33,
-                                       0x33,
-                                       0,
-                                       0,
-                                       0,
-                                       1,
-                                       2,
-                                       0x67,
-                                       0x77,
-                                       0,
-                                       0,
-                                       1,
-                                       0x86,
-                                       0xdd, /* */
-                                       0x60,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       36,
-                                       0,
-                                       1,
-                                       0xfe,
-                                       0x80,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0x67,
-                                       0x77,
-                                       0xff,
-                                       0xfe,
-                                       0,
-                                       0,
-                                       1,
-                                       0xff,
-                                       2,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       0,
-                                       1, /* */
-                                       ICMPV6,
-                                       0,
-                                       5,
-                                       2,
-                                       0,
-                                       0,
-                                       1,
-                                       0, /* router alert for MLD */
-                                       130,
-                                       0,
-                                       0,
-                                       0,
-                                       RESPONSE_MS >> 8,
-                                       RESPONSE_MS & 255};
+        uint8_t f[MLD_OCTETS];
 
-        f[14 + 40 + 8 + 24] = 2;
-        f[14 + 40 + 8 + 25] = QUERY_EVERY_S;
+        memcpy(f, mld_form, sizeof f);
         put_checksum(f + 64, checksum(f + 22, 32, checksum(f + 62, 28, 28 + ICMPV6) ^ 0xffffu));
         edge->fx->deliver(edge->user, port->a.ifindex, f, sizeof f);
 }
