@@ -9,7 +9,8 @@
  * the pinned forwarding entry, which carries role and epoch as well, is the newer
  * truth and wins at the next start. After a reboot there are neither pins nor
  * devices, and the files of ports without a device are dropped, but for a
- * redirect that had no device any more.
+ * redirect that had no device any more. What was being written when the daemon was
+ * killed is removed at the next start; a file of a later version is left out, and said so.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include "nve/nve.h"
 
 enum {
+        STATE_VERSION = 1,
         STATE_FILE_MAX = 64 << 10,
         STATE_PATH_SIZE = GW_CONF_PATH_SIZE + GW_NAME_MAX + 16,
         SAVE_AFTER_MS = 50,
@@ -61,6 +63,7 @@ static json_t *port_json(const struct gw_edge_attach *port, const char *device) 
                           (json_int_t)port->epoch, "peer", gw_ip_text(port->peer, ip));
         if (!value)
                 return NULL;
+        json_object_set_new(value, "version", json_integer(STATE_VERSION));
         nve_rules_write(value, port);
         if (port->task)
                 json_object_set_new(value, "task", json_true());
@@ -80,6 +83,11 @@ static int port_of_json(json_t *value, struct gw_edge_attach *out, char device[s
         size_t n_ips;
 
         *out = (struct gw_edge_attach){0};
+        /* The first files had no version, and are of the first. */
+        if (gw_json_int(&r, "version", 1, INT32_MAX, STATE_VERSION) > STATE_VERSION)
+                gw_json_fault(&r, "version",
+                              "this file is of a later version of godwit-nve than this one, which reads %d",
+                              STATE_VERSION);
         gw_json_id(&r, "id", GW_JSON_NEEDED, &out->id);
         gw_json_id(&r, "vm", GW_JSON_NEEDED, &out->vm);
         out->vni = (uint32_t)gw_json_int(&r, "vni", 1, GW_VNI_MAX, GW_JSON_REQUIRED);
@@ -278,6 +286,29 @@ static int count_start(struct nve *nve, struct gw_error *error) {
         return 0;
 }
 
+/* NAME.json.new, or NAME.json. and six characters: what a daemon that was killed was writing. */
+static bool is_unfinished(const char *name) {
+        const char *end = strstr(name, ".json.");
+
+        return end && (strcmp(end, ".json.new") == 0 || strlen(end) == strlen(".json.XXXXXX"));
+}
+
+static void sweep(const char *folder) {
+        char path[STATE_PATH_SIZE + sizeof(((struct dirent *)0)->d_name)];
+        DIR *dir = opendir(folder);
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir))) {
+                if (!is_unfinished(entry->d_name))
+                        continue;
+                snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+                if (unlink(path) == 0)
+                        gw_log(GW_NOTICE, "%s: removed, it was never finished", path);
+        }
+        if (dir)
+                closedir(dir);
+}
+
 int nve_state_open(struct nve *nve, struct gw_error *error) {
         char path[STATE_PATH_SIZE];
         int r = gw_dir_make(nve->config.common.state_dir, 0700);
@@ -287,6 +318,8 @@ int nve_state_open(struct nve *nve, struct gw_error *error) {
                 r = gw_dir_make(path, 0700);
         if (r)
                 return gw_fail(error, r, "state-dir", "%s cannot be made: %s", path, gw_error_word(r));
+        sweep(path);
+        sweep(nve->config.common.state_dir);
         return count_start(nve, error);
 }
 
@@ -375,18 +408,20 @@ int nve_state_restore(struct nve *nve, struct gw_error *error) {
         struct dirent *entry;
         DIR *dir;
         int r;
+        size_t files = 0;
 
         snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
         dir = opendir(path);
         if (!dir)
                 return gw_fail(error, -errno, "state-dir", "%s cannot be read: %m", path);
-        while ((entry = readdir(dir))) {
+        while ((entry = readdir(dir)) && files < GW_EDGE_PORTS_MAX) {
                 size_t n = strlen(entry->d_name);
 
                 if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
                         continue;
                 snprintf(path, sizeof path, "%s/ports/%s", nve->config.common.state_dir, entry->d_name);
                 port_restore(nve, path);
+                files++;
         }
         closedir(dir);
         if ((r = nve_gateway_restore(nve, error)))

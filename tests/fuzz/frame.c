@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "fuzz.h"
+#include "wire/digest.h"
 #include "wire/frame.h"
 #include "wire/mobility.h"
 
@@ -58,9 +59,12 @@ static size_t again_report(const uint8_t *body, size_t size, struct gw_writer *w
 }
 
 static size_t again_subscribe(const uint8_t *body, size_t size, struct gw_writer *w) {
+        static struct gw_attached attached[VNIS_MAX];
         uint32_t vnis[VNIS_MAX];
         size_t n;
 
+        if (gw_attached_decode(body, size, attached, VNIS_MAX, &n) == 0 && n)
+                return gw_attached_encode(w, 1, attached, n);
         return gw_subscribe_decode(body, size, vnis, VNIS_MAX, &n) ? 0 : gw_subscribe_encode(w, 1, vnis, n);
 }
 
@@ -102,13 +106,42 @@ static size_t again_batch(const uint8_t *body, size_t size, struct gw_writer *w)
                 }
 }
 
+static size_t again_digest(const uint8_t *body, size_t size, struct gw_writer *w) {
+        static struct gw_digest digest;
+
+        return gw_digest_decode(body, size, &digest) ? 0 : gw_digest_encode(w, 1, &digest);
+}
+
+static size_t again_held(const uint8_t *body, size_t size, struct gw_writer *w) {
+        static struct gw_held held;
+
+        return gw_held_decode(body, size, &held) ? 0 : gw_held_encode(w, 1, &held);
+}
+
+static size_t again_agreed(const uint8_t *body, size_t size, struct gw_writer *w) {
+        struct gw_agreed agreed;
+
+        if (gw_agreed_decode(body, size, &agreed))
+                return 0;
+        must(!gw_agreed_bit(&agreed, agreed.n_octets * 8));
+        return gw_agreed_encode(w, 1, &agreed);
+}
+
+static size_t again_absence(const uint8_t *body, size_t size, struct gw_writer *w) {
+        struct gw_absence absence;
+
+        return gw_absence_decode(body, size, &absence) ? 0 : gw_absence_encode(w, 1, &absence);
+}
+
 static const again_fn again[] = {
         [GW_FRAME_HELLO] = again_hello,       [GW_FRAME_WELCOME] = again_welcome,
         [GW_FRAME_REGISTER] = again_register, [GW_FRAME_REGISTERED] = again_register,
         [GW_FRAME_QUERY] = again_query,       [GW_FRAME_RESPONSE] = again_batch,
         [GW_FRAME_UPDATE] = again_batch,      [GW_FRAME_FLUSH] = again_flush,
         [GW_FRAME_REPORT] = again_report,     [GW_FRAME_SUBSCRIBE] = again_subscribe,
-        [GW_FRAME_BYE] = again_bye,
+        [GW_FRAME_BYE] = again_bye,           [GW_FRAME_DIGEST] = again_digest,
+        [GW_FRAME_HELD] = again_held,         [GW_FRAME_AGREED] = again_agreed,
+        [GW_FRAME_ABSENCE] = again_absence,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

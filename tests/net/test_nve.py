@@ -2,6 +2,7 @@
 """godwit-nve on real hosts (namespaces), both underlays, with an authority that does what the test says."""
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -209,6 +210,30 @@ def test_restart_after_a_cut_keeps_the_redirect(world4):
     sent = stream.stop()
     assert nw.drain(warm) + nw.drain(receiver) == list(range(sent))
     nw.wait_for("the talkers, told again", lambda: world4.nva.reports("h2", nw.REPORT_TALKERS))
+
+
+def test_state_of_other_times(world4):
+    """Half-written files go, files of a later version are left out and said so, files without a version are read."""
+    a, _ = pair(world4)
+    h1 = world4.hosts[0]
+    h1.stop(kill=True)
+    ports = f"{h1.folder}/state/ports"
+    with open(f"{ports}/a-0@default.json") as f:
+        state = json.load(f)
+    assert state.pop("version") == 1
+    with open(f"{ports}/a-0@default.json", "w") as f:
+        json.dump(state, f)
+    with open(f"{ports}/x-0@default.json", "w") as f:
+        json.dump(dict(state, id="x-0@default", vm="x@default", mac="02:00:00:00:00:77", version=2), f)
+    for name in (f"{ports}/a-0@default.json.new", f"{h1.folder}/state/start.json.Ab3xYz"):
+        with open(name, "w") as f:
+            f.write("{")
+    h1.start()
+    assert h1.port("a")["role"] == "serving"
+    assert sorted(os.listdir(ports)) == ["a-0@default.json", "x-0@default.json"]
+    assert not [name for name in os.listdir(f"{h1.folder}/state") if name.startswith("start.json.")]
+    assert [port["id"] for port in h1.get("/v1/ports")["ports"]] == ["a-0@default"]
+    os.unlink(f"{ports}/x-0@default.json")
 
 
 def test_move_there_and_back(world4):
