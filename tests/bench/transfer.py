@@ -212,9 +212,10 @@ def disk_limit(lab, image):
     server = subprocess.Popen(["nsenter", f"--net={h2}", "qemu-nbd", "--object", tls[1] + "server", "--tls-creds", "t", "-b",
                                locator, "-p", "50999", "-f", "raw", "-x", "copy", "-t", "--discard=unmap", copy])
     try:
-        time.sleep(1)
+        labs.wait_until("qemu-nbd listens", lambda: ":50999 " in subprocess.run(
+            ["nsenter", f"--net={h2}", "ss", "-ltn"], capture_output=True, text=True, check=True).stdout)
         began = time.monotonic()
-        subprocess.run(["nsenter", f"--net={h1}", "qemu-img", "convert", "-n", "--object", tls[0] + "client", "-f", "raw",
+        subprocess.run(["nsenter", f"--net={h1}", "qemu-img", "convert", "-U", "-n", "--object", tls[0] + "client", "-f", "raw",
                         "--target-image-opts", image,
                         f"driver=nbd,host={locator},port=50999,export=copy,tls-creds=t,tls-hostname=h2"], check=True)
         return (DISK_MIB << 20) / (time.monotonic() - began) / 1e6
@@ -244,6 +245,10 @@ def disk(lab, rounds):
             "mbps_vs_limit": round(statistics.median(ours) / statistics.median(limits), 3)}
 
 
+def tell(name, out):
+    print(f"{name:10} " + "  ".join(f"{k}={v}" for k, v in out[name].items()), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build")
@@ -258,12 +263,13 @@ def main():
         for index, kind in enumerate(("idle", "busy")):
             if kind in args.only:
                 out[f"hot.{kind}"] = hot(lab, kind, index, args.rounds)
+                tell(f"hot.{kind}", out)
         if "eight" in args.only:
             out["eight"] = eight(lab)
+            tell("eight", out)
         if "disk" in args.only:
             out["disk"] = disk(lab, max(1, args.rounds // 2))
-    for name, figures in out.items():
-        print(f"{name:10} " + "  ".join(f"{k}={v}" for k, v in figures.items()))
+            tell("disk", out)
     if args.out:
         with open(args.out, "w", encoding="utf-8") as file:
             json.dump(out, file, indent=2)
