@@ -28,8 +28,8 @@ void gw_columns_init(struct gw_columns *t, const char *const *heads) {
 
 void gw_columns_row(struct gw_columns *t) {
         if (t->n_rows == t->room) {
-                size_t room = t->room ? 2 * t->room : 16;
-                char(*cells)[GW_CELL_MAX] = realloc(t->cells, room * t->n_columns * sizeof *cells);
+                size_t room = t->room ? 2 * t->room : 16, columns = t->n_columns ? t->n_columns : 1;
+                char(*cells)[GW_CELL_MAX] = realloc(t->cells, room * columns * sizeof *cells);
 
                 if (!cells)
                         abort();

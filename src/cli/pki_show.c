@@ -102,6 +102,7 @@ static int read_facts(const char *path, struct facts *out) {
         FILE *file = fopen(path, "re");
         X509 *cert = file ? PEM_read_X509(file, NULL, NULL, NULL) : NULL;
 
+        *out = (struct facts){0};
         if (!file)
                 return gw_cli_fail(GW_EXIT_NOT_FOUND, "cannot open %s: %s", path, strerror(errno));
         fclose(file);

@@ -47,10 +47,11 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
                         fetch(steps[i].port, sizeof *steps[i].port + sizeof(struct gw_address));
         }
         for (size_t i = 0; i < n; i++) {
-                struct pair_key key = {steps[i].port ? steps[i].port->vm : NULL, nve};
+                struct pair_key key = {.nve = nve};
 
-                if (!key.about)
+                if (!steps[i].port)
                         continue;
+                key.about = steps[i].port->vm;
                 fetch(key.about, sizeof(struct gw_vm));
                 steps[i].pair_hash = gw_table_hash(&d->pairs, &key, sizeof key);
                 gw_table_expect(&d->pairs, steps[i].pair_hash);

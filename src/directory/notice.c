@@ -259,7 +259,7 @@ static void load_timer(struct gw_directory *d, struct gw_notice *n) {
 
 static int load_notice(struct gw_directory *d, struct gw_history *h, struct gw_reader *r) {
         struct gw_notice *n, said = {0};
-        struct gw_ip ip;
+        struct gw_ip ip = {{0}};
 
         gw_get_bytes(r, ip.b, sizeof ip.b);
         said.kind = gw_get_u8(r);

@@ -54,21 +54,30 @@ int gw_directory_tenant_create(struct gw_directory *d, const char *name, struct 
         return 0;
 }
 
+/* The first tenant that names it; NULL. */
+static const struct gw_tenant *tenant_kept_apart_from(const struct gw_directory *d, const struct gw_name *name) {
+        const struct gw_tenant *other = gw_directory_tenant_after(d, NULL);
+
+        for (; other; other = gw_directory_tenant_after(d, other->name.s))
+                for (unsigned i = 0; i < other->n_apart; i++)
+                        if (gw_name_eq(&other->apart[i], name))
+                                return other;
+        return NULL;
+}
+
 int gw_directory_tenant_delete(struct gw_directory *d, struct gw_tenant *tenant, struct gw_error *error) {
         struct gw_name name = tenant->name;
+        const struct gw_tenant *other;
 
         if (strcmp(name.s, "default") == 0)
                 return gw_fail(error, GW_E_REFUSED, "name", "the tenant default always exists");
         if (!gw_list_empty(&tenant->vns) || tenant->n_vms)
                 return gw_fail(error, GW_E_CONFLICT, "name", "tenant %s still has VNs or VMs; delete those first",
                                name.s);
-        for (const struct gw_tenant *other = NULL;
-             (other = gw_directory_tenant_after(d, other ? other->name.s : NULL));)
-                for (unsigned i = 0; i < other->n_apart; i++)
-                        if (gw_name_eq(&other->apart[i], &name))
-                                return gw_fail(error, GW_E_CONFLICT, "name",
-                                               "tenant %s is kept apart from %s; change that first", other->name.s,
-                                               name.s);
+        other = tenant_kept_apart_from(d, &name);
+        if (other)
+                return gw_fail(error, GW_E_CONFLICT, "name", "tenant %s is kept apart from %s; change that first",
+                               other->name.s, name.s);
         gw_dir_tenant_free(d, tenant);
         gw_dir_unstore_name(d, GW_RECORD_TENANT, name.s);
         gw_dir_changed(d, GW_OBJECT_TENANT, name.s, true);

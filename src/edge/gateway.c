@@ -96,8 +96,9 @@ bool gw_edge_gateway_fdb(const struct gw_edge *edge, uint32_t vni, struct gw_edg
 
         if (!vn || gw_ip_is_unspecified(vn->gateway))
                 return false;
-        *out = (struct gw_edge_fdb){.place = vn->routed ? GW_EDGE_TO_GATEWAY : GW_EDGE_TO_REMOTE,
-                                    .locator = vn->routed ? (struct gw_ip){{0}} : vn->gateway};
+        *out = (struct gw_edge_fdb){.place = vn->routed ? GW_EDGE_TO_GATEWAY : GW_EDGE_TO_REMOTE};
+        if (!vn->routed)
+                out->locator = vn->gateway;
         return true;
 }
 

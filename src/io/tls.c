@@ -99,7 +99,9 @@ static struct gw_wall first_end(const char *pem) {
         }
         ERR_clear_error();
         BIO_free(bio);
-        return first.ns == UINT64_MAX ? (struct gw_wall){0} : first;
+        if (first.ns == UINT64_MAX)
+                first.ns = 0;
+        return first;
 }
 
 static int set_load(struct set *set, char *const path[3], struct gw_error *error) {

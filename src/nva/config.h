@@ -16,7 +16,7 @@ struct nva_config {
         struct gw_ip registration_listen; /* ::: Mobility Headers are not wanted */
         char registration_keys[GW_CONF_PATH_SIZE];
         uint32_t registration_window_ms;
-        uint32_t audit_interval_s; /* 0: none by itself */
+        uint32_t audit_interval_s;              /* 0: none by itself */
         char default_routers[NVA_ROUTERS_SIZE]; /* addresses, separated by spaces */
         uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
         uint32_t moves_max;

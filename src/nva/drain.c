@@ -433,6 +433,6 @@ json_t *drain_json(const struct nva *nva, const struct gw_nve *nve) {
                                      : "stuck",
                          "since_ns", (json_int_t)drain->since.ns, "concurrent", (json_int_t)drain->concurrent, "moved",
                          (json_int_t)counts[FATE_MOVED], "left", (json_int_t)left, "stuck",
-                         (json_int_t)(counts[FATE_STUCK] + counts[FATE_STAYS]), "estimate_s",
+                         (json_int_t)counts[FATE_STUCK] + counts[FATE_STAYS], "estimate_s",
                          estimate < 0 ? json_null() : json_real(estimate), "vms", list);
 }

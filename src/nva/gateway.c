@@ -59,7 +59,7 @@ static void add_outside(json_t *routes, const struct gw_policy *p) {
 static json_t *list_of(const struct gw_directory *d) {
         json_t *vns = json_array(), *routes = json_array();
 
-        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));) {
+        for (struct gw_vn *vn = gw_directory_vn_after(d, NULL); vn; vn = gw_directory_vn_after(d, vn->id.s)) {
                 if (!gw_directory_vn_is_routed(d, vn))
                         continue;
                 json_array_append_new(vns,

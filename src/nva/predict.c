@@ -64,7 +64,7 @@ static int by_value(const void *a, const void *b) {
 
 /* Of the member at `offset` of each sample. */
 static double quantile(const struct sample *samples, size_t n, size_t offset, double share) {
-        double values[PREDICT_OTHERS];
+        double values[PREDICT_OTHERS] = {0};
 
         for (size_t i = 0; i < n; i++)
                 memcpy(&values[i], (const char *)&samples[i] + offset, sizeof values[i]);
