@@ -169,7 +169,9 @@ static bool settings_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
         vn->settings.n_gateways = (uint8_t)spec->n_gateways;
         for (size_t i = 0; i < spec->n_gateways; i++)
                 vn->settings.gateways[i] = spec->gateways[i];
-        return memcmp(&was, &vn->settings, sizeof was) != 0;
+        return was.vni != vn->settings.vni || was.flags != vn->settings.flags ||
+               was.n_gateways != vn->settings.n_gateways ||
+               memcmp(was.gateways, vn->settings.gateways, sizeof was.gateways) != 0;
 }
 
 int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out) {
@@ -242,9 +244,9 @@ const char *gw_vn_model_word(uint8_t model) {
 }
 
 int gw_vn_model_parse(const char *word, uint8_t *out) {
-        for (uint8_t i = 0; i < GW_VN_MODELS; i++)
+        for (unsigned i = 0; i < GW_VN_MODELS; i++)
                 if (strcmp(word, model_words[i]) == 0) {
-                        *out = i;
+                        *out = (uint8_t)i;
                         return 0;
                 }
         return GW_E_INVALID;

@@ -23,6 +23,7 @@ enum {
         RARP = 0x8035,
         IPV6 = 0x86dd,
         IPV4 = 0x0800,
+        ARP_SIZES = 6 << 8 | 4, /* of a MAC and an IPv4 address */
         OP_REQUEST = 1,
         OP_REPLY = 2,
         OP_RARP_REQUEST = 3,
@@ -45,9 +46,9 @@ static const struct gw_ip unspecified;
 
 static bool read_arp(struct gw_reader *r, bool rarp, bool group, struct gw_l2_said *out) {
         uint32_t spa = 0, tpa = 0;
-        uint16_t op;
+        uint16_t hardware = gw_get_u16(r), protocol = gw_get_u16(r), sizes = gw_get_u16(r), op;
 
-        if (gw_get_u16(r) != 1 || gw_get_u16(r) != IPV4 || gw_get_u8(r) != 6 || gw_get_u8(r) != 4)
+        if (hardware != 1 || protocol != IPV4 || sizes != ARP_SIZES)
                 return false;
         op = gw_get_u16(r);
         gw_get_bytes(r, out->mac.b, 6);

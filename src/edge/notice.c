@@ -100,6 +100,8 @@ static void notice_refused(struct gw_edge *edge, struct gw_edge_now now, const s
         edge->counters[GW_EDGE_C_NOTICES_REFUSED]++;
         gw_edge_log(edge, GW_WARNING, "vm=%s epoch=%llu notice of the authority refused, status=%u", reply->vm.s,
                     (unsigned long long)reply->epoch, reply->status);
+        if (!vm) /* nobody here: neither order nor clock is in question */
+                return;
         if (reply->status == GW_MH_SEQUENCE_OUT_OF_WINDOW)
                 reply->sequence = vm->reg->notice_sequence;
         if (reply->status != GW_MH_TIMESTAMP_MISMATCH && reply->status != GW_MH_TIMESTAMP_LOWER)

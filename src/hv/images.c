@@ -164,7 +164,7 @@ json_t *hv_images_survey(struct hv_vm *vm, struct gw_error *error) {
         for (unsigned i = 0; i < vm->record.definition.n_disks; i++) {
                 const struct gw_definition_disk *disk = disk_of(vm, i);
                 char name[HV_MARK_NAME];
-                struct hv_image image;
+                struct hv_image image = {0};
 
                 if (hv_image_look(vm->hv, disk, &image, error) || mark(vm, i, name, error)) {
                         hv_images_unmark(vm);

@@ -162,9 +162,9 @@ static uint8_t kind_of(const char *word) {
                                             [GW_AUDIT_MOVED] = "moved",
                                             [GW_AUDIT_ARRIVING] = "arriving"};
 
-        for (uint8_t i = GW_AUDIT_LOCAL; i <= GW_AUDIT_ARRIVING; i++)
+        for (unsigned i = GW_AUDIT_LOCAL; i <= GW_AUDIT_ARRIVING; i++)
                 if (!strcmp(words[i], word))
-                        return i;
+                        return (uint8_t)i;
         return 0;
 }
 
@@ -295,15 +295,16 @@ static json_t *repairs(const struct host *host) {
 
 static void host_read(struct host *host) {
         struct gw_nve *nve = gw_directory_nve(&host->audit->nva->directory, host->nve.s);
+        struct gw_session *session = nve ? nve->nve_session : NULL;
         json_t *list;
 
         if (host->again)
                 return compare_with_before(host);
         host->audit->nves++;
-        list = host->audit->repair && nve && nve->nve_session ? repairs(host) : NULL;
+        list = host->audit->repair && session ? repairs(host) : NULL;
         if (json_array_size(list)) {
-                gw_call(nve->nve_session, "POST", "/v1/repair", json_pack("{s:o}", "entries", list), gw_s(CALL_S),
-                        on_repaired, host);
+                gw_call(session, "POST", "/v1/repair", json_pack("{s:o}", "entries", list), gw_s(CALL_S), on_repaired,
+                        host);
                 return;
         }
         json_decref(list);
