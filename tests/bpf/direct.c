@@ -189,6 +189,7 @@ static void next_hops_follow_routes(void **state) {
         struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
         struct guest *a = guest_add(w, A, 1, false, false), *b = guest_add(w, B, 2, false, false);
         struct gw_prefix to = {B->locator, 128};
+        struct gw_ip router;
         char command[256];
         int back;
 
@@ -196,6 +197,9 @@ static void next_hops_follow_routes(void **state) {
         host_enter(C, &back);
         ok(gw_sysctl_write("net/ipv4/ip_forward", "1"));
         ok(gw_sysctl_write("net/ipv6/conf/all/forwarding", "1"));
+        ok(gw_ip_parse("fe80::3", &router));
+        ok(gw_addr_add("u0", router,
+                       64)); /* without one a router asks nobody for whom it forwards to (RFC 4861 6.2.1) */
         ok(gw_netns_leave(back));
         host_enter(A, &back);
         ok(gw_route_add(&to, &C->locator, "u0"));

@@ -140,13 +140,21 @@ struct pump {
         unsigned frames, large;
 };
 
+/* The next frame that came up, but for what guests' kernels say of their groups by themselves. */
+static bool punt_next(struct host *h, struct gw_punt *out) {
+        while (!gw_datapath_punt_read(h->dp, out))
+                if (out->reason != GW_PUNT_GROUPS)
+                        return true;
+        return false;
+}
+
 static void pump_once(void *user) {
         struct pump *p = user;
         struct gw_punt punt;
 
         if (!readable(gw_datapath_punt_fd(p->host->dp), 5))
                 return;
-        while (gw_datapath_punt_read(p->host->dp, &punt) == 0) {
+        while (punt_next(p->host, &punt)) {
                 assert_int_equal(punt.reason, GW_PUNT_PUNT);
                 assert_int_equal(punt.vni, WORLD_VNI);
                 p->frames++;
@@ -176,7 +184,7 @@ static void punted_streams_pass_whole(void **state) {
 static void punt_wait(struct host *h, struct gw_punt *out) {
         for (int i = 0; i < 100; i++) {
                 assert_true(readable(gw_datapath_punt_fd(h->dp), SOON_MS));
-                if (!gw_datapath_punt_read(h->dp, out))
+                if (punt_next(h, out))
                         return;
         }
         fail_msg("nothing came up");
@@ -362,7 +370,7 @@ static void hold_releases_in_order(void **state) {
                 send_number(old[0], i);
         usleep(QUIET_MS * 1000);
         assert_false(readable(new, 0));
-        while (gw_datapath_punt_read(B->dp, &punt) == 0) {
+        while (punt_next(B, &punt)) {
                 assert_int_equal(punt.reason, GW_PUNT_HOLD);
                 assert_int_equal(punt.ifindex, there->ifindex);
                 assert_true(punt.redirected);
