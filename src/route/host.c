@@ -67,11 +67,13 @@ static struct gw_ip place_of(const struct gw_registration *request) {
 }
 
 static void put_pair(struct pair *pairs, size_t *n, struct gw_ip old, struct gw_ip new, struct gw_ip place) {
+        static const struct gw_ip unspecified;
+
         pairs[*n].old = old;
         if (gw_ip_is_unicast(place))
                 pairs[*n].towards = place;
         else
-                pairs[*n].towards = gw_ip_eq(old, new) ? (struct gw_ip){{0}} : new;
+                pairs[*n].towards = gw_ip_eq(old, new) ? unspecified : new;
         ++*n;
 }
 
