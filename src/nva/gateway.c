@@ -93,6 +93,7 @@ void gateway_tell(struct nva *nva, struct gw_nve *nve) {
 }
 
 void gateway_tell_all(struct nva *nva) {
-        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));)
+        for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
+             nve = gw_directory_nve_after(&nva->directory, nve->id.s))
                 gateway_tell(nva, nve);
 }
