@@ -99,11 +99,11 @@ def assert_nothing_lost(seen):
 
 VARIANTS = {
     "plain": {},
-    "xbzrle": {"xbzrle": True},
-    "multifd": {"multifd": 2},
     "post-copy": {"mode": "post-copy", "bandwidth_mib_s": 24, "downtime_ms": 1},
 }
 if os.environ.get("GW_LONG"):        # settings alone; a run of everything has to end within 15 minutes
+    VARIANTS["xbzrle"] = {"xbzrle": True}
+    VARIANTS["multifd"] = {"multifd": 2}
     VARIANTS["auto-converge"] = {"auto_converge": True}
     VARIANTS["limited"] = {"bandwidth_mib_s": 60, "downtime_ms": 30}
 
