@@ -75,7 +75,8 @@ def test_no_vm_comes_to_a_host_that_is_drained(lab):
 def test_a_plan_tells_what_to_expect_from_moves_before(lab):
     name = next(iter(VMS))
     plan = json.loads(lab.godwit("vm", "move", name, "--to", "h2", "--plan", "--json", check=False).stdout)
-    done = lab.get("/v1/moves?vm=" + name)["moves"]
+    # A move whose copy ran while the authority was dead (above) tells nothing of its rate.
+    done = [move for move in lab.get("/v1/moves?vm=" + name)["moves"] if move["progress"]["transferred"]]
     expected = plan["expected"]
     assert expected["of"] == "this VM" and expected["moves"] == len(done) and expected["mode"] == "hot"
     pauses = [(move["evidence"]["resumed_ns"] - move["evidence"]["stopped_ns"]) / 1e6 for move in done]
