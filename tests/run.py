@@ -6,6 +6,10 @@
   bpf                     eBPF programs on built packets, in the plain build (the kernel runs them)
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
+A program or a pytest file is a job. Most of them wait rather than compute, so as many run side by side as there are processors;
+jobs of the ring `vm` run one at a time, because an emulated guest takes a processor and its daemons want another.
+What a job prints is shown when it has ended, its verdicts at once.
+
 --list names every test. Patterns select by substring of `ring/program/case`.
 """
 import argparse
@@ -14,22 +18,42 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 COMPILED = ["unit", "prop", "sim", "fuzz", "bpf"]
 PLAIN_BUILD = {"bpf"}
-PYTEST = ["net", "vm"]
 CASE = re.compile(r"\bcmocka_unit_test(?:_setup_teardown|_setup|_teardown|_prestate\w*)?\(\s*(\w+)")
 TAP = re.compile(r"^(ok|not ok)\b[ \d-]*(.*?)(?:\s*#\s*(SKIP|skip)\b(.*))?$")
+VERDICT = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$")
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMEOUT_S = {"unit": 120, "prop": 180, "sim": 180, "fuzz": 180, "bpf": 180}
 
 
 class Tally:
+    """Verdicts of all jobs. Jobs run in threads of their own: whoever adds a verdict or prints a block holds the lock."""
+
     def __init__(self):
+        self.lock = threading.Lock()
         self.passed = self.failed = self.skipped = 0
         self.failures = []
         self.skips = []
+
+    def add(self, verdict, name, why=""):
+        with self.lock:
+            if verdict == "passed":
+                self.passed += 1
+            elif verdict == "skipped":
+                self.skipped += 1
+                self.skips.append(f"{name}: {why}" if why else name)
+            else:
+                self.failed += 1
+                self.failures.append(name)
+
+    def say(self, text):
+        with self.lock:
+            print(text, flush=True)
 
 
 def introspect(build, what):
@@ -61,58 +85,45 @@ def selected(names, patterns):
     return not patterns or any(p in n for p in patterns for n in names)
 
 
-def run_compiled(ring, name, test, tally):
+def execute(ring, test):
+    """(output, exit status) of a compiled test."""
     env = dict({**os.environ, **test.get("env", {})}, CMOCKA_MESSAGE_OUTPUT="TAP",
                ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
-    started = time.monotonic()
     try:
         run = subprocess.run(test["cmd"], env=env, cwd=test["workdir"], capture_output=True, text=True,
                              errors="replace", timeout=TIMEOUT_S[ring])
-        output, status = run.stdout + run.stderr, run.returncode
+        return run.stdout + run.stderr, run.returncode
     except subprocess.TimeoutExpired as stuck:
         output = (stuck.stdout or b"").decode(errors="replace") + (stuck.stderr or b"").decode(errors="replace")
-        status = -1
-        output += f"\nstill running after {TIMEOUT_S[ring]} s"
-    counts = count_tap(output, f"{ring}/{name}", tally)
-    if counts == 0:         # no TAP: the exit code speaks; 77 is "skipped", as in automake
-        if status == 0:
-            tally.passed += 1
-        elif status == 77:
-            tally.skipped += 1
-            tally.skips.append(f"{ring}/{name}: {output.strip().splitlines()[-1] if output.strip() else ''}")
-        else:
-            tally.failed += 1
-            tally.failures.append(f"{ring}/{name}")
-    elif status != 0 and not any(f.startswith(f"{ring}/{name}/") for f in tally.failures):
-        tally.failed += 1
-        tally.failures.append(f"{ring}/{name} (exit status {status})")
-    failed = any(f.startswith(f"{ring}/{name}") for f in tally.failures)
-    print(f"{'FAIL' if failed else 'ok  '}  {ring}/{name}  {time.monotonic() - started:.1f} s", flush=True)
-    if failed:
-        print("\n".join("      " + line for line in output.splitlines()[-60:]), flush=True)
-    else:
-        for line in output.splitlines():
-            if "seed" in line.lower():
-                print("      " + line.strip(), flush=True)
+        return output + f"\nstill running after {TIMEOUT_S[ring]} s", -1
 
 
-def count_tap(output, prefix, tally):
-    counts = 0
-    for line in output.splitlines():
-        match = TAP.match(line)
-        if not match:
-            continue
-        counts += 1
+def verdicts_of(output, status, name):
+    """[(verdict, name, why)] of a compiled test, from its TAP, or where there is none from its exit code (77: skipped, as in automake)."""
+    found = []
+    for match in filter(None, map(TAP.match, output.splitlines())):
         verdict, case, skip, why = match.groups()
-        if skip:
-            tally.skipped += 1
-            tally.skips.append(f"{prefix}/{case.strip()}: {(why or '').strip()}")
-        elif verdict == "ok":
-            tally.passed += 1
-        else:
-            tally.failed += 1
-            tally.failures.append(f"{prefix}/{case.strip()}")
-    return counts
+        said = "skipped" if skip else "passed" if verdict == "ok" else "failed"
+        found.append((said, f"{name}/{case.strip()}", (why or "").strip()))
+    if not found and status == 77:
+        return [("skipped", name, output.strip().splitlines()[-1] if output.strip() else "")]
+    if not found:
+        return [("passed" if status == 0 else "failed", name, "")]
+    if status != 0 and not any(verdict == "failed" for verdict, _, _ in found):
+        found.append(("failed", f"{name} (exit status {status})", ""))
+    return found
+
+
+def run_compiled(ring, name, test, tally):
+    started = time.monotonic()
+    output, status = execute(ring, test)
+    verdicts = verdicts_of(output, status, f"{ring}/{name}")
+    for verdict in verdicts:
+        tally.add(*verdict)
+    failed = any(verdict == "failed" for verdict, _, _ in verdicts)
+    shown = output.splitlines()[-60:] if failed else [line.strip() for line in output.splitlines() if "seed" in line.lower()]
+    tally.say("\n".join([f"{'FAIL' if failed else 'ok  '}  {ring}/{name}  {time.monotonic() - started:.1f} s"]
+                        + ["      " + line for line in shown]))
 
 
 def pytest_ids(ring):
@@ -124,35 +135,74 @@ def pytest_ids(ring):
     return [line for line in out.stdout.splitlines() if "::" in line]
 
 
+def file_of(node):
+    return os.path.basename(node.split("::", 1)[0])[5:-3]
+
+
 def pytest_name(ring, node):
     file, case = node.split("::", 1)
-    return f"{ring}/{os.path.basename(file)[5:-3]}/{case.replace('::', '/')}"
+    return f"{ring}/{file_of(file)}/{case.replace('::', '/')}"
 
 
 def run_pytest(ring, nodes, build, tally):
+    """Runs cases of one file: verdicts are shown as they come, what else pytest says when one of them failed."""
     env = dict(os.environ, GW_BUILD=os.path.abspath(build), PYTHONDONTWRITEBYTECODE="1")
-    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "-rs", "-p", "no:cacheprovider", "--rootdir", HERE]
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=short", "--durations=3", "-p", "no:cacheprovider", "--rootdir", HERE]
+    started = time.monotonic()
     run = subprocess.Popen(command + nodes, env=env, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            text=True, errors="replace")
-    seen = 0
-    for line in run.stdout:
-        print("      " + line.rstrip(), flush=True)
-        match = re.match(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$", line)
+    seen, rest, failed = 0, [], False
+    for line in map(str.rstrip, run.stdout):
+        match = VERDICT.match(line)
         if not match:
+            rest.append("      " + line)
             continue
         seen += 1
         name, verdict = pytest_name(ring, match.group(1)), match.group(2)
-        if verdict == "PASSED":
-            tally.passed += 1
-        elif verdict == "SKIPPED":
-            tally.skipped += 1
-            tally.skips.append(name + match.group(3).split("[")[0])
-        else:
-            tally.failed += 1
-            tally.failures.append(name)
-    if run.wait() not in (0, 1, 5) or (nodes and seen == 0):
-        tally.failed += 1
-        tally.failures.append(f"{ring}: pytest ended with status {run.returncode}")
+        said = {"PASSED": "passed", "SKIPPED": "skipped"}.get(verdict, "failed")
+        failed |= said == "failed"
+        tally.add(said, name, match.group(3).split("[")[0].strip())
+        tally.say(f"      {name} {verdict}")
+    if run.wait() not in (0, 1) or seen == 0:
+        failed = True
+        tally.add("failed", f"{ring}/{file_of(nodes[0])}: pytest ended with status {run.returncode}")
+    tally.say("\n".join([f"{'FAIL' if failed else 'ok  '}  {ring}/{file_of(nodes[0])}  {time.monotonic() - started:.1f} s"]
+                        + (rest if failed else [])))
+
+
+def jobs_of_compiled(args, tally):
+    """[function] that run what is selected of the compiled rings; with --list it is named instead."""
+    rings, jobs = [r for r in COMPILED if r not in PLAIN_BUILD], []
+    for ring, name, test, cases in compiled_tests(args.build_asan, rings) + compiled_tests(args.build, PLAIN_BUILD):
+        names = names_of(ring, name, cases)
+        if selected(names, args.patterns) and args.list:
+            print("\n".join(names))
+        elif selected(names, args.patterns):
+            jobs.append(lambda ring=ring, name=name, test=test: run_compiled(ring, name, test, tally))
+    return jobs
+
+
+def jobs_of_pytest(ring, args, tally):
+    """The same for a ring of pytest files, those with most cases first: what starts late should be short."""
+    files = {}
+    for node in pytest_ids(ring):
+        if selected([pytest_name(ring, node)], args.patterns):
+            files.setdefault(node.split("::", 1)[0], []).append(node)
+            if args.list:
+                print(pytest_name(ring, node))
+    if args.list:
+        return []
+    return [lambda nodes=nodes: run_pytest(ring, nodes, args.build, tally) for nodes in sorted(files.values(), key=len, reverse=True)]
+
+
+def run_jobs(jobs, side_by_side):
+    with ThreadPoolExecutor(side_by_side) as pool:
+        try:
+            for done in [pool.submit(job) for job in jobs]:
+                done.result()
+        except BaseException:       # interrupted: what has not begun does not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def main():
@@ -163,22 +213,10 @@ def main():
     parser.add_argument("patterns", nargs="*")
     args = parser.parse_args()
 
-    tally, rings = Tally(), [r for r in COMPILED if r not in PLAIN_BUILD]
-    compiled = compiled_tests(args.build_asan, rings) + compiled_tests(args.build, PLAIN_BUILD)
-    for ring, name, test, cases in compiled:
-        names = names_of(ring, name, cases)
-        if not selected(names, args.patterns):
-            continue
-        if args.list:
-            print("\n".join(names))
-        else:
-            run_compiled(ring, name, test, tally)
-    for ring in PYTEST:
-        nodes = [n for n in pytest_ids(ring) if selected([pytest_name(ring, n)], args.patterns)]
-        if args.list:
-            print("\n".join(pytest_name(ring, n) for n in nodes))
-        elif nodes:
-            run_pytest(ring, nodes, args.build, tally)
+    tally, processors = Tally(), os.cpu_count()
+    run_jobs(jobs_of_compiled(args, tally), processors)
+    run_jobs(jobs_of_pytest("net", args, tally), processors)
+    run_jobs(jobs_of_pytest("vm", args, tally), 1)
     if args.list:
         return 0
     for skip in tally.skips:
