@@ -100,6 +100,7 @@ static void print_hops(const struct gw_cli *cli, const json_t *answer) {
 
 static int trace(struct gw_cli *cli, const struct gw_args *args) {
         char vm[SEGMENT], to[SEGMENT], port[32] = "";
+        const char *outcome;
         json_t *answer;
         bool arrives;
         int r;
@@ -111,7 +112,8 @@ static int trace(struct gw_cli *cli, const struct gw_args *args) {
                         gw_client_segment(gw_args_text(args, "to"), to, sizeof to), port);
         if (r)
                 return r;
-        arrives = !strcmp(gw_member_text(answer, "outcome"), "delivered");
+        outcome = gw_member_text(answer, "outcome");
+        arrives = !strcmp(outcome, "delivered") || !strcmp(outcome, "outside") || !strcmp(outcome, "answered");
         if (cli->json)
                 gw_print_json(answer);
         else

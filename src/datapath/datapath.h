@@ -103,7 +103,7 @@ int gw_datapath_member_each(struct gw_datapath *dp,
 /* Looking at the tables as a packet would (look.c). GW_E_NOT_FOUND: no entry. */
 int gw_datapath_neigh_get(struct gw_datapath *dp, uint32_t vni, struct gw_ip ip, struct gw_mac *mac, uint8_t *flags);
 bool gw_datapath_is_allowed(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
-bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator);
+bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t *flags);
 /* False: frames to it take the VXLAN device, which knows routes by itself. */
 bool gw_datapath_next_hop(struct gw_datapath *dp, struct gw_ip locator, uint32_t *ifindex, struct gw_ip *via);
 /* At most max elements that come after the one named (NULL: from the first), in no order that means anything. *more: not
@@ -134,7 +134,10 @@ struct gw_way {
 int gw_datapath_route_set(struct gw_datapath *dp, const struct gw_way *route);
 int gw_datapath_route_del(struct gw_datapath *dp, uint32_t from, const struct gw_prefix *to);
 int gw_datapath_route_each(struct gw_datapath *dp, int (*each)(const struct gw_way *route, void *user), void *user);
+/* By the longest prefix; .to is the address asked for. False: there is no way. */
+bool gw_datapath_route_get(struct gw_datapath *dp, uint32_t from, struct gw_ip to, struct gw_way *out);
 int gw_datapath_routed_set(struct gw_datapath *dp, uint32_t vni, uint32_t mtu);
+bool gw_datapath_routed_get(struct gw_datapath *dp, uint32_t vni, uint32_t *mtu, uint32_t *ifindex);
 int gw_datapath_routed_del(struct gw_datapath *dp, uint32_t vni);
 int gw_datapath_routed_each(struct gw_datapath *dp, int (*each)(uint32_t vni, void *user), void *user);
 int gw_datapath_outside_set(struct gw_datapath *dp, uint32_t ifindex, uint32_t mtu);

@@ -33,11 +33,35 @@ bool gw_datapath_is_allowed(struct gw_datapath *dp, uint32_t ifindex, struct gw_
         return !bpf_map_lookup_elem(dp->maps[MAP_ALLOW], &key, &value);
 }
 
-bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator) {
+bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t *flags) {
         struct gw_abi_ip_key key = gw_ip_key(vni, locator);
-        uint32_t value;
+        struct gw_abi_member value;
 
-        return !bpf_map_lookup_elem(dp->maps[MAP_MEMBERS], &key, &value);
+        if (bpf_map_lookup_elem(dp->maps[MAP_MEMBERS], &key, &value))
+                return false;
+        *flags = value.flags;
+        return true;
+}
+
+bool gw_datapath_route_get(struct gw_datapath *dp, uint32_t from, struct gw_ip to, struct gw_way *out) {
+        struct gw_abi_route_key key = {.bits = 8 * (sizeof key.vni + sizeof key.ip), .vni = from};
+        struct gw_abi_route value;
+
+        memcpy(key.ip, to.b, sizeof key.ip);
+        if (bpf_map_lookup_elem(dp->maps[MAP_ROUTES], &key, &value))
+                return false;
+        *out = (struct gw_way){.from = from, .to = {to, 128}, .vni = value.vni, .flags = value.flags};
+        return true;
+}
+
+bool gw_datapath_routed_get(struct gw_datapath *dp, uint32_t vni, uint32_t *mtu, uint32_t *ifindex) {
+        struct gw_abi_routed_vn value;
+
+        if (bpf_map_lookup_elem(dp->maps[MAP_ROUTED], &vni, &value))
+                return false;
+        *mtu = value.mtu;
+        *ifindex = value.ifindex;
+        return true;
 }
 
 bool gw_datapath_next_hop(struct gw_datapath *dp, struct gw_ip locator, uint32_t *ifindex, struct gw_ip *via) {

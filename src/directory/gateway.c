@@ -89,11 +89,11 @@ void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve) {
         }
 }
 
-static bool lives(const struct gw_nve *nve) {
+bool gw_directory_gateway_lives(const struct gw_nve *nve) {
         return nve->nve_connected && !nve->behind;
 }
 
-static uint32_t cost_for(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve) {
+uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve) {
         uint32_t cost = gateway->gateway_cost;
 
         if (!gw_name_eq(&gateway->site, &nve->site))
@@ -108,12 +108,12 @@ void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw
 
         if (!gateway->routes)
                 return;
-        out->role = GW_MEMBER_ROUTES | (lives(nve) ? GW_MEMBER_LIVE : 0);
-        out->cost = cost_for(gateway->vn, nve, receiver);
+        out->role = GW_MEMBER_ROUTES | (gw_directory_gateway_lives(nve) ? GW_MEMBER_LIVE : 0);
+        out->cost = gw_directory_gateway_cost(gateway->vn, nve, receiver);
 }
 
 static bool better(const struct gw_vn *vn, const struct gw_nve *a, const struct gw_nve *b, const struct gw_nve *nve) {
-        uint32_t x = cost_for(vn, a, nve), y = cost_for(vn, b, nve);
+        uint32_t x = gw_directory_gateway_cost(vn, a, nve), y = gw_directory_gateway_cost(vn, b, nve);
 
         return x != y ? x < y : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
 }
@@ -126,7 +126,7 @@ const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || !m->routes || !lives(m->item.nve))
+                if (m->gone || !m->routes || !gw_directory_gateway_lives(m->item.nve))
                         continue;
                 if (m->item.nve == nve)
                         return nve;
@@ -170,6 +170,36 @@ static struct gw_vn *leads_to(const struct gw_policy *p, const struct gw_vn *vn)
         if (p->from == vn)
                 return p->to;
         return p->to == vn && !p->one_way ? p->from : NULL;
+}
+
+static uint8_t bits_of(const struct gw_vn *vn, struct gw_ip ip) {
+        uint8_t bits = 0;
+
+        for (unsigned i = 0; i < vn->n_subnets; i++)
+                if (vn->subnets[i].bits > bits && gw_prefix_contains(&vn->subnets[i], ip))
+                        bits = vn->subnets[i].bits;
+        return bits;
+}
+
+const struct gw_policy *gw_directory_way(const struct gw_directory *d, const struct gw_vn *from, struct gw_ip ip,
+                                         const struct gw_vn **to) {
+        const struct gw_policy *found = NULL;
+        uint8_t best = 0;
+
+        *to = NULL;
+        for (const struct gw_policy *p = NULL; (p = next(d, p));) {
+                const struct gw_vn *vn = leads_to(p, from);
+                uint8_t bits = vn ? bits_of(vn, ip) : 0;
+
+                if (!vn && p->from == from && !found)
+                        found = p; /* the outside: has what nobody else has */
+                if (bits > best) {
+                        best = bits;
+                        found = p;
+                        *to = vn;
+                }
+        }
+        return found;
 }
 
 /* vn may reach `to` as well: not what it reaches already under the same addresses. */

@@ -36,5 +36,12 @@ bool gw_directory_vn_is_routed(const struct gw_directory *d, const struct gw_vn 
 /* The gateway that hosts at nve use for the VN; NULL: none. */
 const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const struct gw_vn *vn,
                                              const struct gw_nve *nve);
+/* What hosts at nve reckon that gateway's cost for the VN to be. */
+uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve);
+bool gw_directory_gateway_lives(const struct gw_nve *gateway);
+/* The policy by which packets of the VN may go to an address that is in none of its own subnets, and where: *to is the
+ * VN, NULL the outside. NULL: no policy leads there. */
+const struct gw_policy *gw_directory_way(const struct gw_directory *d, const struct gw_vn *from, struct gw_ip ip,
+                                         const struct gw_vn **to);
 /* All hosts use this one while it lives, wherever they are; NULL: each uses its nearest. */
 void gw_directory_gateway_pin(struct gw_directory *d, struct gw_vn *vn, const struct gw_nve *nve, struct gw_now now);

@@ -360,6 +360,15 @@ int gw_edge_route(struct gw_edge *edge, const struct gw_edge_routed *vns, size_t
                   const struct gw_edge_route *routes, size_t n_routes, uint32_t outside_mtu);
 /* The gateway that VMs here use in a VN: unspecified for none, our own locator when it is here. */
 struct gw_ip gw_edge_gateway_of(const struct gw_edge *edge, uint32_t vni);
+/* What it is chosen from. */
+struct gw_edge_gateway_view {
+        struct gw_ip locator;
+        uint32_t cost;
+        bool live; /* as far as the NVA knows */
+        bool used;
+};
+void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
+                          void (*each)(const struct gw_edge_gateway_view *view, void *user), void *user);
 
 /* What an entry of the data plane rests on, and putting right one that the authority contradicts (audit.c). */
 enum gw_edge_origin {

@@ -108,6 +108,24 @@ struct gw_ip gw_edge_gateway_of(const struct gw_edge *edge, uint32_t vni) {
         return vn ? vn->gateway : (struct gw_ip){{0}};
 }
 
+void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
+                          void (*each)(const struct gw_edge_gateway_view *view, void *user), void *user) {
+        const struct edge_vn *vn = gw_edge_vn_find(edge, vni);
+        struct gw_edge_gateway_view view;
+
+        for (size_t i = 0; vn && i < vn->n_members; i++) {
+                const struct edge_member *m = &vn->members[i];
+
+                if (!(m->role & GW_MEMBER_ROUTES))
+                        continue;
+                view = (struct gw_edge_gateway_view){.locator = m->locator,
+                                                     .cost = m->cost,
+                                                     .live = m->role & GW_MEMBER_LIVE,
+                                                     .used = gw_ip_eq(m->locator, vn->gateway)};
+                each(&view, user);
+        }
+}
+
 /* Nothing is chosen yet: the entry for the present one is adopted after the members. */
 void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role) {
         for (size_t i = 0; role && i < vn->n_members; i++) {

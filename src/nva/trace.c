@@ -4,8 +4,12 @@
  *
  * Each edge on the way is asked what it would do with the frame now (the edges'
  * POST /v1/trace), beginning at the VM's; the answer names the next one. The
- * authority adds what only it knows: whose the address is, which VN's subnets it
- * is in, and what it would answer to an edge that has to ask.
+ * authority adds what only it knows: whose the address is, which policy leads to
+ * its VN, between which gateways there was a choice, and what it would answer to
+ * an edge that has to ask.
+ *
+ * A gateway is an edge like the others, but what leaves it is in another VN, and
+ * from the gateway's MAC: its answer says so (on_answer).
  *
  * Edges are asked one after the other, so on a network that changes in between the
  * hops may be of different instants; HOPS_MAX ends what then goes in circles.
@@ -20,7 +24,7 @@
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 320 };
+enum { HOPS_MAX = 8, CALL_S = 10, REASON_SIZE = 512 };
 
 struct trace {
         struct nva *nva;
@@ -29,6 +33,7 @@ struct trace {
         uint32_t vni;
         unsigned index; /* of the VM's port */
         struct gw_ip to, sender;
+        struct gw_ip from, via;    /* .from: the packet's source, from the first edge's answer on; .via: its next hop */
         struct gw_mac source, mac; /* of the frame; .mac is known from the first edge's answer on */
         bool outwards, mac_known, marked;
         unsigned hops;
@@ -68,11 +73,20 @@ static void own_step(struct trace *t, const char *name, const char *verdict, con
 
 /* --- what the authority knows --- */
 
+static bool is_gateway_address(const struct gw_port *port, struct gw_ip ip) {
+        for (unsigned i = 0; port && i < port->vn->settings.n_gateways; i++)
+                if (gw_ip_eq(port->vn->settings.gateways[i], ip))
+                        return true;
+        return false;
+}
+
 static void say_whose(struct trace *t) {
         const struct gw_port *port = gw_directory_port_by_ip(&t->nva->directory, t->vni, t->to);
         char ip[GW_IP_TEXT], text[REASON_SIZE];
 
         gw_ip_text(t->to, ip);
+        if (is_gateway_address(port_of(t), t->to))
+                return own_step(t, "authority", "pass", "it is an address of the VN's gateway");
         if (!port)
                 snprintf(text, sizeof text, "%s belongs to no port of this VN", ip);
         else if (!port->vm->binding.nve)
@@ -112,24 +126,82 @@ static void answer_question(struct trace *t) {
         trace_next(t);
 }
 
-/* Beyond the VN's subnets a packet goes to a gateway, and a trace as far as to say which. */
-static void end_at_gateway(struct trace *t, const struct gw_vn *vn) {
-        const struct gw_nve *nve = gw_directory_nve(&t->nva->directory, t->nve.s);
-        const struct gw_nve *gateway = nve ? gw_directory_gateway_of(&t->nva->directory, vn, nve) : NULL;
-        bool routed = gw_directory_vn_is_routed(&t->nva->directory, vn);
+/* --- beyond the VN's subnets --- */
+
+static bool say_policy(struct trace *t, const struct gw_vn *vn) {
+        const struct gw_vn *to;
+        const struct gw_policy *policy = gw_directory_way(&t->nva->directory, vn, t->to, &to);
+        const struct gw_port *port = to ? gw_directory_port_by_ip(&t->nva->directory, to->vni, t->to) : NULL;
+        const struct gw_nve *nve = port ? port->vm->binding.nve : NULL;
+        char text[REASON_SIZE], ip[GW_IP_TEXT];
+
+        gw_ip_text(t->to, ip);
+        if (!gw_directory_vn_is_routed(&t->nva->directory, vn))
+                snprintf(text, sizeof text, "it is in no subnet of %s, and %s", vn->id.s,
+                         vn->settings.n_gateways ? "no policy lets packets leave the VN"
+                                                 : "the VN has no gateway address");
+        else if (!policy)
+                snprintf(text, sizeof text, "no policy lets packets of %s reach %s", vn->id.s, ip);
+        else if (!to)
+                snprintf(text, sizeof text, "policy %s: %s may reach the outside%s", policy->name.s, vn->id.s,
+                         policy->one_way ? ", and nothing comes back" : "");
+        else
+                snprintf(text, sizeof text, "policy %s: %s may reach %s%s; %s belongs to %s%s%s", policy->name.s,
+                         vn->id.s, to->id.s, policy->one_way ? ", and nothing comes back" : "", ip,
+                         port ? gw_port_id(port).s : "no port there", nve ? " at " : "", nve ? nve->id.s : "");
+        own_step(t, "policy", policy ? "pass" : "drop", text);
+        if (gw_directory_vn_is_routed(&t->nva->directory, vn))
+                return true;
+        finish(t, "dropped", text);
+        return false;
+}
+
+static void say_gateways(struct trace *t, const struct gw_vn *vn) {
+        const struct gw_nve *nve = gw_directory_nve(&t->nva->directory, t->nve.s), *g = NULL;
+        const struct gw_nve *used = gw_directory_gateway_of(&t->nva->directory, vn, nve);
+        char text[REASON_SIZE];
+        size_t at = (size_t)snprintf(text, sizeof text, "%.64s %s%.64s", nve->id.s,
+                                     used == nve ? "is a gateway itself"
+                                     : used      ? "takes "
+                                                 : "finds no gateway that lives",
+                                     used && used != nve ? used->id.s : "");
+
+        while (used != nve && at < sizeof text && (g = gw_directory_nve_after(&t->nva->directory, g ? g->id.s : NULL)))
+                if (g->gateway && g != nve)
+                        at += (size_t)snprintf(text + at, sizeof text - at, "%s %.64s %s %u%s%s", g == used ? ":" : ";",
+                                               g->id.s, gw_directory_gateway_lives(g) ? "costs" : "is away, and costs",
+                                               gw_directory_gateway_cost(vn, g, nve),
+                                               gw_name_eq(&g->site, &nve->site) ? "" : " from another site",
+                                               gw_name_eq(&vn->gateway_pin, &g->id) ? ", and the VN is pinned to it"
+                                                                                    : "");
+        own_step(t, "gateway", used ? "pass" : "unknown", text);
+}
+
+/* Where a default route of the VM leads to: the VN's gateway in the same family. */
+static bool find_via(struct trace *t, const struct gw_vn *vn) {
+        static const struct gw_ip link_local = {{0xfe, 0x80, [10] = 0x67, 0x77, 0xff, 0xfe, 0, 1}};
         char text[REASON_SIZE];
 
-        if (!routed || !gateway)
-                snprintf(text, sizeof text, "it is in no subnet of %s, and %s", vn->id.s,
-                         !vn->settings.n_gateways ? "the VN has no gateway address"
-                         : !routed                ? "no policy lets packets leave the VN"
-                                                  : "no gateway lives");
-        else
-                snprintf(text, sizeof text,
-                         "it is in no subnet of %s: %s sends it to the gateway %s; a trace ends there", vn->id.s,
-                         nve->id.s, gateway->id.s);
-        own_step(t, "gateway", routed && gateway ? "pass" : "drop", text);
-        finish(t, routed && gateway ? "gateway" : "dropped", text);
+        for (unsigned i = 0; i < vn->settings.n_gateways; i++)
+                if (gw_ip_is_v4(vn->settings.gateways[i]) == gw_ip_is_v4(t->to)) {
+                        t->via = vn->settings.gateways[i];
+                        return true;
+                }
+        if (!gw_ip_is_v4(t->to)) {
+                t->via = link_local;
+                return true;
+        }
+        snprintf(text, sizeof text, "%s has no gateway with an IPv4 address", vn->id.s);
+        own_step(t, "gateway", "drop", text);
+        finish(t, "dropped", text);
+        return false;
+}
+
+static void begin_beyond(struct trace *t, const struct gw_vn *vn) {
+        if (!say_policy(t, vn) || !find_via(t, vn))
+                return;
+        say_gateways(t, vn);
+        trace_next(t);
 }
 
 /* --- the edges' answers --- */
@@ -147,6 +219,31 @@ static void delivered(struct trace *t, const char *port) {
         }
         snprintf(text, sizeof text, "delivered to %s at %s", port, t->nve.s);
         finish(t, "delivered", text);
+}
+
+static void ended_at_gateway(struct trace *t, const char *outcome, const char *device) {
+        char text[REASON_SIZE];
+
+        if (!strcmp(outcome, "outside"))
+                snprintf(text, sizeof text, "leaves by %.32s of the gateway %s", device, t->nve.s);
+        else
+                snprintf(text, sizeof text, "answered by the gateway %s", t->nve.s);
+        finish(t, outcome, text);
+}
+
+/* What was routed there goes on in another VN, and as the gateway's. */
+static void read_frame(struct trace *t, const json_t *body) {
+        const json_t *vni = json_object_get(body, "vni");
+
+        if (t->outwards)
+                gw_ip_parse(nva_json_text(body, "from"), &t->from);
+        if (vni) {
+                t->vni = (uint32_t)json_integer_value(vni);
+                t->mac_known = false;
+        }
+        gw_mac_parse(nva_json_text(body, "source_mac"), &t->source);
+        if (!gw_mac_parse(nva_json_text(body, "mac"), &t->mac))
+                t->mac_known = true;
 }
 
 static void forward(struct trace *t, const json_t *body) {
@@ -180,8 +277,9 @@ static void on_answer(int status, json_t *body, void *user) {
                 return finish(t, "unknown", text);
         }
         hop(t, t->nve.s, json_incref(json_object_get(body, "steps")));
-        if (!gw_mac_parse(nva_json_text(body, "mac"), &t->mac))
-                t->mac_known = true;
+        read_frame(t, body);
+        if (!strcmp(outcome, "outside") || !strcmp(outcome, "answered"))
+                return ended_at_gateway(t, outcome, nva_json_text(body, "device"));
         if (!strcmp(outcome, "delivered"))
                 return delivered(t, nva_json_text(body, "port"));
         if (!strcmp(outcome, "forward"))
@@ -193,14 +291,26 @@ static void on_answer(int status, json_t *body, void *user) {
 }
 
 static json_t *question(const struct trace *t) {
-        char to[GW_IP_TEXT], mac[GW_MAC_TEXT], source[GW_MAC_TEXT], sender[GW_IP_TEXT];
+        char to[GW_IP_TEXT], via[GW_IP_TEXT], mac[GW_MAC_TEXT], source[GW_MAC_TEXT];
         const struct gw_port *port = port_of(t);
+        char sender[GW_IP_TEXT], from[GW_IP_TEXT];
+        json_t *body;
 
-        if (t->outwards)
-                return json_pack("{s:s, s:s}", "port", port ? gw_port_id(port).s : "", "to", gw_ip_text(t->to, to));
-        return json_pack("{s:I, s:s, s:s, s:s, s:b}", "vni", (json_int_t)t->vni, "mac", gw_mac_text(t->mac, mac),
+        gw_ip_text(t->to, to);
+        if (t->outwards) {
+                body = json_pack("{s:s, s:s}", "port", port ? gw_port_id(port).s : "", "to", to);
+                if (!gw_ip_eq(t->via, t->to))
+                        json_object_set_new(body, "via", json_string(gw_ip_text(t->via, via)));
+                return body;
+        }
+        body = json_pack("{s:I, s:s, s:s, s:s, s:b}", "vni", (json_int_t)t->vni, "mac", gw_mac_text(t->mac, mac),
                          "source_mac", gw_mac_text(t->source, source), "sender", gw_ip_text(t->sender, sender),
                          "marked", t->marked);
+        if (gw_mac_eq(t->mac, GW_GATEWAY_MAC)) {
+                json_object_set_new(body, "from", json_string(gw_ip_text(t->from, from)));
+                json_object_set_new(body, "to", json_string(to));
+        }
+        return body;
 }
 
 static void trace_next(struct trace *t) {
@@ -279,11 +389,12 @@ void api_trace(struct gw_request *request, void *user) {
                             .vni = port->vn->vni,
                             .index = port->index,
                             .to = to,
+                            .via = to,
                             .source = port->mac,
                             .outwards = true,
                             .list = json_array()};
         if (!in_subnet(port->vn, to) && !is_link_local(to))
-                return end_at_gateway(t, port->vn);
+                return begin_beyond(t, port->vn);
         say_whose(t);
         trace_next(t);
 }

@@ -4,13 +4,18 @@
  * programs, made again from the tables that they read, one step after the other.
  * Nothing is sent and nothing is changed.
  *
- *      POST /v1/trace {port, to [, mac]}                   as if that port sent to that address (its next hop)
- *      POST /v1/trace {vni, mac, source_mac, sender, marked}   as if that frame came from the wire
+ *      POST /v1/trace {port, to [, via | mac]}             as if that port sent to that address (by way of that one)
+ *      POST /v1/trace {vni, mac, source_mac, sender, marked [, from, to]}   as if that frame came from the wire; from
+ *                                                          and to are the packet's, and needed by a gateway
  *
  * The answer is a list of steps {step, verdict, text[, counter]}, and how it ends:
  *
  *      delivered  to .port          dropped   .counter is what counts it
  *      forward    to .locator       asks      the authority, while the frame waits
+ *      outside    by .device        answered  by the gateway itself
+ *
+ * With .mac, the frame's next destination; .from, the packet's source; and, when it was routed here, .vni and
+ * .source_mac, which are then others.
  *
  * The order of the steps is that of godwit.bpf.c; who changes one changes both.
  */
@@ -31,7 +36,7 @@ struct trace {
 };
 
 static __attribute__((format(printf, 5, 6))) void step(struct trace *t, const char *name, const char *verdict,
-                                                       int counter, const char *format, ...) {
+                                                       const char *counter, const char *format, ...) {
         char text[TEXT_SIZE];
         json_t *object;
         va_list args;
@@ -40,15 +45,16 @@ static __attribute__((format(printf, 5, 6))) void step(struct trace *t, const ch
         vsnprintf(text, sizeof text, format, args);
         va_end(args);
         object = json_pack("{s:s, s:s, s:s}", "step", name, "verdict", verdict, "text", text);
-        if (counter >= 0)
-                json_object_set_new(object, "counter", json_string(gw_counter_name((enum gw_counter)counter)));
+        if (counter)
+                json_object_set_new(object, "counter", json_string(counter));
         json_array_append_new(t->steps, object);
 }
 
 /* Always false: `return dropped(...)` in a walk of steps that go on while they are true. */
-#define dropped(t, name, counter, ...)                                                                                 \
+#define dropped_as(t, name, counter, ...)                                                                              \
         (step(t, name, "drop", counter, __VA_ARGS__),                                                                  \
-         end(t, json_pack("{s:s, s:s}", "outcome", "dropped", "counter", gw_counter_name(counter))))
+         end(t, json_pack("{s:s, s:s}", "outcome", "dropped", "counter", counter)))
+#define dropped(t, name, counter, ...) dropped_as(t, name, gw_counter_name(counter), __VA_ARGS__)
 
 static bool end(struct trace *t, json_t *how) {
         t->end = how;
@@ -56,7 +62,7 @@ static bool end(struct trace *t, json_t *how) {
 }
 
 static bool asks(struct trace *t, const char *name, const char *what) {
-        step(t, name, "wait", -1, "%s is not known here: the frame waits while the authority is asked", what);
+        step(t, name, "wait", NULL, "%s is not known here: the frame waits while the authority is asked", what);
         return end(t, json_pack("{s:s}", "outcome", "asks"));
 }
 
@@ -103,10 +109,10 @@ static bool sending_port(struct trace *t, const struct found *f) {
                 return dropped(t, "port", GW_COUNT_DROP_FENCED, "port %s: its VM was cut over; nothing it sends passes",
                                f->port.id.s);
         if (f->port.role == GW_EDGE_ARRIVING)
-                step(t, "port", "pass", -1, "port %s on %s; its VM has not arrived yet", f->port.id.s,
+                step(t, "port", "pass", NULL, "port %s on %s; its VM has not arrived yet", f->port.id.s,
                      nve_state_device(t->nve, &f->port.id));
         else
-                step(t, "port", "pass", -1, "port %s on %s, epoch %llu", f->port.id.s,
+                step(t, "port", "pass", NULL, "port %s on %s, epoch %llu", f->port.id.s,
                      nve_state_device(t->nve, &f->port.id), (unsigned long long)f->port.epoch);
         return true;
 }
@@ -143,8 +149,8 @@ static bool source_address(const struct gw_edge_attach *port, struct gw_ip to, s
         return false;
 }
 
-static bool guard(struct trace *t, const struct found *f, struct gw_ip to) {
-        int counter = gw_ip_is_v4(to) ? GW_COUNT_DROP_GUARD_IPV4 : GW_COUNT_DROP_GUARD_IPV6;
+static bool guard(struct trace *t, const struct found *f, struct gw_ip to, struct gw_ip *source) {
+        enum gw_counter counter = gw_ip_is_v4(to) ? GW_COUNT_DROP_GUARD_IPV4 : GW_COUNT_DROP_GUARD_IPV6;
         char text[GW_IP_TEXT];
         struct gw_ip from;
 
@@ -154,7 +160,8 @@ static bool guard(struct trace *t, const struct found *f, struct gw_ip to) {
         if (!gw_datapath_is_allowed(t->nve->dp, f->port.ifindex, from))
                 return dropped(t, "guard", counter, "%s may not be used on port %s", gw_ip_text(from, text),
                                f->port.id.s);
-        step(t, "guard", "pass", -1, "%s is this port's own; so is its MAC", gw_ip_text(from, text));
+        step(t, "guard", "pass", NULL, "%s is this port's own; so is its MAC", gw_ip_text(from, text));
+        *source = from;
         return true;
 }
 
@@ -177,13 +184,18 @@ static bool neighbour(struct trace *t, uint32_t vni, struct gw_ip to, struct gw_
 
         gw_ip_text(to, ip);
         if (!gw_datapath_neigh_get(t->nve->dp, vni, to, mac, &flags)) {
-                step(t, "neighbour", "pass", -1, "%s is %s (from the %s%s); %s for it is answered here", ip,
+                if (gw_mac_eq(*mac, GW_GATEWAY_MAC)) {
+                        step(t, "neighbour", "pass", NULL, "%s is the virtual gateway, %s; %s for it is answered here",
+                             ip, gw_mac_text(*mac, text), gw_ip_is_v4(to) ? "ARP" : "a solicitation");
+                        return true;
+                }
+                step(t, "neighbour", "pass", NULL, "%s is %s (from the %s%s); %s for it is answered here", ip,
                      gw_mac_text(*mac, text), nve_origin_word(source.origin), age_text(t, source, age),
                      gw_ip_is_v4(to) ? "ARP" : "a solicitation");
                 return true;
         }
         if (mac_of_link_local(to, mac) && !gw_datapath_fdb_get(t->nve->dp, vni, *mac, &entry)) {
-                step(t, "neighbour", "pass", -1, "%s is made of the MAC %s, which is known", ip,
+                step(t, "neighbour", "pass", NULL, "%s is made of the MAC %s, which is known", ip,
                      gw_mac_text(*mac, text));
                 return true;
         }
@@ -204,10 +216,10 @@ static bool deliver(struct trace *t, uint32_t ifindex) {
         if (!device_is_well(t, &f, "port"))
                 return false;
         if (f.view.held || f.port.role == GW_EDGE_ARRIVING)
-                step(t, "port", "wait", -1, "port %s on %s: the frame waits there until its VM runs", f.port.id.s,
+                step(t, "port", "wait", NULL, "port %s on %s: the frame waits there until its VM runs", f.port.id.s,
                      nve_state_device(t->nve, &f.port.id));
         else
-                step(t, "port", "pass", -1, "port %s on %s", f.port.id.s, nve_state_device(t->nve, &f.port.id));
+                step(t, "port", "pass", NULL, "port %s on %s", f.port.id.s, nve_state_device(t->nve, &f.port.id));
         return end(t, json_pack("{s:s, s:s}", "outcome", "delivered", "port", f.port.id.s));
 }
 
@@ -219,10 +231,10 @@ static bool send_on(struct trace *t, struct gw_ip locator, bool marked) {
         gw_ip_text(locator, to);
         if (gw_datapath_next_hop(t->nve->dp, locator, &ifindex, &hop)) {
                 if_indextoname(ifindex, device);
-                step(t, "underlay", "pass", -1, "VXLAN to %s%s by %s, next hop %s", to, marked ? ", marked" : "",
+                step(t, "underlay", "pass", NULL, "VXLAN to %s%s by %s, next hop %s", to, marked ? ", marked" : "",
                      device, gw_ip_text(hop, via));
         } else {
-                step(t, "underlay", "pass", -1, "VXLAN to %s%s by the host's own routes (%s)", to,
+                step(t, "underlay", "pass", NULL, "VXLAN to %s%s by the host's own routes (%s)", to,
                      marked ? ", marked" : "", t->nve->config.vxlan_device);
         }
         return end(t, json_pack("{s:s, s:o, s:b}", "outcome", "forward", "locator", nve_json_ip(locator), "marked",
@@ -234,6 +246,12 @@ static const char *entry_text(const struct trace *t, uint32_t vni, struct gw_mac
         struct gw_edge_source source = gw_edge_source_of_mac(t->nve->edge, vni, mac);
         char text[GW_MAC_TEXT], ip[GW_IP_TEXT], age[48];
 
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC)) {
+                snprintf(out, TEXT_SIZE, "%s is %s%s", gw_mac_text(mac, text),
+                         entry->kind == GW_FORWARD_GATEWAY ? "routed here" : "the gateway at ",
+                         entry->kind == GW_FORWARD_GATEWAY ? "" : gw_ip_text(entry->locator, ip));
+                return out;
+        }
         snprintf(out, TEXT_SIZE, "%s is %s%s%s, epoch %llu (from %s%s)", gw_mac_text(mac, text),
                  nve_forward_word(entry->kind), entry->kind == GW_FORWARD_LOCAL ? "" : " ",
                  entry->kind == GW_FORWARD_LOCAL ? "" : gw_ip_text(entry->locator, ip),
@@ -241,17 +259,122 @@ static const char *entry_text(const struct trace *t, uint32_t vni, struct gw_mac
         return out;
 }
 
+/* ---- gateways ---- */
+
+static void gateway_text(const struct gw_edge_gateway_view *view, void *user) {
+        char *text = user, ip[GW_IP_TEXT];
+        size_t at = strlen(text);
+
+        if (at < TEXT_SIZE)
+                snprintf(text + at, TEXT_SIZE - at, "%s%s%s costs %u%s", at ? "; " : "", gw_ip_text(view->locator, ip),
+                         view->used ? ", which is used," : "", view->cost, view->live ? "" : " and is away");
+}
+
+/* Which one this edge uses, and what it had to choose from. */
+static void gateway(struct trace *t, uint32_t vni) {
+        struct gw_ip used = gw_edge_gateway_of(t->nve->edge, vni);
+        char text[TEXT_SIZE] = "";
+
+        gw_edge_each_gateway(t->nve->edge, vni, gateway_text, text);
+        if (gw_ip_eq(used, t->nve->config.locator))
+                step(t, "gateway", "pass", NULL, "this host is a gateway itself");
+        else if (gw_ip_is_unspecified(used))
+                step(t, "gateway", "wait", NULL, "this edge knows no gateway for VNI %u", vni);
+        else
+                step(t, "gateway", "pass", NULL, "%s", text);
+}
+
+static bool is_routable(struct gw_ip ip) {
+        if (gw_ip_is_v4(ip))
+                return ip.b[12] && ip.b[12] != 127 && ip.b[12] < 224 && !(ip.b[12] == 169 && ip.b[13] == 254);
+        return (ip.b[0] & 0xe0) == 0x20 || (ip.b[0] & 0xfe) == 0xfc;
+}
+
+static void route_size(struct trace *t, uint32_t mtu) {
+        step(t, "size", "pass", NULL, "packets of up to %u octets pass; the sender of a larger one is told", mtu);
+}
+
+static bool route_outside(struct trace *t) {
+        char device[IF_NAMESIZE] = "?";
+        uint32_t mtu, ifindex;
+
+        if (!gw_datapath_routed_get(t->nve->dp, GW_EDGE_OUTSIDE, &mtu, &ifindex) || !ifindex)
+                return dropped(t, "outside", GW_COUNT_DROP_GATEWAY_OUTSIDE, "this gateway has no outside-device");
+        if_indextoname(ifindex, device);
+        route_size(t, mtu);
+        step(t, "outside", "pass", NULL, "leaves by %s, with this host's own routes", device);
+        return end(t, json_pack("{s:s, s:s}", "outcome", "outside", "device", device));
+}
+
+static bool route_to_vn(struct trace *t, uint32_t vni, struct gw_ip to, struct gw_mac *mac) {
+        struct gw_forward entry;
+        char text[TEXT_SIZE];
+
+        if (!neighbour(t, vni, to, mac))
+                return false;
+        if (gw_datapath_fdb_get(t->nve->dp, vni, *mac, &entry))
+                return asks(t, "forwarding", gw_mac_text(*mac, text));
+        step(t, "forwarding", entry.flags & GW_FORWARD_PUNT ? "wait" : "pass", NULL, "%s%s",
+             entry_text(t, vni, *mac, &entry, text),
+             entry.flags & GW_FORWARD_PUNT ? "; frames that waited go first" : "");
+        if (entry.kind == GW_FORWARD_GATEWAY)
+                return dropped(t, "forwarding", GW_COUNT_DROP_LOOP, "the gateway itself owns no address of a VM");
+        return entry.kind == GW_FORWARD_LOCAL ? deliver(t, entry.ifindex) : send_on(t, entry.locator, false);
+}
+
+/* As gateway_route() of gateway.h, in its order. */
+static bool route(struct trace *t, uint32_t vni, struct gw_ip from, struct gw_ip to) {
+        char source[GW_IP_TEXT], target[GW_IP_TEXT];
+        struct gw_mac mac = {{0}};
+        struct gw_way own, way;
+        uint32_t mtu, ifindex;
+
+        gw_ip_text(from, source);
+        gw_ip_text(to, target);
+        if (!is_routable(from) || !is_routable(to))
+                return dropped(t, "source", GW_COUNT_DROP_GATEWAY_PROTOCOL,
+                               "%s or %s is good on its own link only, or no host's", source, target);
+        if (!gw_datapath_route_get(t->nve->dp, vni, from, &own) || !(own.flags & GW_ROUTE_OWN))
+                return dropped(t, "source", GW_COUNT_DROP_GATEWAY_SOURCE, "%s is in no subnet of VNI %u", source, vni);
+        step(t, "source", "pass", NULL, "%s is in a subnet of VNI %u", source, vni);
+        if (!gw_datapath_route_get(t->nve->dp, vni, to, &way))
+                return dropped_as(t, "way", gw_edge_counter_names[GW_EDGE_C_GATEWAY_PROHIBITED],
+                                  "no policy leads from VNI %u to %s: the sender is told that it is prohibited", vni,
+                                  target);
+        if (way.flags & GW_ROUTE_SELF) {
+                step(t, "way", "pass", NULL, "%s is the gateway's own: an echo is answered here", target);
+                return end(t, json_pack("{s:s}", "outcome", "answered"));
+        }
+        if (way.flags & GW_ROUTE_OUTSIDE) {
+                step(t, "way", "pass", NULL, "a policy leads from VNI %u to the outside", vni);
+                return route_outside(t);
+        }
+        step(t, "way", "pass", NULL, "%s is in a subnet of VNI %u, where VNI %u may go", target, way.vni, vni);
+        if (!gw_datapath_routed_get(t->nve->dp, way.vni, &mtu, &ifindex))
+                return dropped_as(t, "way", gw_edge_counter_names[GW_EDGE_C_GATEWAY_UNANSWERED],
+                                  "VNI %u is not routed here: it has no gateway address", way.vni);
+        route_size(t, mtu);
+        route_to_vn(t, way.vni, to, &mac);
+        json_object_set_new(t->end, "vni", json_integer(way.vni));
+        json_object_set_new(t->end, "source_mac", nve_json_mac(GW_GATEWAY_MAC));
+        if (!gw_mac_eq(mac, (struct gw_mac){{0}}))
+                json_object_set_new(t->end, "mac", nve_json_mac(mac));
+        return false;
+}
+
 /* ---- from a port ---- */
 
-static bool forward_out(struct trace *t, const struct found *f, struct gw_mac mac) {
+static bool forward_out(struct trace *t, const struct found *f, struct gw_mac mac, struct gw_ip from, struct gw_ip to) {
         struct gw_forward entry;
         char text[TEXT_SIZE];
 
         if (gw_datapath_fdb_get(t->nve->dp, f->port.vni, mac, &entry))
                 return asks(t, "forwarding", gw_mac_text(mac, text));
-        step(t, "forwarding", entry.flags & GW_FORWARD_PUNT ? "wait" : "pass", -1, "%s%s",
+        step(t, "forwarding", entry.flags & GW_FORWARD_PUNT ? "wait" : "pass", NULL, "%s%s",
              entry_text(t, f->port.vni, mac, &entry, text),
              entry.flags & GW_FORWARD_PUNT ? "; frames that waited go first" : "");
+        if (entry.kind == GW_FORWARD_GATEWAY)
+                return route(t, f->port.vni, from, to);
         if (entry.kind != GW_FORWARD_LOCAL)
                 return send_on(t, entry.locator, false);
         if (entry.ifindex == f->port.ifindex)
@@ -262,24 +385,29 @@ static bool forward_out(struct trace *t, const struct found *f, struct gw_mac ma
 static int trace_out(struct trace *t, struct gw_json_reader *r, struct gw_error *error) {
         struct gw_name id = {""};
         struct found f = {.id = &id};
-        struct gw_ip to = {{0}};
+        struct gw_ip to = {{0}}, via, from;
         struct gw_mac mac;
         bool known;
 
         gw_json_id(r, "port", GW_JSON_NEEDED, &id);
         gw_json_ip(r, "to", GW_JSON_NEEDED, &to);
         known = gw_json_mac(r, "mac", GW_JSON_OPTIONAL, &mac);
+        if (!gw_json_ip(r, "via", GW_JSON_OPTIONAL, &via))
+                via = to;
         if (gw_json_done(r))
                 return error->code;
         gw_edge_each_port(t->nve->edge, match_port, &f);
         if (!f.found)
                 return gw_fail(error, GW_E_NOT_FOUND, "port", "this edge has no port %s", id.s);
-        if (!sending_port(t, &f) || !guard(t, &f, to) || (!known && !neighbour(t, f.port.vni, to, &mac)))
+        if (!sending_port(t, &f) || !guard(t, &f, to, &from) || (!known && !neighbour(t, f.port.vni, via, &mac)))
                 return 0;
-        step(t, "size", "pass", -1, "packets of up to %u octets pass; a sender of larger ones is told", f.port.mtu);
-        forward_out(t, &f, mac);
+        step(t, "size", "pass", NULL, "packets of up to %u octets pass; a sender of larger ones is told", f.port.mtu);
+        if (gw_mac_eq(mac, GW_GATEWAY_MAC))
+                gateway(t, f.port.vni);
+        forward_out(t, &f, mac, from, to);
         if (!json_object_get(t->end, "mac"))
                 json_object_set_new(t->end, "mac", nve_json_mac(mac));
+        json_object_set_new(t->end, "from", nve_json_ip(from));
         return 0;
 }
 
@@ -288,29 +416,38 @@ static int trace_out(struct trace *t, struct gw_json_reader *r, struct gw_error 
 struct arrival {
         uint32_t vni;
         struct gw_mac mac, source;
-        struct gw_ip sender;
+        struct gw_ip sender, from, to; /* from, to: of the packet; :: when not said */
         bool marked;
 };
 
 static bool sender(struct trace *t, const struct arrival *a) {
         char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
         struct gw_forward entry;
+        uint32_t flags;
 
         gw_ip_text(a->sender, ip);
-        if (!gw_datapath_is_member(t->nve->dp, a->vni, a->sender))
+        if (!gw_datapath_is_member(t->nve->dp, a->vni, a->sender, &flags))
                 return dropped(t, "sender", GW_COUNT_DROP_BAD_SENDER, "%s is no member of VNI %u here", ip, a->vni);
+        if (gw_mac_eq(a->source, GW_GATEWAY_MAC)) {
+                if (!(flags & GW_MEMBER_GATEWAY) && !a->marked)
+                        return dropped(t, "sender", GW_COUNT_DROP_GATEWAY_SENDER,
+                                       "%s sends as the gateway of VNI %u, and is none", ip, a->vni);
+                step(t, "sender", "pass", NULL, "%s is a %s of VNI %u", ip,
+                     flags & GW_MEMBER_GATEWAY ? "gateway" : "member", a->vni);
+                return true;
+        }
         if (gw_datapath_fdb_get(t->nve->dp, a->vni, a->source, &entry) || a->marked) {
-                step(t, "sender", "pass", -1, "%s is a member of VNI %u", ip, a->vni);
+                step(t, "sender", "pass", NULL, "%s is a member of VNI %u", ip, a->vni);
                 return true;
         }
         gw_mac_text(a->source, mac);
         if (entry.kind == GW_FORWARD_LOCAL)
                 return dropped(t, "sender", GW_COUNT_DROP_SOURCE_LOCAL, "the frame's source %s is a port here", mac);
         if (entry.kind == GW_FORWARD_REMOTE && !gw_ip_eq(entry.locator, a->sender))
-                step(t, "sender", "pass", GW_COUNT_SOURCE_ELSEWHERE,
+                step(t, "sender", "pass", gw_counter_name(GW_COUNT_SOURCE_ELSEWHERE),
                      "%s is a member of VNI %u, but %s is believed to be elsewhere", ip, a->vni, mac);
         else
-                step(t, "sender", "pass", -1, "%s is a member of VNI %u, and %s is there", ip, a->vni, mac);
+                step(t, "sender", "pass", NULL, "%s is a member of VNI %u, and %s is there", ip, a->vni, mac);
         return true;
 }
 
@@ -322,13 +459,18 @@ static bool forward_in(struct trace *t, const struct arrival *a) {
                 return asks(t, "forwarding", gw_mac_text(a->mac, text));
         entry_text(t, a->vni, a->mac, &entry, text);
         if (entry.kind == GW_FORWARD_LOCAL || entry.kind == GW_FORWARD_ARRIVING) {
-                step(t, "forwarding", "pass", -1, "%s", text);
+                step(t, "forwarding", "pass", NULL, "%s", text);
                 return deliver(t, entry.ifindex);
+        }
+        if (entry.kind == GW_FORWARD_GATEWAY) {
+                step(t, "forwarding", "pass", NULL, "%s", text);
+                return route(t, a->vni, a->from, a->to);
         }
         if (a->marked)
                 return dropped(t, "forwarding", GW_COUNT_DROP_LOOP,
                                "%s; the frame was redirected once already, and is not again", text);
-        step(t, "forwarding", "redirect", GW_COUNT_REDIRECTED, "%s; the sender is behind and will be told", text);
+        step(t, "forwarding", "redirect", gw_counter_name(GW_COUNT_REDIRECTED),
+             "%s; the sender is behind and will be told", text);
         return send_on(t, entry.locator, true);
 }
 
@@ -340,6 +482,8 @@ static int trace_in(struct trace *t, struct gw_json_reader *r, struct gw_error *
         gw_json_mac(r, "source_mac", GW_JSON_NEEDED, &a.source);
         gw_json_ip(r, "sender", GW_JSON_NEEDED, &a.sender);
         a.marked = gw_json_bool(r, "marked", false);
+        gw_json_ip(r, "from", GW_JSON_OPTIONAL, &a.from);
+        gw_json_ip(r, "to", GW_JSON_OPTIONAL, &a.to);
         if (gw_json_done(r))
                 return error->code;
         if (sender(t, &a))

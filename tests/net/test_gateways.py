@@ -109,11 +109,20 @@ def counters(lab, host):
     return {**both["datapath"], **both["edge"]}
 
 
+def trace(lab, vm, to):
+    return json.loads(lab.godwit("trace", vm, "--to", to, "--json", check=False).stdout)
+
+
+def said(traced, nve, step):
+    """What an edge (or "", the authority) said in one step."""
+    return next(s for h in traced["hops"] if h["nve"] == nve for s in h["steps"] if s["step"] == step)
+
+
 def test_nothing_is_routed_without_a_policy(lab):
     assert not lab.answers("a", f"{GREEN}.12") and not lab.answers("a", "fd00:2::c")
     assert lab.get("/v1/policies")["policies"] == []
-    trace = json.loads(lab.godwit("trace", "a", "--to", f"{GREEN}.12", "--json", check=False).stdout)
-    assert trace["outcome"] == "dropped" and "no policy lets packets leave" in trace["text"]
+    traced = trace(lab, "a", f"{GREEN}.12")
+    assert traced["outcome"] == "dropped" and "no policy lets packets leave" in traced["text"]
     assert "do not reach each other" in lab.godwit("policy", "list").stdout
 
 
@@ -124,8 +133,6 @@ def test_a_policy_joins_two_vns(joined):
     assert not lab.answers("a", f"{RED}.13") and not lab.answers("c", f"{GREEN}.12")  # no policy says so
     hops = lab.within("a", "ping", "-c", "1", "-W", "1", f"{GREEN}.12").stdout
     assert "ttl=63" in hops                                       # one gateway on the way back, and one there
-    trace = json.loads(lab.godwit("trace", "a", "--to", f"{GREEN}.12", "--json", check=False).stdout)
-    assert trace["outcome"] == "gateway" and "sends it to the gateway h3" in trace["text"]
     # Each host uses the gateway of its own site.
     assert chosen(lab, "h1", "blue") == locator(lab, "h3") and chosen(lab, "h2", "green") == locator(lab, "h4")
     listed = {g["nve"]: g for g in lab.get("/v1/gateways")["gateways"]}
@@ -133,6 +140,38 @@ def test_a_policy_joins_two_vns(joined):
     assert "h1:blue@default" in lab.godwit("gateway", "list").stdout
     assert lab.godwit("audit", check=False).returncode == 0 or wait_until(
         "the audit is clean", lambda: lab.godwit("audit", check=False).returncode == 0)
+
+
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_trace_follows_a_packet_through_a_gateway(joined, family):
+    """Hop by hop: the edge, the policy, which gateway and why, the gateway's own steps, the owner's edge."""
+    lab = joined
+    owner, gateway, nobody, other = ((f"{GREEN}.12", f"{BLUE}.1", f"{GREEN}.99", f"{RED}.13") if family == "4" else
+                                     ("fd00:2::c", "fd00:1::1", "fd00:2::63", "fd00:3::d"))
+    traced = trace(lab, "a", owner)
+    assert traced["outcome"] == "delivered" and traced["text"] == "delivered to b-0@default at h2", traced
+    assert [h["nve"] for h in traced["hops"]] == ["", "", "h1", "h3", "h2"]
+    steps = [[s["step"] for s in h["steps"]] for h in traced["hops"]]
+    assert steps == [["policy"], ["gateway"], ["port", "guard", "neighbour", "size", "gateway", "forwarding", "underlay"],
+                     ["sender", "forwarding", "source", "way", "size", "neighbour", "forwarding", "underlay"],
+                     ["sender", "forwarding", "port"]]
+    assert all(s["verdict"] == "pass" for h in traced["hops"] for s in h["steps"])
+    assert "policy join: blue@default may reach green@default" in said(traced, "", "policy")["text"]
+    why = said(traced, "", "gateway")["text"]
+    assert "h1 takes h3: h3 costs 10;" in why and "h4 costs 1010 from another site" in why
+    assert "which is used, costs 10" in said(traced, "h1", "gateway")["text"]
+    assert "is a gateway of VNI" in said(traced, "h2", "sender")["text"]
+    assert lab.godwit("trace", "a", "--to", owner).returncode == 0
+    traced = trace(lab, "a", gateway)                            # the gateway itself
+    assert traced["outcome"] == "answered" and traced["text"] == "answered by the gateway h3"
+    traced = trace(lab, "a", other)                              # no policy: the gateway says no
+    assert traced["outcome"] == "dropped" and "gateway-prohibited" in traced["text"]
+    assert "no policy lets packets of blue@default reach" in said(traced, "", "policy")["text"]
+    assert "dropped at h3" in traced["text"] and said(traced, "h3", "way")["verdict"] == "drop"
+    traced = trace(lab, "a", nobody)                             # the gateway would ask, and hear no
+    assert traced["outcome"] == "dropped" and "nobody has it" in traced["text"]
+    assert said(traced, "h3", "neighbour")["verdict"] == "wait" and "no port there" in said(traced, "", "policy")["text"]
+    assert lab.godwit("trace", "a", "--to", nobody, check=False).returncode == 1
 
 
 @pytest.mark.parametrize("family", ["4", "6"])
@@ -172,6 +211,10 @@ def test_outside(lab):
         wait_until("blue reaches the outside", lambda: lab.answers("a", "192.0.2.100") and lab.answers("a", "2001:db8::100"))
         assert lab.answers("out", f"{BLUE}.11") and lab.answers("out", "fd00:1::b")
         assert not lab.answers("out", f"{GREEN}.12")
+        for address in ("192.0.2.100", "2001:db8::100"):
+            traced = trace(lab, "a", address)
+            assert traced["outcome"] == "outside" and traced["text"] == "leaves by eth1 of the gateway h3"
+            assert "may reach the outside" in said(traced, "", "policy")["text"]
         # Nobody outside is a VM: a packet with a VM's address that comes from there is dropped.
         space = f"gw-{lab.name}-g-out"
         before = counters(lab, "h3")["drop-gateway-source"]
