@@ -3,7 +3,8 @@
  * What the agent can be told, over the session by the authority and over its
  * own socket by people: reads a request, checks it against what is here, and
  * hands it on. Every call may be repeated; a repetition is recognised by the
- * VM's epoch or the move's id and answered like the first.
+ * VM's epoch or the move's id and answered like the first. What a source and a
+ * target are told of a move once there is a VM is in api_moves.c.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,18 +12,14 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "hv/api.h"
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "io/http.h"
 #include "io/renew.h"
 #include "io/session.h"
 
-enum { DOWNTIME_MS = 50, DOWNTIME_MAX_MS = 2000000, CUT_DEADLINE_MS = 500, CUT_DEADLINE_MAX_MS = 60000 };
-
-static void fail(struct gw_request *request, int code, const char *field, const char *format, ...)
-        __attribute__((format(printf, 4, 5)));
-
-static void fail(struct gw_request *request, int code, const char *field, const char *format, ...) {
+void hv_api_fail(struct gw_request *request, int code, const char *field, const char *format, ...) {
         struct gw_error error = {0};
         char text[sizeof error.text];
         va_list args;
@@ -40,18 +37,18 @@ static struct hv_vm *named(struct gw_request *request, struct hv *hv) {
         struct hv_vm *vm = hv_find(hv, id);
 
         if (!vm)
-                fail(request, GW_E_NOT_FOUND, "vm", "no VM %s on this host", id);
+                hv_api_fail(request, GW_E_NOT_FOUND, "vm", "no VM %s on this host", id);
         return vm;
 }
 
 /* The same for orders, which must not act on what a VM was before we were restarted. */
-static struct hv_vm *ordered(struct gw_request *request, struct hv *hv) {
+struct hv_vm *hv_api_ordered(struct gw_request *request, struct hv *hv) {
         struct hv_vm *vm = named(request, hv);
 
         if (!vm || !vm->unsettled)
                 return vm;
-        fail(request, GW_E_AGAIN, "", "%s was found after a restart, and what it does is not known yet; ask again",
-             vm->record.id.s);
+        hv_api_fail(request, GW_E_AGAIN, "",
+                    "%s was found after a restart, and what it does is not known yet; ask again", vm->record.id.s);
         return NULL;
 }
 
@@ -75,7 +72,7 @@ static bool fits(struct hv *hv, const struct gw_definition *d, struct gw_error *
 /* ---- reading ---- */
 
 /* What both sides of a copy are told alike: who the other one is, and how to copy. */
-static void read_ways(struct gw_json_reader *r, const char *peer, struct hv_move *move) {
+void hv_api_read_ways(struct gw_json_reader *r, const char *peer, struct hv_move *move) {
         json_t *options = gw_json_object(r, "options");
 
         gw_json_name(r, peer, GW_JSON_OPTIONAL, &move->peer_id);
@@ -104,7 +101,7 @@ static bool read_start(struct gw_request *request, struct asked *asked, bool inc
                 const char *move = gw_json_string(&r, "move", NULL);
 
                 gw_json_ip(&r, "from", GW_JSON_NEEDED, &asked->move.peer);
-                read_ways(&r, "source", &asked->move);
+                hv_api_read_ways(&r, "source", &asked->move);
                 asked->disks = gw_json_array(&r, "disks");
                 if (!gw_json_failed(&r) && (!move[0] || strlen(move) > GW_NAME_MAX))
                         gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(move),
@@ -119,53 +116,6 @@ static bool read_start(struct gw_request *request, struct asked *asked, bool inc
         return error.code == 0;
 }
 
-static bool read_migrate(struct gw_request *request, struct hv_move *move) {
-        struct gw_error error = {0};
-        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
-        const char *id = gw_json_string(&r, "move", NULL);
-
-        gw_json_ip(&r, "address", GW_JSON_NEEDED, &move->endpoint.ip);
-        move->endpoint.port = (uint16_t)gw_json_int(&r, "port", 1, 65535, GW_JSON_REQUIRED);
-        gw_json_ip(&r, "to", GW_JSON_NEEDED, &move->peer);
-        move->epoch = (uint64_t)gw_json_int(&r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
-        move->epoch_back = (uint64_t)gw_json_int(&r, "epoch_back", 1, INT64_MAX, GW_JSON_REQUIRED);
-        move->bandwidth_mib_s = (uint32_t)gw_json_int(&r, "bandwidth_mib_s", 0, 1 << 20, 0);
-        move->downtime_ms = (uint32_t)gw_json_int(&r, "downtime_ms", 1, DOWNTIME_MAX_MS, DOWNTIME_MS);
-        move->cut_deadline_ms = (uint32_t)gw_json_int(&r, "cut_deadline_ms", 10, CUT_DEADLINE_MAX_MS, CUT_DEADLINE_MS);
-        move->tls = gw_json_bool(&r, "tls", 0);
-        move->disks = (unsigned)gw_json_int(&r, "disks", 0, (1 << GW_DEFINITION_DISKS_MAX) - 1, 0);
-        move->nbd.ip = move->endpoint.ip;
-        move->nbd.port = (uint16_t)gw_json_int(&r, "nbd_port", 0, 65535, 0);
-        move->keep_disks = gw_json_bool(&r, "keep_disks", 0);
-        read_ways(&r, "target", move);
-        if (!gw_json_failed(&r) && (!id[0] || strlen(id) > GW_NAME_MAX))
-                gw_json_fault(&r, "move", "move has %zu octets; 1 to %d are allowed", strlen(id), GW_NAME_MAX);
-        else if (!gw_json_failed(&r))
-                strcpy(move->id.s, id);
-        if (gw_json_done(&r)) {
-                gw_request_fail(request, &error);
-                return false;
-        }
-        return true;
-}
-
-/* {move} and, for some, one member more. */
-static bool read_order(struct gw_request *request, const char **move, bool *fence, uint64_t *epoch) {
-        struct gw_error error = {0};
-        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
-
-        *move = gw_json_string(&r, "move", NULL);
-        if (fence)
-                *fence = gw_json_bool(&r, "fence", 0);
-        if (epoch)
-                *epoch = (uint64_t)gw_json_int(&r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
-        if (gw_json_done(&r)) {
-                gw_request_fail(request, &error);
-                return false;
-        }
-        return true;
-}
-
 /* ---- start and end ---- */
 
 static bool make_vm(struct gw_request *request, struct hv *hv, const struct asked *asked, enum hv_role role) {
@@ -178,7 +128,7 @@ static bool make_vm(struct gw_request *request, struct hv *hv, const struct aske
         }
         vm = hv_vm_new(hv);
         if (!vm) {
-                fail(request, GW_E_FULL, "", "no memory");
+                hv_api_fail(request, GW_E_FULL, "", "no memory");
                 return false;
         }
         vm->record = (struct hv_record){
@@ -206,19 +156,19 @@ static bool make_room(struct gw_request *request, struct hv *hv, const struct as
         if (!vm)
                 return true;
         if (vm->forget || vm->unsettled) {
-                fail(request, GW_E_AGAIN, "", "%s is being removed from this host, or was just found; ask again",
-                     vm->record.id.s);
+                hv_api_fail(request, GW_E_AGAIN, "", "%s is being removed from this host, or was just found; ask again",
+                            vm->record.id.s);
                 return false;
         }
         if (asked->epoch < vm->record.epoch) {
-                fail(request, GW_E_STALE, "epoch", "epoch %llu is older than %llu, which is here",
-                     (unsigned long long)asked->epoch, (unsigned long long)vm->record.epoch);
+                hv_api_fail(request, GW_E_STALE, "epoch", "epoch %llu is older than %llu, which is here",
+                            (unsigned long long)asked->epoch, (unsigned long long)vm->record.epoch);
                 return false;
         }
         if (hv_vm_is_live(vm)) {
-                fail(request, GW_E_CONFLICT, "", "%s is here already, %s, as %s with epoch %llu", vm->record.id.s,
-                     hv_state_word(vm->record.state), hv_role_word(vm->record.role),
-                     (unsigned long long)vm->record.epoch);
+                hv_api_fail(request, GW_E_CONFLICT, "", "%s is here already, %s, as %s with epoch %llu",
+                            vm->record.id.s, hv_state_word(vm->record.state), hv_role_word(vm->record.role),
+                            (unsigned long long)vm->record.epoch);
                 return false;
         }
         hv_vm_free(vm);
@@ -253,8 +203,8 @@ static void post_incoming(struct gw_request *request, void *user) {
         if (!read_start(request, &asked, true))
                 return;
         if (strcmp(gw_request_param(request, "vm"), asked.definition.id.s)) {
-                fail(request, GW_E_INVALID, "definition", "the definition is of %s, the call for %s",
-                     asked.definition.id.s, gw_request_param(request, "vm"));
+                hv_api_fail(request, GW_E_INVALID, "definition", "the definition is of %s, the call for %s",
+                            asked.definition.id.s, gw_request_param(request, "vm"));
                 return;
         }
         vm = hv_find(hv, asked.definition.id.s);
@@ -268,8 +218,8 @@ static void post_incoming(struct gw_request *request, void *user) {
         }
         asked.move.tls = hv->tls_dir[0] && strcmp(asked.definition.emulator, "qemu") == 0;
         if (asked.move.tls && !asked.move.peer_id.s[0]) {
-                fail(request, GW_E_INVALID, "source",
-                     "source is missing; migration-tls is on, and only a host known by name may send");
+                hv_api_fail(request, GW_E_INVALID, "source",
+                            "source is missing; migration-tls is on, and only a host known by name may send");
                 return;
         }
         if (make_room(request, hv, &asked))
@@ -292,7 +242,7 @@ static void on_powering_down(const struct gw_error *error, void *user) {
 }
 
 static void post_stop(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
+        struct hv_vm *vm = hv_api_ordered(request, user);
         struct gw_error error = {0};
         struct gw_json_reader r;
         bool force;
@@ -306,7 +256,7 @@ static void post_stop(struct gw_request *request, void *user) {
                 return;
         }
         if (vm->record.role != HV_ROLE_SERVE) {
-                fail(request, GW_E_CONFLICT, "", "%s is being moved; cancel the move first", vm->record.id.s);
+                hv_api_fail(request, GW_E_CONFLICT, "", "%s is being moved; cancel the move first", vm->record.id.s);
                 return;
         }
         if (vm->machine && force) {
@@ -323,219 +273,14 @@ static void post_stop(struct gw_request *request, void *user) {
 }
 
 static void delete_vm(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
+        struct hv_vm *vm = hv_api_ordered(request, user);
 
         if (!vm || !hv_vm_wait(vm, HV_WAIT_END, request) || vm->forget)
                 return;
+        /* Images it came with are its own by now; only a move that came to nothing takes them away again. */
+        if (vm->record.role == HV_ROLE_SERVE)
+                vm->record.move.created = 0;
         hv_vm_remove(vm);
-}
-
-/* ---- moves ---- */
-
-static bool is_of(struct gw_request *request, const struct hv_vm *vm, const char *move) {
-        if (strcmp(vm->record.move.id.s, move) == 0)
-                return true;
-        fail(request, GW_E_CONFLICT, "move", "%s has nothing to do with move %s here", vm->record.id.s, move);
-        return false;
-}
-
-/* Both must want TLS, or neither. */
-static bool is_agreed(struct gw_request *request, const struct hv_vm *vm, const struct hv_move *move) {
-        bool wanted = vm->hv->tls_dir[0] && hv_vm_is_qemu(vm);
-
-        if (wanted && !move->tls)
-                fail(request, GW_E_CONFLICT, "tls",
-                     "the target takes the copy of %s in the clear, and migration-tls is on here; set it alike",
-                     vm->record.id.s);
-        else if (!wanted && move->tls)
-                fail(request, GW_E_CONFLICT, "tls",
-                     "the target takes the copy of %s over TLS only, and migration-tls is off here; set it alike",
-                     vm->record.id.s);
-        else if (wanted && !move->peer_id.s[0])
-                fail(request, GW_E_INVALID, "target",
-                     "target is missing; migration-tls is on, and the copy goes to a host known by name only");
-        return wanted == move->tls && (!wanted || move->peer_id.s[0]);
-}
-
-static void post_migrate(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        struct hv_move move = {0};
-
-        if (!vm || !read_migrate(request, &move))
-                return;
-        if (vm->record.role == HV_ROLE_SOURCE && gw_name_eq(&vm->record.move.id, &move.id) && !vm->forget) {
-                if (vm->waiting[HV_WAIT_MIGRATE])
-                        hv_vm_wait(vm, HV_WAIT_MIGRATE, request);
-                else
-                        gw_request_answer(request, 200, hv_vm_json(vm));
-                return;
-        }
-        if (vm->record.role != HV_ROLE_SERVE || vm->record.state != HV_RUNNING || !vm->machine || vm->forget ||
-            vm->record.uncut_due) {
-                fail(request, GW_E_CONFLICT, "", "%s cannot leave now: it is %s here, as %s%s", vm->record.id.s,
-                     hv_state_word(vm->record.state), hv_role_word(vm->record.role),
-                     vm->record.uncut_due ? ", and the NVE has not confirmed that it was taken back" : "");
-                return;
-        }
-        if (move.epoch <= vm->record.epoch || move.epoch_back <= move.epoch) {
-                fail(request, GW_E_STALE, "epoch", "epoch %llu and epoch_back %llu must follow %llu, in this order",
-                     (unsigned long long)move.epoch, (unsigned long long)move.epoch_back,
-                     (unsigned long long)vm->record.epoch);
-                return;
-        }
-        if (!is_agreed(request, vm, &move))
-                return;
-        if (move.disks && (!move.nbd.port || move.disks >> vm->record.definition.n_disks)) {
-                fail(request, GW_E_INVALID, "disks", "disks is %u with nbd_port %u; %s has %zu disks", move.disks,
-                     move.nbd.port, vm->record.id.s, vm->record.definition.n_disks);
-                return;
-        }
-        vm->record.role = HV_ROLE_SOURCE;
-        vm->record.move = move;
-        if (hv_vm_write(vm) < 0) {
-                vm->record.role = HV_ROLE_SERVE;
-                vm->record.move = (struct hv_move){0};
-                fail(request, GW_E_FULL, "", "the state of %s cannot be written; see the log", vm->record.id.s);
-                return;
-        }
-        hv_vm_wait(vm, HV_WAIT_MIGRATE, request);
-        hv_source_migrate(vm);
-}
-
-static void post_cancel(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        const char *move;
-
-        if (!vm || !read_order(request, &move, NULL, NULL))
-                return;
-        if (vm->record.role == HV_ROLE_SERVE) {
-                gw_request_answer(request, 200, hv_vm_json(vm)); /* nothing leaves */
-        } else if (is_of(request, vm, move)) {
-                if (vm->leaving == HV_COPYING || vm->leaving == HV_CANCELLING) {
-                        if (hv_vm_wait(vm, HV_WAIT_CANCEL, request))
-                                hv_source_cancel(vm);
-                } else {
-                        fail(request, GW_E_CONFLICT, "", "%s has been cut over; it is too late to cancel",
-                             vm->record.id.s);
-                }
-        }
-}
-
-static void post_finish(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        const char *move;
-
-        if (!vm || !read_order(request, &move, NULL, NULL) || !is_of(request, vm, move))
-                return;
-        if (vm->forget) {
-                hv_vm_wait(vm, HV_WAIT_END, request);
-        } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
-                hv_vm_wait(vm, HV_WAIT_END, request);
-                vm->drop_images = true;
-                hv_vm_finish(vm);
-        } else {
-                fail(request, GW_E_CONFLICT, "", "%s has not left: it is %s here", vm->record.id.s,
-                     hv_state_word(vm->record.state));
-        }
-}
-
-static void post_abandon(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        const char *move;
-        bool fence;
-
-        if (!vm || !read_order(request, &move, &fence, NULL) || !is_of(request, vm, move))
-                return;
-        if (vm->record.role == HV_ROLE_TARGET || fence || vm->forget) {
-                if (hv_vm_wait(vm, HV_WAIT_END, request) && !vm->forget)
-                        hv_vm_remove(vm);
-        } else {
-                fail(request, GW_E_CONFLICT, "", "%s runs here already; only a fence may end it", vm->record.id.s);
-        }
-}
-
-static void post_resume(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        const char *move;
-        uint64_t epoch;
-
-        if (!vm || !read_order(request, &move, NULL, &epoch))
-                return;
-        if (vm->record.role == HV_ROLE_SERVE && vm->record.epoch >= epoch && vm->machine) {
-                gw_request_answer(request, 200, hv_vm_json(vm));
-        } else if (is_of(request, vm, move)) {
-                if (vm->switched) {
-                        fail(request, GW_E_CONFLICT, "",
-                             "%s has run at the target since; what is here is out of date and does not go on",
-                             vm->record.id.s);
-                } else if (vm->record.role != HV_ROLE_SOURCE || vm->leaving < HV_CUT || !vm->machine || vm->forget) {
-                        fail(request, GW_E_CONFLICT, "", "%s has no stopped copy here: it is %s", vm->record.id.s,
-                             hv_state_word(vm->record.state));
-                } else if (epoch <= vm->record.move.epoch) {
-                        fail(request, GW_E_STALE, "epoch", "epoch %llu must be newer than the target's, %llu",
-                             (unsigned long long)epoch, (unsigned long long)vm->record.move.epoch);
-                } else if (hv_vm_wait(vm, HV_WAIT_RESUME, request)) {
-                        vm->record.move.epoch_back = epoch;
-                        hv_vm_write(vm);
-                        hv_source_resume(vm);
-                }
-        }
-}
-
-/* What the disks are, before a move. */
-static void post_survey(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        struct gw_error error = {0};
-        const char *move;
-        json_t *disks;
-
-        if (!vm || !read_order(request, &move, NULL, NULL))
-                return;
-        disks = hv_images_survey(vm, &error);
-        if (disks)
-                gw_request_answer(request, 200, json_pack("{s:o}", "disks", disks));
-        else
-                gw_request_fail(request, &error);
-}
-
-/* A post-copy whose connection broke: the target listens anew. */
-static void post_recover(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        const char *move;
-
-        if (!vm || !read_order(request, &move, NULL, NULL) || !is_of(request, vm, move))
-                return;
-        if (vm->record.role != HV_ROLE_SERVE || !vm->record.move.options.post_copy || !vm->machine || vm->forget)
-                fail(request, GW_E_CONFLICT, "", "%s waits for no memory here: it is %s, as %s", vm->record.id.s,
-                     hv_state_word(vm->record.state), hv_role_word(vm->record.role));
-        else if (hv_vm_wait(vm, HV_WAIT_RECOVER, request))
-                hv_postcopy_recover(vm);
-}
-
-/* ... and the source connects to it. */
-static void post_reconnect(struct gw_request *request, void *user) {
-        struct hv_vm *vm = ordered(request, user);
-        struct gw_error error = {0};
-        struct gw_endpoint at = {0};
-        struct gw_json_reader r;
-        const char *move;
-
-        if (!vm)
-                return;
-        r = gw_json_reader(gw_request_body(request), &error);
-        move = gw_json_string(&r, "move", NULL);
-        gw_json_ip(&r, "address", GW_JSON_NEEDED, &at.ip);
-        at.port = (uint16_t)gw_json_int(&r, "port", 1, 65535, GW_JSON_REQUIRED);
-        if (gw_json_done(&r)) {
-                gw_request_fail(request, &error);
-        } else if (is_of(request, vm, move)) {
-                if (!vm->broken || !vm->machine || vm->forget) {
-                        fail(request, GW_E_CONFLICT, "", "%s has lost no connection", vm->record.id.s);
-                } else if (hv_vm_wait(vm, HV_WAIT_RECOVER, request)) {
-                        vm->record.move.endpoint = at;
-                        hv_postcopy_reconnect(vm);
-                }
-        }
 }
 
 /* ---- looking ---- */
@@ -545,7 +290,8 @@ static void get_vms(struct gw_request *request, void *user) {
         json_t *inventory, *vms;
 
         if (hv->unsettled && gw_request_session(request)) {
-                fail(request, GW_E_AGAIN, "", "VMs were found after a restart that are not known well yet; ask again");
+                hv_api_fail(request, GW_E_AGAIN, "",
+                            "VMs were found after a restart that are not known well yet; ask again");
                 return;
         }
         inventory = hv_inventory(hv);
@@ -579,7 +325,7 @@ static void get_status(struct gw_request *request, void *user) {
 static void get_events(struct gw_request *request, void *user) {
         (void)user;
         if (gw_request_session(request))
-                fail(request, GW_E_CONFLICT, "", "events stream over HTTP only; a session gets them anyway");
+                hv_api_fail(request, GW_E_CONFLICT, "", "events stream over HTTP only; a session gets them anyway");
         else
                 gw_request_stream(request, "events");
 }
@@ -593,13 +339,13 @@ const struct gw_route hv_routes[] = {
         {"DELETE", "/v1/vms/{vm}", delete_vm},
         {"POST", "/v1/vms/{vm}/stop", post_stop},
         {"POST", "/v1/vms/{vm}/incoming", post_incoming},
-        {"POST", "/v1/vms/{vm}/migrate", post_migrate},
-        {"POST", "/v1/vms/{vm}/cancel", post_cancel},
-        {"POST", "/v1/vms/{vm}/finish", post_finish},
-        {"POST", "/v1/vms/{vm}/abandon", post_abandon},
-        {"POST", "/v1/vms/{vm}/resume", post_resume},
-        {"POST", "/v1/vms/{vm}/survey", post_survey},
-        {"POST", "/v1/vms/{vm}/recover", post_recover},
-        {"POST", "/v1/vms/{vm}/reconnect", post_reconnect},
+        {"POST", "/v1/vms/{vm}/migrate", hv_api_migrate},
+        {"POST", "/v1/vms/{vm}/cancel", hv_api_cancel},
+        {"POST", "/v1/vms/{vm}/finish", hv_api_finish},
+        {"POST", "/v1/vms/{vm}/abandon", hv_api_abandon},
+        {"POST", "/v1/vms/{vm}/resume", hv_api_resume},
+        {"POST", "/v1/vms/{vm}/survey", hv_api_survey},
+        {"POST", "/v1/vms/{vm}/recover", hv_api_recover},
+        {"POST", "/v1/vms/{vm}/reconnect", hv_api_reconnect},
         {0},
 };

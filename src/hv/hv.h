@@ -4,6 +4,7 @@
  *
  *      hv.c      the agent as a whole: sessions, events, inventory, capacity
  *      api.c     routes: reads and checks what is asked, then calls the others
+ *      api_moves.c  the same for orders of moves
  *      vm.c      one VM: made, adopted, ended, forgotten
  *      start.c   the steps from nothing to a running (or waiting) emulator
  *      source.c  a VM that leaves

@@ -7,7 +7,7 @@
  * staged before anything that the phase sends; the loop commits it before that
  * leaves. Ended moves stay as evidence, the newest NVA_MOVES_KEPT of them.
  *
- * What agents tell comes in through reports.c. The directory is looked at after
+ * What agents are told goes out through orders.c, what they tell comes in through reports.c. The directory is looked at after
  * each event, and whenever somebody acknowledged: whether everybody knows is a
  * question about its state, not an event of its own.
  */
@@ -28,18 +28,11 @@
 #include "nva/move_json.h"
 #include "nva/peers.h"
 
-/* A source that cannot reach its edge gives the cut up, and goes on, well before we give up waiting for it. */
-enum { CUT_SHARE = 4 };
-
-static struct nva_move *of_core(const struct gw_move *core) {
-        return gw_container_of((struct gw_move *)core, struct nva_move, core);
-}
-
-static struct gw_vm *vm_of(const struct nva_move *move) {
+struct gw_vm *mover_vm(const struct nva_move *move) {
         return gw_directory_vm(&move->nva->directory, move->core.vm.s);
 }
 
-static struct gw_nve *nve_of(const struct nva_move *move, enum gw_move_side side) {
+struct gw_nve *mover_nve(const struct nva_move *move, enum gw_move_side side) {
         return gw_directory_nve(&move->nva->directory, side == GW_MOVE_SOURCE ? move->core.from.s : move->core.to.s);
 }
 
@@ -57,7 +50,7 @@ void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nv
 
 static void register_early(struct nva_move *move) {
         struct nva_early *early = move->early;
-        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        struct gw_nve *to = mover_nve(move, GW_MOVE_TARGET);
 
         if (!early || (mover_is_open(move) && !mover_may_arrive(move->nva, move->core.vm.s, false)))
                 return;
@@ -103,9 +96,9 @@ void mover_write(struct nva_move *move) {
 /* --- effects --- */
 
 static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_back, void *user) {
-        struct nva_move *move = of_core(core);
-        struct gw_vm *vm = vm_of(move);
-        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        struct nva_move *move = mover_of(core);
+        struct gw_vm *vm = mover_vm(move);
+        struct gw_nve *to = mover_nve(move, GW_MOVE_TARGET);
         struct gw_error error = {0};
         int r;
 
@@ -122,12 +115,12 @@ static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_
 
 static void on_journal(const struct gw_move *core, void *user) {
         (void)user;
-        mover_write(of_core(core));
+        mover_write(mover_of(core));
 }
 
 static void on_commit(const struct gw_move *core, void *user) {
-        struct nva_move *move = of_core(core);
-        struct gw_vm *vm = vm_of(move);
+        struct nva_move *move = mover_of(core);
+        struct gw_vm *vm = mover_vm(move);
 
         (void)user;
         if (vm && gw_directory_commit(&move->nva->directory, vm, nva_now()))
@@ -135,8 +128,8 @@ static void on_commit(const struct gw_move *core, void *user) {
 }
 
 static void on_take_back(const struct gw_move *core, void *user) {
-        struct nva_move *move = of_core(core);
-        struct gw_vm *vm = vm_of(move);
+        struct nva_move *move = mover_of(core);
+        struct gw_vm *vm = mover_vm(move);
 
         (void)user;
         if (vm && gw_directory_take_back(&move->nva->directory, vm, nva_now()))
@@ -144,7 +137,7 @@ static void on_take_back(const struct gw_move *core, void *user) {
 }
 
 static void on_changed(const struct gw_move *core, void *user) {
-        struct nva_move *move = of_core(core);
+        struct nva_move *move = mover_of(core);
 
         (void)user;
         nva_publish(move->nva, "move", mover_json(move));
@@ -171,7 +164,7 @@ static void trim(struct nva *nva) {
 
 /* A side that could not be cleared in time is asked what it has, as soon as it can be. */
 static void clear_sides(struct nva_move *move) {
-        struct gw_nve *from = nve_of(move, GW_MOVE_SOURCE), *to = nve_of(move, GW_MOVE_TARGET);
+        struct gw_nve *from = mover_nve(move, GW_MOVE_SOURCE), *to = mover_nve(move, GW_MOVE_TARGET);
 
         if (from && gw_move_place(&move->core) == GW_MOVE_TARGET && !move->core.finished)
                 life_resync(move->nva, from);
@@ -181,8 +174,8 @@ static void clear_sides(struct nva_move *move) {
 
 static void on_done(const struct gw_move *core, void *user) {
         struct nva *nva = user;
-        struct nva_move *move = of_core(core);
-        struct gw_vm *vm = vm_of(move);
+        struct nva_move *move = mover_of(core);
+        struct gw_vm *vm = mover_vm(move);
 
         gw_log(core->result == GW_MOVE_OK ? GW_INFO : GW_WARNING,
                "move ended: move=%s vm=%s from=%s to=%s result=%s pause_ms=%.1f reason=\"%s\"", core->id.s, core->vm.s,
@@ -200,166 +193,10 @@ static void on_done(const struct gw_move *core, void *user) {
         drain_moved(nva, core);
 }
 
-/* --- orders --- */
-
-struct order {
-        struct nva *nva;
-        struct gw_name move;
-        enum gw_move_order order;
-        uint32_t serial;
-};
-
-/* What the agent cannot say yet is asked again, like what got no answer. */
-static enum gw_order_outcome outcome_of(int status, const json_t *body, const struct gw_error *error) {
-        if (nva_json_no_answer(status, body) || error->code == GW_E_AGAIN)
-                return GW_ORDER_LOST;
-        if (status / 100 == 2)
-                return GW_ORDER_OK;
-        return status == 404 ? GW_ORDER_GONE : GW_ORDER_REFUSED;
-}
-
-static void read_address(const struct nva_move *move, const json_t *body, struct gw_move_event *ev) {
-        const char *ip = nva_json_text(body, "address");
-        json_int_t port = json_integer_value(json_object_get(body, "port"));
-
-        if ((ev->order != GW_ORDER_INCOMING && ev->order != GW_ORDER_RECOVER) || ev->outcome != GW_ORDER_OK)
-                return;
-        if (gw_ip_parse(ip, &ev->address.ip) || port < 1 || port > 65535) {
-                gw_log(GW_WARNING, "an agent prepared without saying where it listens: move=%s nve=%s", move->core.id.s,
-                       move->core.to.s);
-                ev->outcome = GW_ORDER_REFUSED;
-                return;
-        }
-        ev->address.port = (uint16_t)port;
-}
-
-/* The target's edge has subscribed by the time it answers this: its session is in order. */
-static void on_edge_ready(int status, json_t *body, void *user) {
-        struct order *order = user;
-        struct nva_move *move = mover_find(order->nva, order->move.s);
-
-        if (move) {
-                move->edge_asked = false;
-                move->edge_ready = !nva_json_no_answer(status, body);
-                mover_acked(order->nva);
-        }
-        nva_call_free(order);
-}
-
-static void ask_edge(struct nva_move *move) {
-        struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
-        struct order *order =
-                to && to->nve_session && !move->edge_asked ? nva_call_new(move->nva, sizeof *order) : NULL;
-
-        if (!order)
-                return;
-        order->nva = move->nva;
-        order->move = move->core.id;
-        move->edge_asked = true;
-        gw_call(to->nve_session, "GET", "/v1/status", NULL, gw_s(LIFE_CALL_S), on_edge_ready, order);
-}
-
-static void on_answer(int status, json_t *body, void *user) {
-        struct order *order = user;
-        struct nva_move *move = mover_find(order->nva, order->move.s);
-        struct gw_error error = {0};
-        struct gw_move_event ev = {.kind = GW_MOVE_EV_ORDER_DONE, .order = order->order, .serial = order->serial};
-
-        gw_api_error(status, body, &error);
-        ev.outcome = outcome_of(status, body, &error);
-        ev.text = error.text;
-        if (move) {
-                gw_log_debug("order done: move=%s order=%s status=%d text=\"%s\"", order->move.s,
-                             gw_move_order_word(order->order), status, error.text);
-                read_address(move, body, &ev);
-                if (ev.outcome == GW_ORDER_OK)
-                        ways_learn(move, order->order, body);
-                mover_feed(move, &ev);
-        }
-        nva_call_free(order);
-}
-
-static json_t *incoming_body(const struct nva_move *move) {
-        const struct gw_vm *vm = vm_of(move);
-        const struct gw_nve *from = nve_of(move, GW_MOVE_SOURCE);
-        char text[GW_IP_TEXT] = "";
-
-        if (from)
-                gw_ip_text(from->locator, text);
-        return json_pack("{s:o, s:s, s:I, s:s}", "definition", nva_json_definition(vm), "move", move->core.id.s,
-                         "epoch", (json_int_t)move->core.epoch_to, "from", text);
-}
-
-static json_t *migrate_body(const struct nva_move *move) {
-        const struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
-        const struct gw_move *m = &move->core;
-        char address[GW_IP_TEXT], locator[GW_IP_TEXT] = "";
-
-        if (to)
-                gw_ip_text(to->locator, locator);
-        return json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "move", m->id.s, "address",
-                         gw_ip_text(m->address.ip, address), "port", (json_int_t)m->address.port, "to", locator,
-                         "epoch", (json_int_t)m->epoch_to, "epoch_back", (json_int_t)m->epoch_back, "bandwidth_mib_s",
-                         (json_int_t)m->bandwidth_mib_s, "downtime_ms", (json_int_t)m->downtime_ms, "cut_deadline_ms",
-                         (json_int_t)move->nva->config.deadline_cut_ms / CUT_SHARE);
-}
-
-static json_t *reconnect_body(const struct gw_move *m) {
-        char address[GW_IP_TEXT];
-
-        return json_pack("{s:s, s:s, s:I}", "move", m->id.s, "address", gw_ip_text(m->address.ip, address), "port",
-                         (json_int_t)m->address.port);
-}
-
-static json_t *order_body(const struct nva_move *move, enum gw_move_order order) {
-        const struct gw_move *m = &move->core;
-
-        switch (order) {
-        case GW_ORDER_INCOMING:
-                return incoming_body(move);
-        case GW_ORDER_MIGRATE:
-                return migrate_body(move);
-        case GW_ORDER_ABANDON:
-                return json_pack("{s:s, s:b}", "move", m->id.s, "fence", m->order[order].fence);
-        case GW_ORDER_RESUME:
-                return json_pack("{s:s, s:I}", "move", m->id.s, "epoch", (json_int_t)m->epoch_back);
-        case GW_ORDER_RECONNECT:
-                return reconnect_body(m);
-        default:
-                return json_pack("{s:s}", "move", m->id.s);
-        }
-}
-
-static void on_order(const struct gw_move *core, enum gw_move_order order, uint32_t serial, void *user) {
-        struct nva_move *move = of_core(core);
-        struct gw_nve *nve = nve_of(move, gw_move_order_side(order));
-        struct order *call;
-        json_t *body;
-        char path[160];
-
-        /* Without a session the order stays open until the agent is lost or back: it is given again then. */
-        if (!nve || !nve->hv_session)
-                return;
-        call = nva_call_new(move->nva, sizeof *call);
-        if (!call)
-                abort();
-        *call = (struct order){.nva = user, .move = core->id, .order = order, .serial = serial};
-        snprintf(path, sizeof path, "/v1/vms/%s/%s", core->vm.s, gw_move_order_word(order));
-        gw_log_debug("order: move=%s order=%s nve=%s", core->id.s, gw_move_order_word(order), nve->id.s);
-        if (order == GW_ORDER_INCOMING)
-                evidence_before(move);
-        body = order_body(move, order);
-        ways_tell(move, order, body);
-        gw_call(nve->hv_session, "POST", path, body,
-                order == GW_ORDER_INCOMING ? gw_ms(((struct nva *)user)->config.deadline_prepare_ms)
-                                           : gw_s(LIFE_CALL_S),
-                on_answer, call);
-}
-
 static const struct gw_move_effects move_effects = {
         .reserve = on_reserve,
         .journal = on_journal,
-        .order = on_order,
+        .order = mover_order,
         .commit = on_commit,
         .take_back = on_take_back,
         .changed = on_changed,
@@ -442,7 +279,7 @@ int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error 
 void mover_restore(struct nva *nva, struct gw_now now) {
         gw_list_for_each (link, &nva->moves) {
                 struct nva_move *move = mover_entry(link);
-                struct gw_vm *vm = vm_of(move);
+                struct gw_vm *vm = mover_vm(move);
 
                 if (!mover_is_open(move))
                         continue;
@@ -568,12 +405,12 @@ static bool is_confirmed(const struct nva_move *move, struct gw_directory_pendin
 
 /* The target's edge knows all it must, and everybody else knows the target's edge. */
 static bool members_know(struct nva_move *move, const struct gw_vm *vm) {
-        const struct gw_nve *to = nve_of(move, GW_MOVE_TARGET);
+        const struct gw_nve *to = mover_nve(move, GW_MOVE_TARGET);
 
         if (!to || move->core.side[GW_MOVE_TARGET].copy != GW_COPY_WAITING)
                 return false;
         if (!move->edge_ready) {
-                ask_edge(move);
+                mover_ask_edge(move);
                 return false;
         }
         return gw_list_empty(&to->dirty) && gw_list_empty(&to->later) && gw_list_empty(&to->updates) &&
@@ -589,7 +426,7 @@ static bool all_know(const struct nva_move *move, const struct gw_vm *vm) {
 
 /* What the directory knows may be what the phase that has just begun waits for. */
 static void look(struct nva_move *move) {
-        const struct gw_vm *vm = vm_of(move);
+        const struct gw_vm *vm = mover_vm(move);
         const struct gw_move *m = &move->core;
 
         if (!vm)

@@ -34,6 +34,11 @@ void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nv
 static inline struct nva_move *mover_entry(struct gw_list *link) {
         return gw_list_entry(link, struct nva_move, link);
 }
+static inline struct nva_move *mover_of(const struct gw_move *core) {
+        return gw_container_of((struct gw_move *)core, struct nva_move, core);
+}
+struct gw_vm *mover_vm(const struct nva_move *move);                           /* NULL: it was deleted */
+struct gw_nve *mover_nve(const struct nva_move *move, enum gw_move_side side); /* the same */
 static inline bool mover_is_open(const struct nva_move *move) {
         return move->core.phase != GW_MOVE_DONE;
 }
@@ -76,6 +81,10 @@ void mover_feed(struct nva_move *move, const struct gw_move_event *event); /* no
 void mover_write(struct nva_move *move);                                   /* to the journal */
 const char *mover_id(const struct nva_move *move);
 json_t *mover_json(const struct nva_move *move); /* new */
+
+/* orders.c: calls to agents, and to the target's edge: is its session in order? */
+void mover_order(const struct gw_move *core, enum gw_move_order order, uint32_t serial, void *user);
+void mover_ask_edge(struct nva_move *move);
 
 /* queue.c: those that wait until their hosts have less to do. */
 void mover_admit(struct nva *nva);
