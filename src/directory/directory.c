@@ -33,10 +33,6 @@ void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id,
         d->effects->changed(kind, id, gone, d->user);
 }
 
-uint32_t gw_dir_name_priority(const struct gw_directory *d, const char *name) {
-        return (uint32_t)gw_table_hash(&d->by_vni, name, strlen(name));
-}
-
 bool gw_dir_reachable(const struct gw_binding *b) {
         return b->state == GW_BINDING_COMMITTED || b->state == GW_BINDING_SERVING;
 }
@@ -126,12 +122,12 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         *d = (struct gw_directory){.effects = effects, .user = user, .seed = {seed[0], seed[1]}};
         d->lease_ms = lease_s < 262140 ? lease_s * 1000 : 262140000;
         d->next_vni = GW_VNI_AUTO_FIRST;
-        d->tenants = GW_ORDER_OF(struct gw_tenant, node, name);
-        d->vns = GW_ORDER_OF(struct gw_vn, node, id);
-        d->nves = GW_ORDER_OF(struct gw_nve, node, id);
-        d->vms = GW_ORDER_OF(struct gw_vm, node, id);
-        d->rules = GW_ORDER_OF(struct gw_rule, node, id);
-        d->policies = GW_ORDER_OF(struct gw_policy, node, name);
+        d->tenants = GW_ORDER_OF(struct gw_tenant, name);
+        d->vns = GW_ORDER_OF(struct gw_vn, id);
+        d->nves = GW_ORDER_OF(struct gw_nve, id);
+        d->vms = GW_ORDER_OF(struct gw_vm, id);
+        d->rules = GW_ORDER_OF(struct gw_rule, id);
+        d->policies = GW_ORDER_OF(struct gw_policy, name);
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);
         d->scratch = calloc(1, sizeof *d->scratch);
@@ -166,7 +162,7 @@ void gw_directory_deinit(struct gw_directory *d) {
         gw_index_deinit(&d->by_ip); /* first: nothing has to be taken out of them one by one */
         gw_index_deinit(&d->by_mac);
         gw_index_deinit(&d->by_id);
-        while ((vm = gw_directory_vm_after(d, NULL)))
+        while ((vm = gw_order_last(&d->vms)))
                 gw_dir_vm_free(d, vm);
         while ((vn = gw_directory_vn_after(d, NULL)))
                 gw_dir_vn_free(d, vn);
@@ -174,6 +170,12 @@ void gw_directory_deinit(struct gw_directory *d) {
                 gw_dir_nve_free(d, nve);
         while ((tenant = gw_directory_tenant_after(d, NULL)))
                 gw_dir_tenant_free(d, tenant);
+        gw_order_deinit(&d->tenants);
+        gw_order_deinit(&d->vns);
+        gw_order_deinit(&d->nves);
+        gw_order_deinit(&d->vms);
+        gw_order_deinit(&d->rules);
+        gw_order_deinit(&d->policies);
         gw_dir_notices_deinit(d);
         gw_table_deinit(&d->pairs);
         gw_table_deinit(&d->by_locator);
@@ -234,39 +236,27 @@ struct gw_mono gw_directory_deadline(const struct gw_directory *d) {
 #define FOUND(node, type, member) ((node) ? gw_container_of(node, type, member) : NULL)
 
 struct gw_tenant *gw_directory_tenant(const struct gw_directory *d, const char *name) {
-        struct gw_order_node *node = gw_order_find(&d->tenants, name);
-
-        return FOUND(node, struct gw_tenant, node);
+        return gw_order_find(&d->tenants, name);
 }
 
 struct gw_tenant *gw_directory_tenant_after(const struct gw_directory *d, const char *name) {
-        struct gw_order_node *node = gw_order_after(&d->tenants, name);
-
-        return FOUND(node, struct gw_tenant, node);
+        return gw_order_after(&d->tenants, name);
 }
 
 struct gw_vn *gw_directory_vn(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_find(&d->vns, id);
-
-        return FOUND(node, struct gw_vn, node);
+        return gw_order_find(&d->vns, id);
 }
 
 struct gw_vn *gw_directory_vn_after(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_after(&d->vns, id);
-
-        return FOUND(node, struct gw_vn, node);
+        return gw_order_after(&d->vns, id);
 }
 
 struct gw_nve *gw_directory_nve(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_find(&d->nves, id);
-
-        return FOUND(node, struct gw_nve, node);
+        return gw_order_find(&d->nves, id);
 }
 
 struct gw_nve *gw_directory_nve_after(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_after(&d->nves, id);
-
-        return FOUND(node, struct gw_nve, node);
+        return gw_order_after(&d->nves, id);
 }
 
 struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id) {
@@ -274,9 +264,7 @@ struct gw_vm *gw_directory_vm(const struct gw_directory *d, const char *id) {
 }
 
 struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id) {
-        struct gw_order_node *node = gw_order_after(&d->vms, id);
-
-        return FOUND(node, struct gw_vm, node);
+        return gw_order_after(&d->vms, id);
 }
 
 struct gw_vm *gw_directory_vm_at_after(const struct gw_nve *nve, const struct gw_vm *vm) {

@@ -103,7 +103,6 @@ enum gw_note {
 /* --- objects --- */
 
 struct gw_tenant {
-        struct gw_order_node node; /* by name */
         struct gw_name name;
         struct gw_directory *directory; /* that it is of */
         struct gw_list vns;             /* gw_vn.in_tenant */
@@ -114,8 +113,7 @@ struct gw_tenant {
 };
 
 struct gw_vn {
-        struct gw_order_node node; /* by id */
-        struct gw_name id;         /* name@tenant */
+        struct gw_name id; /* name@tenant */
         struct gw_tenant *tenant;
         uint32_t vni;
         uint16_t mtu;
@@ -138,7 +136,6 @@ struct gw_vn {
 };
 
 struct gw_nve {
-        struct gw_order_node node; /* by id */
         struct gw_name id;
         struct gw_ip locator; /* unspecified until known */
         bool nve_connected, hv_connected;
@@ -249,7 +246,6 @@ struct gw_binding {
 };
 
 struct gw_vm {
-        struct gw_order_node node; /* by id */
         struct gw_tenant *tenant;
         struct gw_port *ports;
         struct gw_binding binding;

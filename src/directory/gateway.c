@@ -19,16 +19,12 @@
 
 #include "directory/internal.h"
 
-static struct gw_policy *of_node(struct gw_order_node *node) {
-        return node ? gw_container_of(node, struct gw_policy, node) : NULL;
-}
-
 struct gw_policy *gw_directory_policy(const struct gw_directory *d, const char *name) {
-        return of_node(gw_order_find(&d->policies, name));
+        return gw_order_find(&d->policies, name);
 }
 
 struct gw_policy *gw_directory_policy_after(const struct gw_directory *d, const char *name) {
-        return of_node(gw_order_after(&d->policies, name));
+        return gw_order_after(&d->policies, name);
 }
 
 static struct gw_policy *next(const struct gw_directory *d, const struct gw_policy *p) {
@@ -251,8 +247,10 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
         p->from = from;
         p->to = to;
         p->one_way = one_way;
-        p->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, p->name.s)};
-        gw_order_insert(&d->policies, &p->node);
+        if (gw_order_insert(&d->policies, p) < 0) {
+                free(p);
+                return -ENOMEM;
+        }
         gw_dir_gateways_review_vn(d, from);
         if (to)
                 gw_dir_gateways_review_vn(d, to);
@@ -261,7 +259,7 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
 }
 
 void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *p) {
-        gw_order_remove(&d->policies, &p->node);
+        gw_order_remove(&d->policies, p);
         free(p);
 }
 

@@ -18,7 +18,6 @@ enum {
 };
 
 struct gw_policy {
-        struct gw_order_node node; /* by name */
         struct gw_name name;
         struct gw_vn *from, *to; /* to NULL: the outside */
         bool one_way;            /* only packets from `from`; else also back */

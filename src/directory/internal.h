@@ -114,7 +114,6 @@ struct pair_key {
 void gw_dir_note(struct gw_directory *d, enum gw_note kind, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 void gw_dir_changed(struct gw_directory *d, enum gw_object kind, const char *id, bool gone);
-uint32_t gw_dir_name_priority(const struct gw_directory *d, const char *name);
 bool gw_dir_reachable(const struct gw_binding *b);
 
 /* record.c: stage the object's record, or its removal */

@@ -16,16 +16,13 @@
 int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) {
         struct gw_nve *nve = calloc(1, sizeof *nve);
 
-        if (!nve || gw_heap_promise(&d->heap) < 0) {
-                free(nve);
-                return -ENOMEM;
-        }
-        if (gw_heap_promise(&d->heap) < 0) {
-                gw_heap_forget(&d->heap, &nve->timer);
-                free(nve);
-                return -ENOMEM;
-        }
+        if (!nve || gw_heap_promise(&d->heap) < 0)
+                goto no_memory;
+        if (gw_heap_promise(&d->heap) < 0)
+                goto no_second;
         strncpy(nve->id.s, id, GW_NAME_MAX);
+        if (gw_order_insert(&d->nves, nve) < 0)
+                goto no_place;
         nve->timer.kind = TIMER_NVE;
         nve->coalesce.kind = TIMER_COALESCE;
         gw_list_init(&nve->later);
@@ -34,10 +31,16 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         gw_list_init(&nve->holders);
         gw_list_init(&nve->dirty);
         gw_list_init(&nve->updates);
-        nve->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, id)};
-        gw_order_insert(&d->nves, &nve->node);
         *out = nve;
         return 0;
+
+no_place:
+        gw_heap_forget(&d->heap, &nve->coalesce);
+no_second:
+        gw_heap_forget(&d->heap, &nve->timer);
+no_memory:
+        free(nve);
+        return -ENOMEM;
 }
 
 void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
@@ -49,7 +52,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_heap_forget(&d->heap, &nve->timer);
         gw_heap_forget(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
-        gw_order_remove(&d->nves, &nve->node);
+        gw_order_remove(&d->nves, nve);
         if (!gw_ip_is_unspecified(nve->locator))
                 gw_table_remove(&d->by_locator, &nve->by_locator);
         free(nve->tenancies);

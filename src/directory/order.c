@@ -1,85 +1,207 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A treap (Seidel and Aragon, 1996): ordered by name from left to right, and by
- * priority from top to bottom. With priorities that look random its depth is
- * O(log n). Insertion and removal rotate by splitting and merging along one
- * path, without recursion.
+ * Two levels: an array of blocks, and in each block pointers to its elements,
+ * both in the order of names. A search is one over the blocks' first elements
+ * and one within a block.
+ *
+ * A full block is parted in two, except where the new element comes after all
+ * others: then it begins a block of its own, and the full one stays full. Two
+ * neighbours that shrank to three quarters of one become one. So blocks are at
+ * least three eighths full on average, and full after a restart.
  */
 #include "directory/order.h"
 
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char *name_of(const struct gw_order *order, const struct gw_order_node *node) {
-        return (const char *)node + order->name_at;
+enum { BLOCK_MAX = 127, BLOCK_HALF = BLOCK_MAX / 2, BLOCK_MERGED = BLOCK_MAX * 3 / 4, FIRST_ROOM = 8 };
+
+struct order_block {
+        size_t n;
+        void *elements[BLOCK_MAX];
+};
+
+struct place {
+        size_t block, at; /* at: may be one after the block's last element */
+};
+
+static int compare(const struct gw_order *order, const void *element, const char *name) {
+        return strcmp((const char *)element + order->name_at, name);
 }
 
-/* Parts the tree at *root into names below and names above `name`. */
-static void split(const struct gw_order *order, struct gw_order_node *root, const char *name,
-                  struct gw_order_node **below, struct gw_order_node **above) {
-        while (root) {
-                if (strcmp(name_of(order, root), name) < 0) {
-                        *below = root;
-                        below = &root->right;
-                        root = root->right;
-                } else {
-                        *above = root;
-                        above = &root->left;
-                        root = root->left;
-                }
+/* How many of the blocks begin at or before the name. */
+static size_t blocks_until(const struct gw_order *order, const char *name) {
+        size_t low = 0, high = order->n_blocks;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (compare(order, order->blocks[middle]->elements[0], name) <= 0)
+                        low = middle + 1;
+                else
+                        high = middle;
         }
-        *below = *above = NULL;
+        return low;
 }
 
-void gw_order_insert(struct gw_order *order, struct gw_order_node *node) {
-        struct gw_order_node **at = &order->root;
+/* Where the first element is that is not below the name, or would be. There must be a block. */
+static struct place place_of(const struct gw_order *order, const char *name) {
+        size_t until = blocks_until(order, name), block = until ? until - 1 : 0;
+        size_t low = 0, high = order->blocks[block]->n;
 
-        while (*at && (*at)->priority >= node->priority)
-                at = strcmp(name_of(order, node), name_of(order, *at)) < 0 ? &(*at)->left : &(*at)->right;
-        split(order, *at, name_of(order, node), &node->left, &node->right);
-        *at = node;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (compare(order, order->blocks[block]->elements[middle], name) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return (struct place){block, low};
+}
+
+static void *element_at(const struct gw_order *order, struct place place) {
+        return place.at < order->blocks[place.block]->n ? order->blocks[place.block]->elements[place.at] : NULL;
+}
+
+/* An empty block as the nth. */
+static int add_block(struct gw_order *order, size_t nth) {
+        size_t room = order->room ? order->room * 2 : FIRST_ROOM;
+        struct order_block *block = malloc(sizeof *block), **blocks;
+
+        if (!block)
+                return -ENOMEM;
+        if (order->n_blocks == order->room) {
+                blocks = reallocarray(order->blocks, room, sizeof *blocks);
+                if (!blocks) {
+                        free(block);
+                        return -ENOMEM;
+                }
+                order->blocks = blocks;
+                order->room = room;
+        }
+        block->n = 0;
+        memmove(&order->blocks[nth + 1], &order->blocks[nth], (order->n_blocks - nth) * sizeof *order->blocks);
+        order->blocks[nth] = block;
+        order->n_blocks++;
+        return 0;
+}
+
+static void drop_block(struct gw_order *order, size_t nth) {
+        free(order->blocks[nth]);
+        order->n_blocks--;
+        memmove(&order->blocks[nth], &order->blocks[nth + 1], (order->n_blocks - nth) * sizeof *order->blocks);
+}
+
+/* Of the elements of `from`, those from `at` on go to the end of `to`. */
+static void give(struct order_block *from, size_t at, struct order_block *to) {
+        memcpy(&to->elements[to->n], &from->elements[at], (from->n - at) * sizeof *from->elements);
+        to->n += from->n - at;
+        from->n = at;
+}
+
+/* Room in the full block of the place, which becomes that where the element belongs then. */
+static int part(struct gw_order *order, struct place *place) {
+        bool after_all = place->block + 1 == order->n_blocks && place->at == BLOCK_MAX;
+        size_t kept = after_all ? BLOCK_MAX : BLOCK_HALF;
+        int r = add_block(order, place->block + 1);
+
+        if (r < 0)
+                return r;
+        give(order->blocks[place->block], kept, order->blocks[place->block + 1]);
+        if (place->at > kept || after_all)
+                *place = (struct place){place->block + 1, place->at - kept};
+        return 0;
+}
+
+/* The same as place_of, without a search for what comes after all others. */
+static struct place place_to_insert(const struct gw_order *order, const char *name) {
+        size_t last = order->n_blocks - 1, n = order->blocks[last]->n;
+
+        if (compare(order, order->blocks[last]->elements[n - 1], name) < 0)
+                return (struct place){last, n};
+        return place_of(order, name);
+}
+
+int gw_order_insert(struct gw_order *order, void *element) {
+        struct place place = {0};
+        struct order_block *block;
+        int r = 0;
+
+        if (!order->n_blocks)
+                r = add_block(order, 0);
+        else
+                place = place_to_insert(order, (const char *)element + order->name_at);
+        if (r == 0 && order->blocks[place.block]->n == BLOCK_MAX)
+                r = part(order, &place);
+        if (r < 0)
+                return r;
+        block = order->blocks[place.block];
+        memmove(&block->elements[place.at + 1], &block->elements[place.at],
+                (block->n - place.at) * sizeof *block->elements);
+        block->elements[place.at] = element;
+        block->n++;
         order->count++;
+        return 0;
 }
 
-void gw_order_remove(struct gw_order *order, struct gw_order_node *node) {
-        struct gw_order_node **at = &order->root, *left = node->left, *right = node->right;
+/* The nth block and the next become one if they have shrunk enough. */
+static void merge(struct gw_order *order, size_t nth) {
+        if (nth + 1 >= order->n_blocks || order->blocks[nth]->n + order->blocks[nth + 1]->n > BLOCK_MERGED)
+                return;
+        give(order->blocks[nth + 1], 0, order->blocks[nth]);
+        drop_block(order, nth + 1);
+}
 
-        while (*at != node)
-                at = strcmp(name_of(order, node), name_of(order, *at)) < 0 ? &(*at)->left : &(*at)->right;
-        while (left && right) {
-                if (left->priority >= right->priority) {
-                        *at = left;
-                        at = &left->right;
-                        left = left->right;
-                } else {
-                        *at = right;
-                        at = &right->left;
-                        right = right->left;
-                }
-        }
-        *at = left ? left : right;
-        node->left = node->right = NULL;
+void gw_order_remove(struct gw_order *order, const void *element) {
+        struct place place = place_of(order, (const char *)element + order->name_at);
+        struct order_block *block = order->blocks[place.block];
+
+        block->n--;
+        memmove(&block->elements[place.at], &block->elements[place.at + 1],
+                (block->n - place.at) * sizeof *block->elements);
         order->count--;
-}
-
-struct gw_order_node *gw_order_find(const struct gw_order *order, const char *name) {
-        struct gw_order_node *node = order->root;
-        int side;
-
-        while (node && (side = strcmp(name, name_of(order, node))) != 0)
-                node = side < 0 ? node->left : node->right;
-        return node;
-}
-
-struct gw_order_node *gw_order_after(const struct gw_order *order, const char *name) {
-        struct gw_order_node *node = order->root, *best = NULL;
-
-        while (node) {
-                if (!name || strcmp(name_of(order, node), name) > 0) {
-                        best = node;
-                        node = node->left;
-                } else {
-                        node = node->right;
-                }
+        if (!block->n) {
+                drop_block(order, place.block);
+                return;
         }
-        return best;
+        merge(order, place.block);
+        if (place.block)
+                merge(order, place.block - 1);
+}
+
+void *gw_order_find(const struct gw_order *order, const char *name) {
+        void *element = order->n_blocks ? element_at(order, place_of(order, name)) : NULL;
+
+        return element && compare(order, element, name) == 0 ? element : NULL;
+}
+
+void *gw_order_after(const struct gw_order *order, const char *name) {
+        struct place place = {0};
+
+        if (!order->n_blocks)
+                return NULL;
+        if (name) {
+                place = place_of(order, name);
+                if (element_at(order, place) && compare(order, element_at(order, place), name) == 0)
+                        place.at++;
+        }
+        if (place.at == order->blocks[place.block]->n)
+                place = (struct place){place.block + 1, 0};
+        return place.block < order->n_blocks ? element_at(order, place) : NULL;
+}
+
+void *gw_order_last(const struct gw_order *order) {
+        const struct order_block *block = order->n_blocks ? order->blocks[order->n_blocks - 1] : NULL;
+
+        return block ? block->elements[block->n - 1] : NULL;
+}
+
+void gw_order_deinit(struct gw_order *order) {
+        while (order->n_blocks)
+                drop_block(order, order->n_blocks - 1);
+        free(order->blocks);
+        *order = (struct gw_order){.name_at = order->name_at};
 }

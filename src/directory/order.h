@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intrusive ordered map by name: a treap whose priorities the caller supplies
- * (a hash of the name), so that its shape depends on nothing but its content.
- * Look-ups and walks are O(log n); nothing is allocated.
+ * Elements in the order of their names: pointers in sorted blocks. It costs an
+ * element nothing but its pointer; look-ups are O(log n), and what comes in the
+ * order of names, as a store's records do, is only appended.
  */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct gw_order_node {
-        struct gw_order_node *left, *right;
-        uint32_t priority;
-};
+struct order_block;
 
 struct gw_order {
-        struct gw_order_node *root;
+        struct order_block **blocks; /* none is empty */
+        size_t n_blocks, room;
         uint64_t count;
-        size_t name_at; /* of the element's name, counted from its node; must not change while linked */
+        size_t name_at; /* of an element's name, an array of characters; it must not change while it is in here */
 };
 
-/* Of an element with `node` and `name`, an array of characters. */
-#define GW_ORDER_OF(type, node, name) ((struct gw_order){.name_at = offsetof(type, name) - offsetof(type, node)})
+#define GW_ORDER_OF(type, name) ((struct gw_order){.name_at = offsetof(type, name)})
 
-void gw_order_insert(struct gw_order *order, struct gw_order_node *node); /* the name must not be there yet */
-void gw_order_remove(struct gw_order *order, struct gw_order_node *node);
-struct gw_order_node *gw_order_find(const struct gw_order *order, const char *name);
-struct gw_order_node *gw_order_after(const struct gw_order *order, const char *name); /* first one > name; NULL: all */
+int gw_order_insert(struct gw_order *order, void *element); /* the name must not be there yet; -ENOMEM */
+void gw_order_remove(struct gw_order *order, const void *element);
+void *gw_order_find(const struct gw_order *order, const char *name);  /* NULL: none */
+void *gw_order_after(const struct gw_order *order, const char *name); /* the first one > name; NULL: of all */
+void *gw_order_last(const struct gw_order *order);                    /* NULL: none */
+void gw_order_deinit(struct gw_order *order);                         /* the elements stay the caller's */

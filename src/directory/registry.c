@@ -20,15 +20,17 @@ int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant
         strncpy(tenant->name.s, name, GW_NAME_MAX);
         tenant->directory = d;
         gw_list_init(&tenant->vns);
-        tenant->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, name)};
-        gw_order_insert(&d->tenants, &tenant->node);
+        if (gw_order_insert(&d->tenants, tenant) < 0) {
+                free(tenant);
+                return -ENOMEM;
+        }
         if (out)
                 *out = tenant;
         return 0;
 }
 
 void gw_dir_tenant_free(struct gw_directory *d, struct gw_tenant *tenant) {
-        gw_order_remove(&d->tenants, &tenant->node);
+        gw_order_remove(&d->tenants, tenant);
         free(tenant);
 }
 
@@ -190,15 +192,19 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         vn->gateway_pin = spec->gateway_pin;
         gw_list_init(&vn->members);
         gw_list_init(&vn->ports);
-        if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0) {
-                free(vn);
-                return -ENOMEM;
-        }
-        vn->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, vn->id.s)};
-        gw_order_insert(&d->vns, &vn->node);
+        if (gw_order_insert(&d->vns, vn) < 0)
+                goto no_place;
+        if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0)
+                goto no_entry;
         gw_list_append(&tenant->vns, &vn->in_tenant);
         *out = vn;
         return 0;
+
+no_entry:
+        gw_order_remove(&d->vns, vn);
+no_place:
+        free(vn);
+        return -ENOMEM;
 }
 
 void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn) {
@@ -207,7 +213,7 @@ void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn) {
         if (vn->vni < d->next_vni && vn->vni >= GW_VNI_AUTO_FIRST)
                 d->next_vni = vn->vni;
         gw_list_remove(&vn->in_tenant);
-        gw_order_remove(&d->vns, &vn->node);
+        gw_order_remove(&d->vns, vn);
         gw_table_remove(&d->by_vni, &vn->by_vni);
         free(vn);
 }

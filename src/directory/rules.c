@@ -171,16 +171,12 @@ bool gw_directory_rule_is_kept(const struct gw_directory *d, const struct gw_rul
 
 /* --- making and ending --- */
 
-static struct gw_rule *of_node(struct gw_order_node *node) {
-        return node ? gw_container_of(node, struct gw_rule, node) : NULL;
-}
-
 struct gw_rule *gw_directory_rule(const struct gw_directory *d, const char *id) {
-        return of_node(gw_order_find(&d->rules, id));
+        return gw_order_find(&d->rules, id);
 }
 
 struct gw_rule *gw_directory_rule_after(const struct gw_directory *d, const char *id) {
-        return of_node(gw_order_after(&d->rules, id));
+        return gw_order_after(&d->rules, id);
 }
 
 int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *tenant, enum gw_rule_kind kind,
@@ -194,14 +190,16 @@ int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *te
         rule->kind = (uint8_t)kind;
         rule->n_vms = (uint16_t)n_vms;
         memcpy(rule->vms, vms, n_vms * sizeof *vms);
-        rule->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, rule->id.s)};
-        gw_order_insert(&d->rules, &rule->node);
+        if (gw_order_insert(&d->rules, rule) < 0) {
+                free(rule);
+                return -ENOMEM;
+        }
         *out = rule;
         return 0;
 }
 
 void gw_dir_rule_free(struct gw_directory *d, struct gw_rule *rule) {
-        gw_order_remove(&d->rules, &rule->node);
+        gw_order_remove(&d->rules, rule);
         free(rule);
 }
 

@@ -15,8 +15,7 @@ enum { GW_RULE_VMS_MAX = 64, GW_RULES_MAX = 4096 };
 
 enum gw_rule_kind { GW_RULE_APART, GW_RULE_TOGETHER };
 struct gw_rule {
-        struct gw_order_node node; /* by id */
-        struct gw_name id;         /* name@tenant */
+        struct gw_name id; /* name@tenant */
         struct gw_tenant *tenant;
         uint8_t kind;   /* enum gw_rule_kind */
         bool suspended; /* not enforced for now */

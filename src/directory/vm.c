@@ -38,17 +38,19 @@ int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct 
         memcpy(vm->id.s, spec->id, n);
         if (gw_index_insert(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0) < 0)
                 goto no_entry;
+        if (gw_order_insert(&d->vms, vm) < 0)
+                goto no_place;
         spec_set(vm, spec);
         vm->tenant = tenant;
         vm->timer.kind = TIMER_VM;
         vm->binding.reserved = vm->binding.epoch = d->epoch_floor;
         gw_list_init(&vm->holders);
-        vm->node = (struct gw_order_node){.priority = gw_dir_name_priority(d, vm->id.s)};
-        gw_order_insert(&d->vms, &vm->node);
         tenant->n_vms++;
         *out = vm;
         return 0;
 
+no_place:
+        gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
 no_entry:
         gw_heap_forget(&d->heap, &vm->timer);
 no_memory:
@@ -64,7 +66,7 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
                 gw_dir_port_free(d, vm->ports);
         gw_heap_forget(&d->heap, &vm->timer);
         gw_list_remove(&vm->at_nve);
-        gw_order_remove(&d->vms, &vm->node);
+        gw_order_remove(&d->vms, vm);
         vm->tenant->n_vms--;
         if (d->by_id.count)
                 gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);

@@ -18,16 +18,19 @@ static struct dice dice;
 
 static void test_order_against_sorted_array(void **state) {
         static struct element {
-                struct gw_order_node node;
                 char name[8];
                 bool in;
         } elements[N];
-        struct gw_order order = GW_ORDER_OF(struct element, node, name);
+        struct gw_order order = GW_ORDER_OF(struct element, name);
 
         (void)state;
         for (unsigned i = 0; i < N; i++) { /* in the order of the array, which is the order of names */
                 snprintf(elements[i].name, sizeof elements[i].name, "n%04u", i * 3);
-                elements[i].node = (struct gw_order_node){.priority = (uint32_t)(dice_u64(&dice) % 97)};
+        }
+        for (unsigned i = 0; i < N; i++) { /* as a store is loaded */
+                assert_int_equal(gw_order_insert(&order, &elements[i]), 0);
+                elements[i].in = true;
+                assert_ptr_equal(gw_order_last(&order), &elements[i]);
         }
         for (unsigned step = 0; step < STEPS; step++) {
                 unsigned i = (unsigned)dice_below(&dice, N), next = i;
@@ -35,22 +38,28 @@ static void test_order_against_sorted_array(void **state) {
 
                 if (dice_below(&dice, 2)) {
                         if (elements[i].in)
-                                gw_order_remove(&order, &elements[i].node);
+                                gw_order_remove(&order, &elements[i]);
                         else
-                                gw_order_insert(&order, &elements[i].node);
+                                assert_int_equal(gw_order_insert(&order, &elements[i]), 0);
                         elements[i].in = !elements[i].in;
                 }
-                assert_ptr_equal(gw_order_find(&order, elements[i].name), elements[i].in ? &elements[i].node : NULL);
+                assert_ptr_equal(gw_order_find(&order, elements[i].name), elements[i].in ? &elements[i] : NULL);
                 while (++next < N && !elements[next].in)
                         ;
-                assert_ptr_equal(gw_order_after(&order, elements[i].name), next < N ? &elements[next].node : NULL);
+                assert_ptr_equal(gw_order_after(&order, elements[i].name), next < N ? &elements[next] : NULL);
                 snprintf(probe, sizeof probe, "n%04u", i * 3 + 1); /* one that is never there */
                 assert_null(gw_order_find(&order, probe));
-                assert_ptr_equal(gw_order_after(&order, probe), next < N ? &elements[next].node : NULL);
+                assert_ptr_equal(gw_order_after(&order, probe), next < N ? &elements[next] : NULL);
         }
-        for (unsigned i = 0; i < N; i++)
-                order.count -= elements[i].in;
+        for (unsigned i = N; i-- > 0;)
+                if (elements[i].in) {
+                        assert_ptr_equal(gw_order_last(&order), &elements[i]);
+                        gw_order_remove(&order, &elements[i]);
+                }
         assert_int_equal(order.count, 0);
+        assert_null(gw_order_last(&order));
+        assert_null(gw_order_after(&order, NULL));
+        gw_order_deinit(&order);
 }
 
 static void test_heap_against_scan(void **state) {
