@@ -44,6 +44,7 @@ struct gw_datapath_port {
         uint32_t flags; /* enum gw_port_flag */
         struct gw_mac mac;
         struct gw_ip moved_to;        /* with GW_PORT_MOVED */
+        uint64_t activated_ns;        /* kept here: when it stopped being ARRIVING */
         uint32_t per_s[GW_LIMIT_MAX]; /* frames, of each enum gw_limit; 0: no limit. A burst is GW_BURST_S of them */
 };
 enum { GW_BURST_S = 2 };
@@ -80,7 +81,7 @@ int gw_datapath_fdb_each(struct gw_datapath *dp,
 
 /* The cut of one port: its entry becomes moved-to `to` (the one atomic write), then the port is marked MOVED, so that
  * group frames follow too and nothing more is taken from it. punt: its device has frames that go first; the entry
- * has GW_FORWARD_PUNT until fdb_set takes it away. Undo: fdb_set LOCAL, then port_flags(0, GW_PORT_MOVED). */
+ * has GW_FORWARD_PUNT until fdb_set takes it away, and the port GW_PORT_HOLD until port_flags does. Undo: fdb_set LOCAL, then port_flags(0, GW_PORT_MOVED). */
 int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch, bool punt);
 /* Frames in flight that a moved-to entry has redirected, and when the last one was (CLOCK_MONOTONIC; 0 never). Counts
  * since fdb_set made it MOVED. GW_E_NOT_FOUND. */

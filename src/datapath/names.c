@@ -26,5 +26,5 @@ const char *const gw_map_names[MAP_MAX] = {
         [MAP_ALLOW] = "gw_allow",       [MAP_FLOOD] = "gw_flood",       [MAP_FLIGHTS] = "gw_flights",
         [MAP_FORMER] = "gw_former",     [MAP_TALKERS] = "gw_talkers",   [MAP_STALE] = "gw_stale",
         [MAP_NEXT_HOP] = "gw_next_hop", [MAP_ROUTES] = "gw_routes",     [MAP_ROUTED] = "gw_routed",
-        [MAP_GROUPS] = "gw_groups",
+        [MAP_GROUPS] = "gw_groups",     [MAP_COPIES] = "gw_copies",
 };

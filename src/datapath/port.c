@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "datapath/flood.h"
 #include "datapath/godwit.skel.h"
 #include "io/netlink.h"
@@ -23,6 +24,7 @@ static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struc
                                          .mtu = in->mtu,
                                          .flags = in->flags,
                                          .mac = gw_abi_mac(in->mac),
+                                         .activated_ns = in->activated_ns,
                                          .moved_to = gw_abi_ip(in->moved_to)};
         for (int i = 0; i < GW_LIMIT_MAX; i++)
                 out->per_s[i] = in->limits[i].per_s;
@@ -34,7 +36,11 @@ static uint32_t limit_burst(uint32_t per_s) {
 
 /* What the programs note in a port (talkers, spent limits) begins anew. */
 static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *port) {
-        struct gw_abi_port value = {.vni = port->vni, .port_id = port->port_id, .mtu = port->mtu, .flags = port->flags};
+        struct gw_abi_port value = {.vni = port->vni,
+                                    .port_id = port->port_id,
+                                    .mtu = port->mtu,
+                                    .flags = port->flags,
+                                    .activated_ns = port->activated_ns};
 
         memcpy(value.mac, port->mac.b, sizeof value.mac);
         memcpy(value.moved_to, port->moved_to.b, sizeof value.moved_to);
@@ -64,6 +70,13 @@ static uint32_t with_peer(const struct gw_datapath_port *port) {
         return flags | GW_PORT_FAR | (flags & HOLDS ? 0 : GW_PORT_PEER);
 }
 
+/* From then on group frames come both ways for a while (GW_JOINING_NS). */
+static uint64_t activated_ns(const struct gw_datapath_port *old, uint32_t flags) {
+        if (flags & GW_PORT_ARRIVING)
+                return 0;
+        return old->flags & GW_PORT_ARRIVING ? gw_mono_now().ns : old->activated_ns;
+}
+
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
         struct gw_datapath_port changed = *wanted, *port = &changed, old;
         int found = gw_datapath_port_get(dp, port->ifindex, &old), r;
@@ -79,6 +92,7 @@ int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *
         if (r)
                 return r;
         port->flags = with_peer(port);
+        port->activated_ns = found ? 0 : activated_ns(&old, port->flags);
         r = write_port(dp, port);
         if (!r)
                 r = gw_program_attach((int)port->ifindex, false, bpf_program__fd(dp->bpf->progs.from_guest));
@@ -170,6 +184,7 @@ int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t se
 
         if (r)
                 return r;
+        port.activated_ns = activated_ns(&port, (port.flags & ~clear) | set);
         port.flags = (port.flags & ~clear) | set;
         if (port.flags & HOLDS)
                 port.flags &= ~(uint32_t)(GW_PORT_PEER | GW_PORT_SETTLING);
@@ -217,7 +232,7 @@ int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, u
         if (r)
                 return r;
         gw_next_hop_want(dp, to);
-        port.flags |= GW_PORT_MOVED;
+        port.flags |= GW_PORT_MOVED | (punt ? GW_PORT_HOLD : 0);
         port.moved_to = to;
         return write_port(dp, &port);
 }

@@ -28,6 +28,7 @@ enum gw_map {
         MAP_ROUTES,
         MAP_ROUTED,
         MAP_GROUPS,
+        MAP_COPIES,
         MAP_MAX
 };
 extern const char *const gw_map_names[MAP_MAX];

@@ -79,12 +79,12 @@ static void release_ends(struct gw_table_node *node, void *user) {
         gw_edge_port_settled(edge, port);
         if (drained)
                 gw_edge_fdb_program(edge, port->a.vni, port->a.mac);
-        if (!released)
-                return;
-        port_release(edge, port);
-        port->hold = false;
-        if (port->attached)
-                edge->fx->port_role(edge->user, &port->a, port->vm->role, false);
+        if (released) {
+                port_release(edge, port);
+                port->hold = false;
+        }
+        if (port->attached && (released || drained))
+                edge->fx->port_role(edge->user, &port->a, port->vm->role, port->hold);
 }
 
 void gw_edge_vm_drained(struct gw_edge *edge) {

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 4
+#define GW_ABI_VERSION 5
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -22,6 +22,9 @@
 
 /* How long after it is known that a VM has moved, frames that it sent from its former place are taken for late ones. */
 #define GW_FORMER_NS 500000000ull
+
+/* How long after its activation a VM's port takes group frames from its former place as well as from their senders. */
+#define GW_JOINING_NS 5000000000ull
 
 enum {
         GW_FLOOD_MAX = 64,      /* locators of a VN, and ports of a VN on one host, that get its group frames */
@@ -36,6 +39,7 @@ enum {
         GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
         GW_GROUPS_MAX = 65536,    /* (port, multicast group) */
         GW_FORMER_MAX = 16384,    /* VMs whose last place but one is remembered */
+        GW_COPIES_MAX = 4096,     /* group frames, each at a port whose VM has just come */
         GW_WIRE_UP_PER_S = 20000, /* frames from one member in one VN that may go up, as many at once */
         GW_ROUTES_MAX = 65536,
         GW_NEXT_HOP_MAX = 4096, /* locators; to any more, frames go by way of the VXLAN device */
@@ -150,7 +154,8 @@ enum gw_neigh_flag {
         X(DROP_GATEWAY_OUTSIDE, "drop-gateway-outside")                                                                \
         X(DROP_GATEWAY_SENDER, "drop-gateway-sender")                                                                  \
         X(DROP_GUARD_QUERIER, "drop-guard-querier")                                                                    \
-        X(DROP_NO_LISTENER, "drop-no-listener")
+        X(DROP_NO_LISTENER, "drop-no-listener")                                                                        \
+        X(FLOOD_SECOND, "flood-second") /* a frame that came before, by the other way (copies.h) */
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -277,7 +282,8 @@ struct gw_abi_port {
         __u32 flags;
         __u8 mac[6];
         __u8 pad[2];
-        __u8 moved_to[16]; /* with GW_PORT_MOVED */
+        __u8 moved_to[16];  /* with GW_PORT_MOVED */
+        __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
         struct gw_abi_noted noted[GW_NOTED_MAX];
         struct gw_abi_limit limits[GW_LIMIT_MAX];
 };
@@ -304,6 +310,16 @@ struct gw_abi_ip_key { /* neigh: id = VNI; members: id = VNI, ip = locator; allo
 struct gw_abi_former { /* of a VM: the locator before the one that its forwarding entry has */
         __u64 left_ns; /* when that was learnt (CLOCK_MONOTONIC) */
         __u8 locator[16];
+};
+
+struct gw_abi_copy_key {
+        __u64 name; /* of a group frame (copies.h) */
+        __u32 ifindex;
+        __u32 pad;
+};
+struct gw_abi_copies {
+        __u64 last_ns, marked_ns; /* when the last one came, and the last marked one */
+        __u64 numbers; /* how many came: from their sender in the upper half, marked in the lower */
 };
 
 struct gw_abi_member {

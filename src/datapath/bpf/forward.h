@@ -11,10 +11,8 @@
  *      GATEWAY        routed (gateway.h)       routed
  *      group          members and ports        ports
  *
- * What came marked is never sent to the wire again: a loop is impossible.
- * Group frames and moves: a port that is ARRIVING gets only marked ones, those
- * that the old place sends after it for this VM; any other port gets only
- * unmarked ones. So each is delivered once, on whichever side of the cut it came.
+ * What came marked is never sent to the wire again: a loop is impossible. Group
+ * frames are in flood.h.
  */
 #ifndef GW_BPF_FORWARD_H
 #define GW_BPF_FORWARD_H
@@ -91,91 +89,6 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex, __u32 v
                 return bpf_redirect_peer(ifindex, 0);
         }
         return bpf_redirect(ifindex, 0);
-}
-
-/* Flooding runs in bpf_loop callbacks: the verifier then checks the body once, not 64 times. */
-struct flooding {
-        struct __sk_buff *skb;
-        const struct gw_abi_config *c;
-        struct gw_abi_flood *list;
-        __u32 vni, except, gbp;
-        __u32 held; /* the port that wants its copy punted: at most one, for a marked frame is meant for one */
-        __u32 kind; /* enum group_kind */
-        struct gw_abi_ip_key key; /* of a group: .ip */
-        __u32 copied;             /* a flag, not a number: the verifier follows two values, not 65 */
-};
-
-/* Unmarked to ports that are not arriving; marked to the arriving one that it is meant for. Then, by the group. */
-static __always_inline bool flood_wanted(const struct gw_abi_port *port, __u32 ifindex, struct flooding *f) {
-        if (port->vni != f->vni || port->flags & GW_PORT_CLAIMING)
-                return false;
-        if (port->flags & GW_PORT_ARRIVING)
-                return f->gbp == gbp_of(port->mac);
-        f->key.id = ifindex;
-        return !f->gbp && group_wanted(port, &f->key, f->kind);
-}
-
-/* i is in range already; the barrier keeps the compiler from dropping what the verifier needs to see. */
-static __always_inline __u32 bounded(__u32 i) {
-        asm volatile("" : "+r"(i));
-        return i & (GW_FLOOD_MAX - 1);
-}
-
-static long flood_port(__u32 i, struct flooding *f) {
-        struct gw_abi_port *port;
-        __u32 ifindex;
-        int failed;
-
-        if (i >= GW_FLOOD_MAX || i >= f->list->n_ports)
-                return 1;
-        ifindex = f->list->ports[bounded(i)];
-        port = bpf_map_lookup_elem(&gw_ports, &ifindex);
-        if (ifindex == f->except || !port || !flood_wanted(port, ifindex, f))
-                return 0;
-        if (port->flags & GW_PORT_HOLD) {
-                f->held = ifindex;
-                return 0;
-        }
-        if (port->flags & GW_PORT_MOVED) {
-                failed = tunnel_set(f->skb, f->c, f->vni, port->moved_to, gbp_of(port->mac)) ||
-                         bpf_clone_redirect(f->skb, f->c->vxlan_ifindex, 0);
-                count(failed ? GW_COUNT_DROP_ENCAP_FAILED : GW_COUNT_REDIRECTED);
-        } else {
-                failed = bpf_clone_redirect(f->skb, ifindex, 0);
-                count(failed ? GW_COUNT_DROP_NO_PORT : GW_COUNT_FLOOD_LOCAL);
-        }
-        f->copied = 1;
-        return 0;
-}
-
-static long flood_member(__u32 i, struct flooding *f) {
-        int failed;
-
-        if (i >= GW_FLOOD_MAX || i >= f->list->n_locators)
-                return 1;
-        failed = tunnel_set(f->skb, f->c, f->vni, f->list->locators[bounded(i)], 0) ||
-                 bpf_clone_redirect(f->skb, f->c->vxlan_ifindex, 0);
-        count(failed ? GW_COUNT_DROP_ENCAP_FAILED : GW_COUNT_FLOOD_REMOTE);
-        f->copied = 1;
-        return 0;
-}
-
-static __noinline int flood(struct __sk_buff *skb, __u32 vni, __u32 except, const struct arrival *from) {
-        struct flooding f = {.skb = skb, .c = config(), .vni = vni, .except = except, .gbp = from ? from->gbp : 0};
-
-        f.list = bpf_map_lookup_elem(&gw_flood, &vni);
-        if (!f.list || !f.c)
-                return drop(GW_COUNT_DROP_NO_FLOOD);
-        skb->mark = 0;
-        f.kind = group_of(skb, f.key.ip);
-        bpf_loop(GW_FLOOD_MAX, flood_port, &f, 0);
-        if (!from)
-                bpf_loop(GW_FLOOD_MAX, flood_member, &f, 0);
-        if (f.held)
-                return punt(skb, GW_PUNT_HOLD, f.held, vni, from);
-        if (f.copied)
-                return TC_ACT_STOLEN;
-        return drop(f.kind == GROUP_EVERYBODY ? GW_COUNT_DROP_NO_FLOOD : GW_COUNT_DROP_NO_LISTENER);
 }
 
 /* 01:80:c2:00:00:0x never crosses a bridge (IEEE 802.1Q 8.6.3). */

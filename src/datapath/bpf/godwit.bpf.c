@@ -17,7 +17,7 @@
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
  * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), source.h,
- * groups.h (multicast), forward.h, underlay.h (decapsulation).
+ * groups.h (multicast), copies.h, flood.h (group frames), forward.h, gateway.h, underlay.h (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -42,6 +42,8 @@
 #include "neigh.h"
 #include "source.h"
 #include "groups.h"
+#include "copies.h"
+#include "flood.h"
 #include "forward.h"
 #include "gateway.h"
 #include "underlay.h"
@@ -237,13 +239,21 @@ static __noinline int drain(struct __sk_buff *skb, const struct gw_abi_port *por
         return tunnel_send(skb, key.vni, to, gbp_of(key.mac), GW_COUNT_REDIRECTED);
 }
 
+/* What is called from here needs its stack: so it is a function of its own, and the barrier keeps the compiler from
+ * making another walk of it, one that takes half as much again. */
+static __noinline int inject_from_port(struct __sk_buff *skb, __u32 ifindex) {
+        struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+        __u64 injected = 1;
+
+        asm volatile("" : "+r"(injected));
+        return port ? port_walk(skb, port, ifindex, injected, false) : drop(GW_COUNT_DROP_NO_PORT);
+}
+
 static __noinline int inject_port(struct __sk_buff *skb, __u32 kind, __u32 ifindex) {
         struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
 
         if (!port)
                 return drop(GW_COUNT_DROP_NO_PORT);
-        if (kind == GW_INJECT_FROM_PORT)
-                return port_walk(skb, port, ifindex, true, false);
         if (kind == GW_INJECT_DELIVER)
                 return deliver(skb, ifindex, port->vni, NULL, NULL, true, false, GW_COUNT_DELIVERED);
         if (kind == GW_INJECT_DRAIN)
@@ -273,7 +283,9 @@ int from_host(struct __sk_buff *skb) {
                 return gateway_say(skb, id);
         if (kind == GW_INJECT_FROM_WIRE)
                 return inject_wire(skb, id, mark & GW_MARK_REDIRECTED);
-        action = inject_port(skb, kind, id);
+        if (kind != GW_INJECT_FROM_PORT)
+                return inject_port(skb, kind, id);
+        action = inject_from_port(skb, id);
         return action == WALK_ROUTE ? gateway_route(skb, skb->cb[0], 1) : action;
 }
 

@@ -22,6 +22,7 @@ GW_MAP(gw_neigh, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, struct gw_abi_neigh, G
 GW_MAP(gw_members, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, struct gw_abi_member, GW_MEMBERS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_groups, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_GROUPS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_former, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_mac_key, struct gw_abi_former, GW_FORMER_MAX, 0);
+GW_MAP(gw_copies, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_copy_key, struct gw_abi_copies, GW_COPIES_MAX, 0);
 GW_MAP(gw_allow, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_NEIGH_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flood, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_flood, GW_VNS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flights, BPF_MAP_TYPE_HASH, struct gw_abi_mac_key, struct gw_abi_seen, GW_FLIGHTS_MAX, BPF_F_NO_PREALLOC);

@@ -7,9 +7,9 @@
 #ifndef GW_BPF_PUNT_H
 #define GW_BPF_PUNT_H
 
-static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __u32 ifindex, __u32 vni,
-                           const struct arrival *from) {
-        const struct gw_abi_config *c = config();
+/* Puts our header before the frame. */
+static __always_inline bool punt_head(struct __sk_buff *skb, enum gw_punt_reason reason, __u32 ifindex, __u32 vni,
+                                      const struct arrival *from) {
         struct gw_abi_punt_header h = {
                 .ethertype = {GW_PUNT_ETHERTYPE >> 8, GW_PUNT_ETHERTYPE & 0xff},
                 .reason = reason,
@@ -23,7 +23,14 @@ static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __
         }
         if (gw_test)
                 gw_trace.punt = reason;
-        if (!c || bpf_skb_change_head(skb, sizeof h, 0) || bpf_skb_store_bytes(skb, 0, &h, sizeof h, 0))
+        return !bpf_skb_change_head(skb, sizeof h, 0) && !bpf_skb_store_bytes(skb, 0, &h, sizeof h, 0);
+}
+
+static __noinline int punt(struct __sk_buff *skb, enum gw_punt_reason reason, __u32 ifindex, __u32 vni,
+                           const struct arrival *from) {
+        const struct gw_abi_config *c = config();
+
+        if (!c || !punt_head(skb, reason, ifindex, vni, from))
                 return drop(GW_COUNT_DROP_PUNT_FAILED);
         skb->mark = GW_MARK_UP;
         count(GW_COUNT_PUNTED);
