@@ -319,7 +319,7 @@ struct gw_abi_copy_key {
 };
 struct gw_abi_copies {
         __u64 last_ns, marked_ns; /* when the last one came, and the last marked one */
-        __u64 numbers; /* how many came: from their sender in the upper half, marked in the lower */
+        __u64 numbers;            /* how many came: from their sender in the upper half, marked in the lower */
 };
 
 struct gw_abi_member {
