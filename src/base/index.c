@@ -15,9 +15,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/table.h"
 
+enum { HUGE_PAGE_OCTETS = 2 << 20 };
 enum { INDEX_FIRST_SIZE = 16, NTH_MASK = GW_INDEX_NTH_MAX - 1, TAG_SHIFT = 48 };
 #define ADDRESS_MASK ((UINT64_C(1) << TAG_SHIFT) - 1 - NTH_MASK)
 
@@ -40,11 +42,27 @@ static size_t after(const struct gw_index *index, size_t place) {
         return place + 1 < index->size ? place + 1 : 0;
 }
 
+/* Zeroed. A large index is entered at random, and each page that it has needs a place in the processor's table of pages. */
+static uint64_t *slots_new(size_t size) {
+        size_t octets = size * sizeof(uint64_t);
+        uint64_t *slots;
+
+        if (octets < 2 * HUGE_PAGE_OCTETS)
+                return calloc(size, sizeof *slots);
+        octets = (octets + HUGE_PAGE_OCTETS - 1) / HUGE_PAGE_OCTETS * HUGE_PAGE_OCTETS;
+        slots = aligned_alloc(HUGE_PAGE_OCTETS, octets);
+        if (!slots)
+                return NULL;
+        madvise(slots, octets, MADV_HUGEPAGE); /* a hint: what there is none of is as it was */
+        memset(slots, 0, octets);
+        return slots;
+}
+
 int gw_index_init(struct gw_index *index, const uint64_t seed[2],
                   uint64_t (*hash)(const struct gw_index *, const void *, unsigned),
                   bool (*match)(const void *, unsigned, const void *)) {
         *index = (struct gw_index){.size = INDEX_FIRST_SIZE, .key = {seed[0], seed[1]}, .hash = hash, .match = match};
-        index->slots = calloc(index->size, sizeof *index->slots);
+        index->slots = slots_new(index->size);
         return index->slots ? 0 : -ENOMEM;
 }
 
@@ -71,7 +89,7 @@ static int resize(struct gw_index *index, size_t size) {
 
         if (size > UINT32_MAX)
                 return -ENOMEM;
-        index->slots = calloc(size, sizeof *index->slots);
+        index->slots = slots_new(size);
         if (!index->slots) {
                 index->slots = old;
                 return -ENOMEM;

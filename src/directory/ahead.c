@@ -4,6 +4,8 @@
  * the slot of the index, the port, its VM, the holder's bucket, the holder, each
  * known only when the one before has come. Queries that came together wait
  * for theirs together: each step is taken for all of them before the next.
+ * So do records that are loaded one after the other: they go into the indexes
+ * at places that have nothing to do with their order.
  *
  * Nothing here changes or decides anything; without it answers are the same.
  */
@@ -62,5 +64,32 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
 
                 if (node)
                         fetch(node, sizeof(struct directory_holder));
+        }
+}
+
+static void fetch_port(const struct gw_directory *d, const struct gw_stored *record) {
+        struct gw_port_spec spec;
+        const struct gw_vn *vn = gw_dir_record_keys(d, record, &spec);
+        struct gw_query query = {.by_mac = true};
+
+        if (!vn)
+                return;
+        query.vni = vn->vni;
+        query.mac = spec.mac;
+        gw_index_fetch(&d->by_mac, hash_of(d, &query));
+        query.by_mac = false;
+        for (unsigned i = 0; i < spec.n_ips; i++) {
+                query.ip = spec.ips[i];
+                gw_index_fetch(&d->by_ip, hash_of(d, &query));
+        }
+}
+
+void gw_directory_load_ahead(const struct gw_directory *d, enum gw_record table, const struct gw_stored *records,
+                             size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                if (table == GW_RECORD_VM)
+                        gw_index_fetch(&d->by_id, gw_index_hash(&d->by_id, records[i].key, records[i].key_size));
+                else if (table == GW_RECORD_PORT)
+                        fetch_port(d, &records[i]);
         }
 }

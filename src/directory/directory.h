@@ -131,6 +131,7 @@ struct gw_vn {
         uint64_t change;        /* number of the last change */
         uint64_t set;           /* vn->change when its settings last changed */
         uint32_t n_gone;
+        struct gw_mono negative_until;             /* no member holds negative answers about it for longer */
         bool push;                                 /* its mappings go to all members now */
         struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
 };
@@ -305,6 +306,7 @@ struct gw_directory {
         struct gw_order tenants, vns, nves, vms, rules, policies;
         struct gw_table by_vni, by_locator;
         struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */
+        struct gw_order_finger loaded;        /* the VM of the last record that was loaded */
         struct gw_table pairs;                /* who holds what: gw_directory_member, gw_directory_holder */
         struct gw_table histories, receivers; /* notice.h */
         struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
@@ -333,6 +335,15 @@ void gw_directory_deinit(struct gw_directory *d); /* no effects */
 /* Restart: every record of the store, tables in ascending order, before anything else. GW_E_MALFORMED with a text. */
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error);
+
+/* A record as the store has it. */
+struct gw_stored {
+        const void *key, *value;
+        size_t key_size, value_size;
+};
+/* Of some tens of records that will be loaded next: has what that needs fetched from memory for all of them at once. */
+void gw_directory_load_ahead(const struct gw_directory *d, enum gw_record table, const struct gw_stored *records,
+                             size_t n);
 
 /* Before that, if it is known: how many VMs and ports there will be. Only saves time. */
 void gw_directory_expect(struct gw_directory *d, size_t vms, size_t ports);

@@ -110,7 +110,7 @@ static void negative(struct gw_directory *d, struct directory_member *m, const s
                                    .state = GW_MAPPING_ABSENT,
                                    .lifetime_ms = told ? GW_DIRECTORY_NEGATIVE_MS : GW_DIRECTORY_UNKNOWN_MS};
         if (told)
-                m->negative_until =
+                m->vn->negative_until = m->negative_until =
                         gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_NEGATIVE_MS + GW_DIRECTORY_UNKNOWN_MS));
         d->counters.answers_negative++;
         if (query->by_mac)

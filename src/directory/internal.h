@@ -129,6 +129,10 @@ void gw_dir_store_rule(struct gw_directory *d, const struct gw_rule *rule);
 void gw_dir_store_epoch_floor(struct gw_directory *d);
 void gw_dir_unstore_name(struct gw_directory *d, enum gw_record table, const char *name);
 
+/* Of a port's record, or what claims to be one: its VN, MAC and addresses. NULL: of none. */
+const struct gw_vn *gw_dir_record_keys(const struct gw_directory *d, const struct gw_stored *record,
+                                       struct gw_port_spec *out);
+
 /* registry.c, nve.c: objects without checks and without effects, for records as well */
 int gw_dir_id_check(const struct gw_directory *d, const char *id, const char *field, struct gw_name *out,
                     struct gw_tenant **tenant, struct gw_error *error);

@@ -78,6 +78,8 @@ void gw_dir_member_touch(struct gw_directory *d, struct directory_member *m) {
 
 /* Somebody is there who was not known before: what was answered to questions for it no longer holds. */
 static void flush_negatives(struct gw_directory *d, const struct gw_vn *vn) {
+        if (vn->negative_until.ns <= d->now.mono.ns)
+                return;
         gw_list_for_each (link, &vn->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 

@@ -23,10 +23,6 @@ struct order_block {
         void *elements[BLOCK_MAX];
 };
 
-struct place {
-        size_t block, at; /* at: may be one after the block's last element */
-};
-
 static int compare(const struct gw_order *order, const void *element, const char *name) {
         return strcmp((const char *)element + order->name_at, name);
 }
@@ -46,8 +42,9 @@ static size_t blocks_until(const struct gw_order *order, const char *name) {
         return low;
 }
 
-/* Where the first element is that is not below the name, or would be. There must be a block. */
-static struct place place_of(const struct gw_order *order, const char *name) {
+/* Where the first element is that is not below the name, or would be: also one after a block's last. There must be a
+ * block. */
+static struct gw_order_finger place_of(const struct gw_order *order, const char *name) {
         size_t until = blocks_until(order, name), block = until ? until - 1 : 0;
         size_t low = 0, high = order->blocks[block]->n;
 
@@ -59,10 +56,10 @@ static struct place place_of(const struct gw_order *order, const char *name) {
                 else
                         high = middle;
         }
-        return (struct place){block, low};
+        return (struct gw_order_finger){block, low};
 }
 
-static void *element_at(const struct gw_order *order, struct place place) {
+static void *element_at(const struct gw_order *order, struct gw_order_finger place) {
         return place.at < order->blocks[place.block]->n ? order->blocks[place.block]->elements[place.at] : NULL;
 }
 
@@ -103,7 +100,7 @@ static void give(struct order_block *from, size_t at, struct order_block *to) {
 }
 
 /* Room in the full block of the place, which becomes that where the element belongs then. */
-static int part(struct gw_order *order, struct place *place) {
+static int part(struct gw_order *order, struct gw_order_finger *place) {
         bool after_all = place->block + 1 == order->n_blocks && place->at == BLOCK_MAX;
         size_t kept = after_all ? BLOCK_MAX : BLOCK_HALF;
         int r = add_block(order, place->block + 1);
@@ -112,21 +109,21 @@ static int part(struct gw_order *order, struct place *place) {
                 return r;
         give(order->blocks[place->block], kept, order->blocks[place->block + 1]);
         if (place->at > kept || after_all)
-                *place = (struct place){place->block + 1, place->at - kept};
+                *place = (struct gw_order_finger){place->block + 1, place->at - kept};
         return 0;
 }
 
 /* The same as place_of, without a search for what comes after all others. */
-static struct place place_to_insert(const struct gw_order *order, const char *name) {
+static struct gw_order_finger place_to_insert(const struct gw_order *order, const char *name) {
         size_t last = order->n_blocks - 1, n = order->blocks[last]->n;
 
         if (compare(order, order->blocks[last]->elements[n - 1], name) < 0)
-                return (struct place){last, n};
+                return (struct gw_order_finger){last, n};
         return place_of(order, name);
 }
 
 int gw_order_insert(struct gw_order *order, void *element) {
-        struct place place = {0};
+        struct gw_order_finger place = {0};
         struct order_block *block;
         int r = 0;
 
@@ -156,7 +153,7 @@ static void merge(struct gw_order *order, size_t nth) {
 }
 
 void gw_order_remove(struct gw_order *order, const void *element) {
-        struct place place = place_of(order, (const char *)element + order->name_at);
+        struct gw_order_finger place = place_of(order, (const char *)element + order->name_at);
         struct order_block *block = order->blocks[place.block];
 
         block->n--;
@@ -178,8 +175,31 @@ void *gw_order_find(const struct gw_order *order, const char *name) {
         return element && compare(order, element, name) == 0 ? element : NULL;
 }
 
+void *gw_order_find_near(const struct gw_order *order, struct gw_order_finger *finger, const char *name) {
+        struct gw_order_finger next = *finger;
+        void *element;
+
+        for (int i = 0; i < 2; i++) {
+                if (next.block < order->n_blocks && next.at >= order->blocks[next.block]->n)
+                        next = (struct gw_order_finger){next.block + 1, 0};
+                if (next.block >= order->n_blocks)
+                        break;
+                element = element_at(order, next);
+                if (compare(order, element, name) == 0) {
+                        *finger = next;
+                        return element;
+                }
+                next.at++;
+        }
+        if (!order->n_blocks)
+                return NULL;
+        *finger = place_of(order, name);
+        element = element_at(order, *finger);
+        return element && compare(order, element, name) == 0 ? element : NULL;
+}
+
 void *gw_order_after(const struct gw_order *order, const char *name) {
-        struct place place = {0};
+        struct gw_order_finger place = {0};
 
         if (!order->n_blocks)
                 return NULL;
@@ -189,7 +209,7 @@ void *gw_order_after(const struct gw_order *order, const char *name) {
                         place.at++;
         }
         if (place.at == order->blocks[place.block]->n)
-                place = (struct place){place.block + 1, 0};
+                place = (struct gw_order_finger){place.block + 1, 0};
         return place.block < order->n_blocks ? element_at(order, place) : NULL;
 }
 

@@ -416,6 +416,17 @@ static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r
         return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);
 }
 
+/* Of a record's VM. Records come in the order of their keys, and so nearly in that of the VMs they are about. */
+static struct gw_vm *vm_of_record(struct gw_directory *d, const char *id) {
+        return gw_order_find_near(&d->vms, &d->loaded, id);
+}
+
+static bool vm_is_new(const struct gw_directory *d, const char *id) {
+        const struct gw_vm *last = gw_order_last(&d->vms);
+
+        return !last || strcmp(last->id.s, id) < 0 || !gw_directory_vm(d, id);
+}
+
 static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r) {
         struct gw_vm_spec spec = {.id = key};
         struct gw_tenant *tenant;
@@ -437,7 +448,7 @@ static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r)
         if (spec.kind > GW_VM_TASK || desired > GW_VM_RUN || state > GW_VM_CRASHED || spec.on_crash > GW_ON_CRASH_STOP)
                 return GW_E_MALFORMED;
         tenant = tenant_of_id(d, key, &id);
-        if (!tenant || gw_directory_vm(d, key))
+        if (!tenant || !vm_is_new(d, key))
                 return GW_E_MALFORMED;
         e = gw_dir_vm_add(d, &spec, tenant, &vm);
         if (e == 0) {
@@ -454,34 +465,55 @@ static bool has_port(const struct gw_vm *vm, unsigned index) {
         return false;
 }
 
+struct port_record {
+        struct gw_name vm, vn, device;
+        uint8_t index;
+        struct gw_port_spec spec;
+};
+
+static bool get_port(struct gw_reader *r, struct port_record *out) {
+        get_name(r, &out->vm);
+        get_name(r, &out->vn);
+        get_name(r, &out->device);
+        out->index = gw_get_u8(r);
+        gw_get_bytes(r, out->spec.mac.b, 6);
+        out->spec.n_ips = gw_get_u8(r);
+        if (out->spec.n_ips > GW_PORT_IPS_MAX || strlen(out->device.s) > GW_DEVICE_MAX)
+                return false;
+        for (unsigned i = 0; i < out->spec.n_ips; i++)
+                gw_get_bytes(r, out->spec.ips[i].b, 16);
+        out->spec.allow = r->ok && gw_reader_left(r) ? gw_get_u16(r) : 0;
+        out->spec.device = out->device.s;
+        return whole(r);
+}
+
+const struct gw_vn *gw_dir_record_keys(const struct gw_directory *d, const struct gw_stored *record,
+                                       struct gw_port_spec *out) {
+        struct gw_reader r = gw_reader(record->value, record->value_size);
+        struct port_record port;
+
+        gw_get_u8(&r); /* the version */
+        if (!get_port(&r, &port))
+                return NULL;
+        *out = port.spec;
+        return gw_directory_vn(d, port.vn.s);
+}
+
 static int load_port(struct gw_directory *d, struct gw_reader *r) {
-        struct gw_port_spec spec = {0};
-        struct gw_name vm_id, vn_id, device;
+        struct port_record record;
         struct gw_port *port;
         struct gw_vm *vm;
         struct gw_vn *vn;
-        unsigned index;
         int e;
 
-        get_name(r, &vm_id);
-        get_name(r, &vn_id);
-        get_name(r, &device);
-        index = gw_get_u8(r);
-        gw_get_bytes(r, spec.mac.b, 6);
-        spec.n_ips = gw_get_u8(r);
-        if (spec.n_ips > GW_PORT_IPS_MAX || strlen(device.s) > GW_DEVICE_MAX)
+        if (!get_port(r, &record))
                 return GW_E_MALFORMED;
-        for (unsigned i = 0; i < spec.n_ips; i++)
-                gw_get_bytes(r, spec.ips[i].b, 16);
-        if (r->ok && gw_reader_left(r))
-                spec.allow = gw_get_u16(r);
-        spec.device = device.s;
-        vm = gw_directory_vm(d, vm_id.s);
-        vn = gw_directory_vn(d, vn_id.s);
-        if (!whole(r) || !vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || has_port(vm, index) ||
-            gw_directory_port_by_mac(d, vn->vni, spec.mac))
+        vm = vm_of_record(d, record.vm.s);
+        vn = gw_directory_vn(d, record.vn.s);
+        if (!vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || has_port(vm, record.index) ||
+            gw_directory_port_by_mac(d, vn->vni, record.spec.mac))
                 return GW_E_MALFORMED;
-        e = gw_dir_port_add(d, vm, vn, &spec, index, &port);
+        e = gw_dir_port_add(d, vm, vn, &record.spec, record.index, &port);
         if (e == 0)
                 gw_dir_vn_policy(d, vn);
         return e;
@@ -524,8 +556,8 @@ static int get_previous(struct gw_reader *r, struct gw_binding *b) {
 static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, const struct gw_name *nve,
                            const struct gw_name *to, const struct gw_name *from) {
         b->nve = gw_directory_nve(d, nve->s);
-        b->move_to = gw_directory_nve(d, to->s);
-        b->move_from = gw_directory_nve(d, from->s);
+        b->move_to = *to->s ? gw_directory_nve(d, to->s) : NULL;
+        b->move_from = *from->s ? gw_directory_nve(d, from->s) : NULL;
         if ((*nve->s && !b->nve) || (*to->s && !b->move_to) || (*from->s && !b->move_from))
                 return GW_E_MALFORMED;
         if (b->state > GW_BINDING_LAPSED || (b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
@@ -555,7 +587,7 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
 }
 
 static int load_binding(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_vm *vm = gw_directory_vm(d, key);
+        struct gw_vm *vm = vm_of_record(d, key);
         struct gw_name nve, to, from;
         struct gw_binding b = {0};
         int e;

@@ -31,12 +31,13 @@ struct gw_name gw_vm_name(const struct gw_vm *vm) {
 
 int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out) {
         size_t n = strlen(spec->id);
+        uint64_t hash = gw_index_hash(&d->by_id, spec->id, n);
         struct gw_vm *vm = calloc(1, offsetof(struct gw_vm, id) + n + 1);
 
         if (!vm || gw_heap_promise(&d->heap) < 0)
                 goto no_memory;
         memcpy(vm->id.s, spec->id, n);
-        if (gw_index_insert(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0) < 0)
+        if (gw_index_insert(&d->by_id, hash, vm, 0) < 0)
                 goto no_entry;
         if (gw_order_insert(&d->vms, vm) < 0)
                 goto no_place;
@@ -50,7 +51,7 @@ int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct 
         return 0;
 
 no_place:
-        gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
+        gw_index_remove(&d->by_id, hash, vm, 0);
 no_entry:
         gw_heap_forget(&d->heap, &vm->timer);
 no_memory:

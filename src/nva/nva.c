@@ -168,9 +168,14 @@ static const struct gw_directory_effects directory_effects = {
 
 /* --- start --- */
 
+/* Octets of records stay where they are while nothing is written, so some are collected before the first is loaded. */
+enum { LOAD_TOGETHER = 64 };
+
 struct load {
         struct nva *nva;
         enum gw_store_table table;
+        struct gw_stored records[LOAD_TOGETHER];
+        size_t n;
         struct gw_now now; /* the same for all */
         struct gw_error *error;
 };
@@ -185,8 +190,9 @@ static int load_meta(struct load *load, const void *key, size_t nkey, const void
         return 0;
 }
 
-static int load_one(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
-        struct load *load = user;
+static int load_one(struct load *load, const struct gw_stored *record) {
+        const void *key = record->key, *val = record->value;
+        size_t nkey = record->key_size, nval = record->value_size;
         bool taken = false;
         int r = 0;
 
@@ -202,6 +208,23 @@ static int load_one(const void *key, size_t nkey, const void *val, size_t nval, 
                                  load->error);
 }
 
+static int load_collected(struct load *load) {
+        int r = 0;
+
+        gw_directory_load_ahead(&load->nva->directory, (enum gw_record)load->table, load->records, load->n);
+        for (size_t i = 0; !r && i < load->n; i++)
+                r = load_one(load, &load->records[i]);
+        load->n = 0;
+        return r;
+}
+
+static int collect(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
+        struct load *load = user;
+
+        load->records[load->n++] = (struct gw_stored){key, val, nkey, nval};
+        return load->n == LOAD_TOGETHER ? load_collected(load) : 0;
+}
+
 static int load_all(struct nva *nva, struct gw_error *error) {
         struct load load = {.nva = nva, .now = nva_now(), .error = error};
         int r = 0;
@@ -211,7 +234,9 @@ static int load_all(struct nva *nva, struct gw_error *error) {
                             gw_store_count(nva->store, GW_STORE_PORT));
         for (int table = GW_STORE_META; !r && table < GW_STORE_TABLES; table++) {
                 load.table = (enum gw_store_table)table;
-                r = gw_store_each(nva->store, load.table, load_one, &load);
+                r = gw_store_each(nva->store, load.table, collect, &load);
+                if (!r)
+                        r = load_collected(&load);
         }
         nva->loading = false;
         if (r < 0)

@@ -57,6 +57,8 @@ static void load_all(struct gw_directory *d, struct gw_reader *in) {
                 if (!in->ok || table < last) /* tables come in the order of their numbers */
                         return;
                 last = table;
+                gw_directory_load_ahead(d, (enum gw_record)table, &(struct gw_stored){key, value, key_size, value_size},
+                                        1);
                 r = gw_directory_load(d, (enum gw_record)table, key, key_size, value, value_size, start, &error);
                 must(r >= 0 && (r == 0 || *error.text));
                 if (r)

@@ -22,6 +22,7 @@ static void test_order_against_sorted_array(void **state) {
                 bool in;
         } elements[N];
         struct gw_order order = GW_ORDER_OF(struct element, name);
+        struct gw_order_finger finger = {0};
 
         (void)state;
         for (unsigned i = 0; i < N; i++) { /* in the order of the array, which is the order of names */
@@ -49,8 +50,15 @@ static void test_order_against_sorted_array(void **state) {
                 assert_ptr_equal(gw_order_after(&order, elements[i].name), next < N ? &elements[next] : NULL);
                 snprintf(probe, sizeof probe, "n%04u", i * 3 + 1); /* one that is never there */
                 assert_null(gw_order_find(&order, probe));
+                assert_null(gw_order_find_near(&order, &finger, probe));
+                if (!dice_below(&dice, 3)) /* it is wherever the last search left it */
+                        assert_ptr_equal(gw_order_find_near(&order, &finger, elements[i].name),
+                                         elements[i].in ? &elements[i] : NULL);
                 assert_ptr_equal(gw_order_after(&order, probe), next < N ? &elements[next] : NULL);
         }
+        for (unsigned i = 0; i < N; i++)
+                assert_ptr_equal(gw_order_find_near(&order, &finger, elements[i].name),
+                                 elements[i].in ? &elements[i] : NULL);
         for (unsigned i = N; i-- > 0;)
                 if (elements[i].in) {
                         assert_ptr_equal(gw_order_last(&order), &elements[i]);

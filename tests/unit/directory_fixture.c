@@ -173,7 +173,10 @@ struct loading {
 static int load_each(const void *key, size_t nkey, const void *value, size_t nvalue, void *user) {
         struct loading *at = user;
         struct world *w = at->w;
-        int r = gw_directory_load(&w->d, at->table, key, nkey, value, nvalue, w->now, &w->error);
+        int r;
+
+        gw_directory_load_ahead(&w->d, at->table, &(struct gw_stored){key, value, nkey, nvalue}, 1);
+        r = gw_directory_load(&w->d, at->table, key, nkey, value, nvalue, w->now, &w->error);
 
         if (r)
                 fprintf(stderr, "%s\n", w->error.text);
