@@ -258,7 +258,7 @@ class PeerVm:
         self.peer.add_tap(number, tap)
         path = os.path.join(self.peer.folder, f"{tap}.qmp")
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-machine", "pc", "-accel",
-                   self.guest["accelerator"], "-cpu", self.guest["cpu"], "-m", "128", "-kernel", self.guest["kernel"],
+                   self.guest["accelerator"], "-cpu", self.guest["cpu"], "-m", "131064K", "-kernel", self.guest["kernel"],
                    "-initrd", self.guest["initrd"], "-append", self.guest["cmdline"], "-netdev",
                    f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off", "-device",
                    f"virtio-net-pci,netdev=n0,mac={self.mac}", "-serial", f"file:{self.peer.folder}/{tap}.serial", "-qmp",

@@ -86,7 +86,7 @@ class Plain:
         work = f" gw.work={WORK_MIB},{PAGES_A_SECOND}" if self.busy else ""
         self.processes.append(subprocess.Popen(
             ["nsenter", f"--net=/run/netns/gw-{self.lab.name}-{host}", "qemu-system-x86_64", "-nodefaults", "-nographic",
-             "-no-user-config", "-machine", "pc", "-accel", "tcg", "-cpu", "Nehalem", "-m", "128", "-smp", "1",
+             "-no-user-config", "-machine", "pc", "-accel", "tcg", "-cpu", "Nehalem", "-m", "131064K", "-smp", "1",
              "-kernel", f"{images}/vmlinuz", "-initrd", f"{images}/initrd", "-append",
              f"console=ttyS0 quiet mitigations=off{work}", "-chardev",
              f"file,id=s,path={self.folder}/console,append=on", "-serial", "chardev:s", "-device",

@@ -105,6 +105,7 @@ static void command_line(void **state) {
         assert_null(argv.v[argv.n]);
         assert_string_equal(argv.v[0], "qemu");
         assert_string_equal(value_of(&argv, "-accel", 0), "tcg");
+        assert_string_equal(value_of(&argv, "-m", 0), "262136K"); /* not a multiple of 64 pages */
         assert_string_equal(value_of(&argv, "-cpu", 0), "Nehalem");
         assert_string_equal(value_of(&argv, "-kernel", 0), "/k,1");
         assert_string_equal(value_of(&argv, "-incoming", 0), "defer");
@@ -119,6 +120,7 @@ static void command_line(void **state) {
         start.kvm = true;
         assert_int_equal(gw_argv_build(&argv, &start), 0);
         assert_string_equal(value_of(&argv, "-accel", 0), "kvm");
+        assert_string_equal(value_of(&argv, "-m", 0), "262144K");
         assert_string_equal(value_of(&argv, "-incoming", 0), "");
         gw_argv_deinit(&argv);
 }
