@@ -3,7 +3,9 @@
  * The loop. sd-event dispatches one source at a time, by priority; the flush
  * step is a source of the lowest priority, so that it runs when everything that
  * was ready has been handled. A loop that is busy without end would starve it:
- * after FLUSH_TURNS dispatches, or FLUSH_AGE_US, it gets the highest priority.
+ * after FLUSH_TURNS dispatches, or when it has waited for as long as the last commit
+ * took (FLUSH_AGE_US at least, FLUSH_AGE_MAX_US at most), it gets the highest priority.
+ * So a commit that is slow is shared by as many as come while it would have run.
  *
  * Invariants: a flush runs only after a commit in the same step; when the commit
  * failed no flush ever runs again, and the loop ends with status 1. What is
@@ -26,6 +28,7 @@
 enum {
         FLUSH_TURNS = 64,
         FLUSH_AGE_US = 1000,
+        FLUSH_AGE_MAX_US = 8000,
         TIMER_ACCURACY_US = 500,
         REST_PRIORITY = SD_EVENT_PRIORITY_NORMAL + 1, /* before the flush, which has a way of not being put off */
         FLUSH_PRIORITY_LATE = SD_EVENT_PRIORITY_IDLE,
@@ -40,11 +43,14 @@ struct gw_timer {
 };
 
 static bool commit(struct gw_loop *loop) {
+        struct gw_mono began;
         int r;
 
         if (!loop->commit || loop->failed)
                 return !loop->failed;
+        began = gw_mono_now();
         r = loop->commit(loop->commit_user);
+        loop->commit_us = gw_mono_between(began, gw_mono_now()).ns / GW_NS_PER_US;
         if (r >= 0)
                 return true;
         gw_log(GW_ERR, "cannot make changes durable, ending: %s", gw_error_word(r));
@@ -82,6 +88,12 @@ static int on_flush(sd_event_source *source, void *user) {
         return 0;
 }
 
+static uint64_t patience_us(const struct gw_loop *loop) {
+        if (loop->commit_us < FLUSH_AGE_US)
+                return FLUSH_AGE_US;
+        return loop->commit_us < FLUSH_AGE_MAX_US ? loop->commit_us : FLUSH_AGE_MAX_US;
+}
+
 /* Runs before each turn while the flush step is due. */
 static int on_flush_prepare(sd_event_source *source, void *user) {
         struct gw_loop *loop = user;
@@ -90,7 +102,7 @@ static int on_flush_prepare(sd_event_source *source, void *user) {
         sd_event_now(loop->event, CLOCK_MONOTONIC, &now_us);
         if (loop->waiting_turns++ == 0)
                 loop->waiting_since_us = now_us;
-        if (loop->waiting_turns > FLUSH_TURNS || now_us - loop->waiting_since_us > FLUSH_AGE_US)
+        if (loop->waiting_turns > FLUSH_TURNS || now_us - loop->waiting_since_us > patience_us(loop))
                 sd_event_source_set_priority(source, FLUSH_PRIORITY_NOW);
         return 0;
 }
@@ -206,6 +218,7 @@ int gw_loop_init(struct gw_loop *loop) {
         gw_list_init(&loop->posts);
         gw_list_init(&loop->rests);
         gw_list_init(&loop->orphans);
+        loop->poll.fd = -1;
         sigprocmask(SIG_BLOCK, NULL, &loop->old_mask);
         r = sd_event_new(&loop->event);
         if (r < 0)
@@ -213,6 +226,8 @@ int gw_loop_init(struct gw_loop *loop) {
         r = add_signals(loop);
         if (r >= 0)
                 r = add_steps(loop);
+        if (r >= 0)
+                r = gw_poll_init(&loop->poll, loop->event);
         if (r < 0) {
                 gw_loop_deinit(loop);
                 return r;
@@ -230,6 +245,7 @@ void gw_loop_deinit(struct gw_loop *loop) {
                 gw_list_remove(&orphan->link);
                 orphan->drop(orphan);
         }
+        gw_poll_deinit(&loop->poll);
         loop->post = sd_event_source_disable_unref(loop->post);
         loop->rest = sd_event_source_disable_unref(loop->rest);
         loop->flush = sd_event_source_disable_unref(loop->flush);

@@ -17,9 +17,11 @@
 
 #include "base/list.h"
 #include "base/time.h"
+#include "io/poll.h"
 
 struct gw_loop {
         sd_event *event;
+        struct gw_poll poll;       /* sockets of sessions: there may be thousands */
         int (*commit)(void *user); /* may be NULL; a negative answer ends the loop */
         void *commit_user;
         struct gw_list dirty; /* of struct gw_flush */
@@ -32,6 +34,7 @@ struct gw_loop {
         sigset_t old_mask;
         unsigned waiting_turns;    /* turns since something became dirty */
         uint64_t waiting_since_us; /* and when that was */
+        uint64_t commit_us;        /* how long the last one took */
         bool failed;               /* the commit failed: nothing more may leave */
         void (*hangup)(void *user);
         void *hangup_user;

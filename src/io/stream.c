@@ -59,14 +59,13 @@ static void end(struct gw_stream *s, const char *format, ...) {
         va_start(args, format);
         vsnprintf(s->reason, sizeof s->reason, format, args);
         va_end(args);
-        s->source = sd_event_source_disable_unref(s->source);
+        gw_watch_stop(&s->watch);
 }
 
 static void set_events(struct gw_stream *s, uint32_t events) {
         if (s->held && !s->finishing)
                 events &= ~(uint32_t)EPOLLIN;
-        if (s->source && s->events != events && sd_event_source_set_io_events(s->source, events) >= 0)
-                s->events = events;
+        gw_watch_change(&s->watch, events);
 }
 
 /* Says it in the words of the certificate check when that was the cause. */
@@ -129,7 +128,7 @@ void gw_stream_hold(struct gw_stream *s, bool hold) {
         if (s->held == hold)
                 return;
         s->held = hold;
-        set_events(s, s->events | EPOLLIN);
+        set_events(s, s->watch.events | EPOLLIN);
 }
 
 /* Takes the descriptors out of a received message; it ends the stream when there are too many. */
@@ -258,11 +257,9 @@ static void connected(struct gw_stream *s) {
                 s->up = true;
 }
 
-static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user) {
-        struct gw_stream *s = user;
+static void on_io(struct gw_watch *watch, uint32_t revents) {
+        struct gw_stream *s = gw_container_of(watch, struct gw_stream, watch);
 
-        (void)source;
-        (void)fd;
         if (revents & EPOLLOUT)
                 s->want_write = false;
         if (s->connecting && (revents & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
@@ -275,7 +272,6 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user) 
                 gw_loop_flush_later(s->loop, &s->flush);
         set_events(s, EPOLLIN | (s->want_write || s->connecting ? EPOLLOUT : 0));
         s->changed(s->user);
-        return 0;
 }
 
 static void free_chunk(struct chunk *chunk) {
@@ -425,7 +421,7 @@ int gw_stream_write(struct gw_stream *s, const struct iovec *parts, size_t n_par
         if (!gw_list_linked(&chunk->link))
                 gw_list_append(&s->out, &chunk->link);
         /* While the socket is full, its becoming writable asks for the flush. */
-        if (!(s->events & EPOLLOUT))
+        if (!(s->watch.events & EPOLLOUT))
                 gw_loop_flush_later(s->loop, &s->flush);
         return 0;
 }
@@ -460,7 +456,7 @@ int gw_stream_new(struct gw_stream **out, struct gw_loop *loop, int fd, bool con
         s->changed = changed;
         s->user = user;
         s->flush.run = on_flush;
-        s->events = EPOLLIN | (connecting || (tls && !server) ? EPOLLOUT : 0);
+        s->watch.run = on_io;
         if (tls) {
                 r = gw_tls_start(tls, fd, server, server_name, &s->ssl);
                 if (r < 0)
@@ -471,7 +467,7 @@ int gw_stream_new(struct gw_stream **out, struct gw_loop *loop, int fd, bool con
                 strcpy(s->peer, "unix");
                 s->up = !connecting;
         }
-        r = sd_event_add_io(loop->event, &s->source, fd, s->events, on_io, s);
+        r = gw_watch_start(&s->watch, &loop->poll, fd, EPOLLIN | (connecting || (tls && !server) ? EPOLLOUT : 0));
         if (r < 0)
                 goto fail;
         *out = s;
@@ -489,7 +485,7 @@ void gw_stream_free(struct gw_stream *s) {
         gw_loop_cancel_flush(s->loop, &s->flush);
         gw_loop_release(&s->orphan);
         gw_timer_free(s->linger);
-        sd_event_source_disable_unref(s->source);
+        gw_watch_stop(&s->watch);
         SSL_free(s->ssl);
         gw_list_for_each (link, &s->out)
                 free_chunk(gw_list_entry(link, struct chunk, link));
@@ -527,6 +523,6 @@ void gw_stream_finish(struct gw_stream *s) {
         }
         gw_stream_consume(s, s->in_size - s->in_at);
         gw_loop_adopt(s->loop, &s->orphan);
-        if (!(s->events & EPOLLOUT))
+        if (!(s->watch.events & EPOLLOUT))
                 gw_loop_flush_later(s->loop, &s->flush);
 }

@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
-#include <systemd/sd-event.h>
 
 #include "base/addr.h"
 #include "io/loop.h"
+#include "io/poll.h"
 
 struct gw_tls;
 struct ssl_st;
@@ -51,8 +51,7 @@ struct gw_stream {
         int fd;
         bool connecting, finishing, want_write, held;
         struct ssl_st *ssl;
-        sd_event_source *source;
-        uint32_t events;
+        struct gw_watch watch;
         size_t in_capacity;
         struct gw_list out; /* of struct chunk */
         struct gw_flush flush;

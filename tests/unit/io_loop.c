@@ -110,6 +110,106 @@ static void flushes_although_busy_without_end(void **state) {
         close(fd);
 }
 
+enum { WATCHES = 200 };
+
+struct watched {
+        struct gw_watch watch;
+        struct crowd *crowd;
+        unsigned calls;
+};
+
+struct crowd {
+        struct watched member[WATCHES];
+        unsigned calls;
+        bool all;
+};
+
+static void crowd_init(struct crowd *crowd, struct fixture *f, void (*run)(struct gw_watch *watch, uint32_t events)) {
+        memset(crowd, 0, sizeof *crowd);
+        for (int i = 0; i < WATCHES; i++) {
+                struct watched *w = &crowd->member[i];
+
+                w->crowd = crowd;
+                w->watch.run = run;
+                assert_int_equal(gw_watch_start(&w->watch, &f->loop.poll, eventfd(1, EFD_CLOEXEC), EPOLLIN), 0);
+        }
+}
+
+static void crowd_deinit(struct crowd *crowd) {
+        for (int i = 0; i < WATCHES; i++) {
+                gw_watch_stop(&crowd->member[i].watch);
+                close(crowd->member[i].watch.fd);
+        }
+}
+
+/* Stays ready: that must not keep the others from their turn. */
+static void count(struct gw_watch *watch, uint32_t events) {
+        struct watched *w = gw_container_of(watch, struct watched, watch);
+
+        assert_int_equal(events, EPOLLIN);
+        w->crowd->calls += w->calls++ == 0;
+        w->crowd->all = w->crowd->calls == WATCHES;
+}
+
+static void a_crowd_is_served_in_turn(void **state) {
+        struct fixture *f = *state;
+        struct crowd crowd;
+
+        crowd_init(&crowd, f, count);
+        fixture_spin_until(f, &crowd.all);
+        for (int i = 0; i < WATCHES; i++)
+                assert_in_range(crowd.member[i].calls, 1, 3);
+        crowd_deinit(&crowd);
+}
+
+/* The first that is called stops every second, and wants no more of the rest. */
+static void hush(struct gw_watch *watch, uint32_t events) {
+        struct crowd *crowd = gw_container_of(watch, struct watched, watch)->crowd;
+
+        (void)events;
+        assert_int_equal(crowd->calls++, 0);
+        for (int i = 0; i < WATCHES; i++)
+                if (i % 2)
+                        gw_watch_stop(&crowd->member[i].watch);
+                else
+                        assert_int_equal(gw_watch_change(&crowd->member[i].watch, 0), 0);
+}
+
+static void who_is_stopped_is_not_called(void **state) {
+        struct fixture *f = *state;
+        struct crowd crowd;
+
+        crowd_init(&crowd, f, hush);
+        fixture_spin_ms(f, 20);
+        assert_int_equal(crowd.calls, 1);
+        for (int i = 0; i < WATCHES; i += 2) {
+                crowd.member[i].watch.run = count;
+                assert_int_equal(gw_watch_change(&crowd.member[i].watch, EPOLLIN), 0);
+        }
+        crowd.calls = WATCHES / 2;
+        fixture_spin_until(f, &crowd.all);
+        crowd_deinit(&crowd);
+}
+
+static void slow(struct gw_watch *watch, uint32_t events) {
+        usleep(2000);
+        count(watch, events);
+}
+
+/* Two milliseconds each: the flush waits for one of them, not for two hundred. */
+static void a_crowd_does_not_hold_up_the_flush(void **state) {
+        struct fixture *f = *state;
+        struct crowd crowd;
+        struct trace t;
+
+        crowd_init(&crowd, f, slow);
+        trace_init(&t, f);
+        gw_loop_post(&f->loop, &t.post);
+        fixture_spin_until(f, &t.done);
+        assert_false(crowd.all);
+        crowd_deinit(&crowd);
+}
+
 static void end_it(void *user) {
         struct trace *t = user;
 
@@ -249,15 +349,12 @@ static void certificates_are_guarded(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                with_fixture(commits_before_it_flushes),
-                with_fixture(a_failed_commit_lets_nothing_out),
-                with_fixture(flushes_although_busy_without_end),
-                with_fixture(sigterm_ends_it_after_a_last_flush),
-                with_fixture(timers_repeat_until_freed),
-                with_fixture(files_are_replaced_whole),
-                with_fixture(large_files_are_read),
-                with_fixture(json_faults_have_a_place),
-                with_fixture(certificates_are_guarded),
+                with_fixture(commits_before_it_flushes),          with_fixture(a_failed_commit_lets_nothing_out),
+                with_fixture(flushes_although_busy_without_end),  with_fixture(a_crowd_is_served_in_turn),
+                with_fixture(who_is_stopped_is_not_called),       with_fixture(a_crowd_does_not_hold_up_the_flush),
+                with_fixture(sigterm_ends_it_after_a_last_flush), with_fixture(timers_repeat_until_freed),
+                with_fixture(files_are_replaced_whole),           with_fixture(large_files_are_read),
+                with_fixture(json_faults_have_a_place),           with_fixture(certificates_are_guarded),
         };
 
         return cmocka_run_group_tests_name("io_loop", tests, NULL, NULL);
