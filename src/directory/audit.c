@@ -22,7 +22,7 @@
 static bool settles(const struct gw_nve *nve, const struct gw_vm *vm, struct gw_now now) {
         if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->updates))
                 return true;
-        return vm && (vm->binding.move_to || vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
+        return vm && (vm->binding.move || vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
 }
 
 static __attribute__((format(printf, 3, 4))) void differs(struct gw_audit_finding *out, const char *why,
@@ -107,7 +107,7 @@ void gw_directory_audit_forward(const struct gw_directory *d, const struct gw_nv
                 check_local(nve, &port->vm->binding, e->epoch, out);
         else if (e->kind != GW_AUDIT_ARRIVING)
                 check_remote(nve, e, out);
-        else if (port->vm->binding.move_to != nve && port->vm->binding.move_from != nve)
+        else if (!gw_directory_move_ends_at(&port->vm->binding, nve))
                 differs(out, "no-move", "%s is held as arriving here, but no move brings it", port->vm->id.s);
         settle(nve, now, out);
 }

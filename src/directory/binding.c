@@ -65,6 +65,22 @@ void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *
         gw_dir_binding_changed(d, vm);
 }
 
+/* --- reserved moves --- */
+
+int gw_dir_move_set(struct gw_binding *b, const struct gw_reservation *move) {
+        b->move = malloc(sizeof *b->move);
+        if (!b->move)
+                return -ENOMEM;
+        *b->move = *move;
+        return 0;
+}
+
+struct gw_nve *gw_dir_move_other(const struct gw_binding *b) {
+        if (!b->move)
+                return NULL;
+        return b->nve == b->move->to ? b->move->from : b->move->to;
+}
+
 /* --- occupation --- */
 
 void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve) {
@@ -262,9 +278,9 @@ int gw_directory_place(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *
         int r;
 
         d->now = now;
-        if (b->move_to)
+        if (b->move)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s; wait or cancel that", vm->id.s,
-                               b->move_to->id.s);
+                               b->move->to->id.s);
         r = gw_directory_fits(d, vm, nve, error);
         if (r)
                 return r;
@@ -287,35 +303,40 @@ static int reserve_check(const struct gw_directory *d, const struct gw_vm *vm, c
 
         if (!b->nve)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is nowhere; start it instead", vm->id.s);
-        if (b->move_to)
+        if (b->move)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s already", vm->id.s,
-                               b->move_to->id.s);
+                               b->move->to->id.s);
         if (b->nve == to)
                 return gw_fail(error, GW_E_CONFLICT, "to", "VM %s is at %s already", vm->id.s, to->id.s);
         return gw_directory_fits(d, vm, to, error);
 }
 
+static void forget_move(struct gw_binding *b) {
+        free(b->move);
+        b->move = NULL;
+}
+
 int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *to, struct gw_now now,
                          uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error) {
         struct gw_binding *b = &vm->binding;
+        struct gw_reservation move = {
+                .from = b->nve, .to = to, .epoch = b->reserved + 1, .back_epoch = b->reserved + 2};
         int r;
 
         d->now = now;
         r = reserve_check(d, vm, to, error);
         if (r)
                 return r;
-        r = gw_dir_place_enter(d, vm, to);
+        r = gw_dir_move_set(b, &move);
+        if (r == 0 && (r = gw_dir_place_enter(d, vm, to)) < 0)
+                forget_move(b);
         if (r < 0)
                 return gw_fail(error, r, "", "no memory to move VM %s", vm->id.s);
-        b->move_from = b->nve;
-        b->move_to = to;
-        b->move_epoch = b->reserved + 1;
-        b->back_epoch = b->reserved + 2;
         b->reserved += 2;
         gw_dir_store_binding(d, vm);
         gw_dir_updates_flush(d);
-        *move_epoch = b->move_epoch;
-        *back_epoch = b->back_epoch;
+        *move_epoch = move.epoch;
+        *back_epoch = move.back_epoch;
         return 0;
 }
 
@@ -323,11 +344,11 @@ int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now 
         struct gw_binding *b = &vm->binding;
 
         d->now = now;
-        if (!b->move_to || b->epoch > b->move_epoch)
+        if (!b->move || b->epoch > b->move->epoch)
                 return GW_E_CONFLICT;
-        if (b->epoch == b->move_epoch)
+        if (b->epoch == b->move->epoch)
                 return 0;
-        move_binding(d, vm, b->move_to, b->move_epoch, GW_BINDING_COMMITTED);
+        move_binding(d, vm, b->move->to, b->move->epoch, GW_BINDING_COMMITTED);
         gw_dir_updates_flush(d);
         return 0;
 }
@@ -336,25 +357,22 @@ int gw_directory_take_back(struct gw_directory *d, struct gw_vm *vm, struct gw_n
         struct gw_binding *b = &vm->binding;
 
         d->now = now;
-        if (!b->move_to)
+        if (!b->move)
                 return GW_E_CONFLICT;
-        if (b->epoch == b->back_epoch)
+        if (b->epoch == b->move->back_epoch)
                 return 0;
-        move_binding(d, vm, b->move_from, b->back_epoch, GW_BINDING_COMMITTED);
+        move_binding(d, vm, b->move->from, b->move->back_epoch, GW_BINDING_COMMITTED);
         gw_dir_updates_flush(d);
         return 0;
 }
 
 static void end_move(struct gw_directory *d, struct gw_vm *vm) {
-        struct gw_binding *b = &vm->binding;
-
-        gw_dir_place_leave(d, vm, b->nve == b->move_to ? b->move_from : b->move_to);
-        b->move_to = b->move_from = NULL;
-        b->move_epoch = b->back_epoch = 0;
+        gw_dir_place_leave(d, vm, gw_dir_move_other(&vm->binding));
+        forget_move(&vm->binding);
 }
 
 void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm) {
-        if (!vm->binding.move_to)
+        if (!vm->binding.move)
                 return;
         end_move(d, vm);
         gw_dir_store_binding(d, vm);
@@ -368,7 +386,7 @@ void gw_directory_release(struct gw_directory *d, struct gw_vm *vm, struct gw_no
         d->now = now;
         if (!old)
                 return;
-        if (b->move_to)
+        if (b->move)
                 end_move(d, vm);
         move_binding(d, vm, NULL, b->reserved + 1, GW_BINDING_NONE);
         gw_dir_place_leave(d, vm, old);

@@ -228,22 +228,25 @@ struct gw_previous {
         struct gw_wall from, to;
 };
 
+struct gw_reservation {
+        struct gw_nve *from, *to;
+        uint64_t epoch, back_epoch; /* to arrive with, to take back with */
+};
+
 struct gw_binding {
         uint64_t epoch;    /* of the present place */
         uint64_t reserved; /* highest epoch given out for this VM; the next one is above */
         struct gw_nve *nve;
-        struct gw_nve *move_to; /* while a move is reserved */
-        uint64_t move_epoch, back_epoch;
-        struct gw_nve *move_from;
-        uint64_t timestamp;   /* of the last registration by .nve */
-        struct gw_wall since; /* at this place */
+        struct gw_reservation *move; /* NULL: none is reserved */
+        uint64_t timestamp;          /* of the last registration by .nve */
+        struct gw_wall since;        /* at this place */
         struct gw_wall registered_at;
-        uint32_t lifetime_ms; /* granted */
-        uint16_t sequence;    /* of the last registration by .nve */
-        bool heard;           /* .nve has registered at this place; .sequence and .timestamp hold */
-        uint8_t state;        /* enum gw_binding_state */
-        uint8_t n_previous;
         struct gw_previous *previous; /* oldest first */
+        uint32_t lifetime_ms;         /* granted */
+        uint16_t sequence;            /* of the last registration by .nve */
+        uint8_t n_previous;
+        bool heard : 1;    /* .nve has registered at this place; .sequence and .timestamp hold */
+        uint8_t state : 7; /* enum gw_binding_state */
 };
 
 struct gw_vm {

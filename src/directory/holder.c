@@ -154,7 +154,7 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
 bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
         const struct gw_binding *b = &vm->binding;
 
-        if (nve == b->nve || nve == b->move_to || nve == b->move_from)
+        if (nve == b->nve || gw_directory_move_ends_at(b, nve))
                 return true;
         for (unsigned i = 0; i < b->n_previous; i++)
                 if (gw_ip_eq(b->previous[i].locator, nve->locator))

@@ -159,6 +159,9 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
 
 /* binding.c */
+int gw_dir_move_set(struct gw_binding *b, const struct gw_reservation *move); /* a copy; -ENOMEM */
+/* The end of a reserved move that is not the binding's place; NULL: there is none. */
+struct gw_nve *gw_dir_move_other(const struct gw_binding *b);
 void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve); /* the binding's place; NULL: nowhere */
 int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve); /* -ENOMEM */
 void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve);

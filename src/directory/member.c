@@ -547,7 +547,7 @@ static bool is_blank(const struct directory_member *m) {
 /* The others must take frames from the target, and the target from them. */
 struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
         struct gw_directory_pending pending = {0};
-        const struct gw_nve *to = vm->binding.move_to;
+        const struct gw_nve *to = vm->binding.move ? vm->binding.move->to : NULL;
 
         for (const struct gw_port *port = vm->ports; port && to; port = port->next) {
                 const struct directory_member *target = gw_dir_member_find(d, port->vn, to);

@@ -234,10 +234,10 @@ void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm) {
         gw_put_u64(&w, b->epoch);
         gw_put_u64(&w, b->reserved);
         put_name(&w, b->nve ? b->nve->id.s : "");
-        put_name(&w, b->move_to ? b->move_to->id.s : "");
-        put_name(&w, b->move_to ? b->move_from->id.s : "");
-        gw_put_u64(&w, b->move_epoch);
-        gw_put_u64(&w, b->back_epoch);
+        put_name(&w, b->move ? b->move->to->id.s : "");
+        put_name(&w, b->move ? b->move->from->id.s : "");
+        gw_put_u64(&w, b->move ? b->move->epoch : 0);
+        gw_put_u64(&w, b->move ? b->move->back_epoch : 0);
         gw_put_u8(&w, b->heard);
         gw_put_u16(&w, b->sequence);
         gw_put_u64(&w, b->timestamp);
@@ -519,16 +519,23 @@ static int load_port(struct gw_directory *d, struct gw_reader *r) {
         return e;
 }
 
-static void get_binding(struct gw_reader *r, struct gw_binding *b, struct gw_name *nve, struct gw_name *to,
-                        struct gw_name *from) {
-        b->state = gw_get_u8(r);
+/* What a record of a binding names, and what is only there while a move is reserved. */
+struct binding_record {
+        struct gw_name nve, to, from;
+        struct gw_reservation move;
+};
+
+static int get_binding(struct gw_reader *r, struct gw_binding *b, struct binding_record *out) {
+        uint8_t state = gw_get_u8(r);
+
+        b->state = state;
         b->epoch = gw_get_u64(r);
         b->reserved = gw_get_u64(r);
-        get_name(r, nve);
-        get_name(r, to);
-        get_name(r, from);
-        b->move_epoch = gw_get_u64(r);
-        b->back_epoch = gw_get_u64(r);
+        get_name(r, &out->nve);
+        get_name(r, &out->to);
+        get_name(r, &out->from);
+        out->move = (struct gw_reservation){.epoch = gw_get_u64(r)};
+        out->move.back_epoch = gw_get_u64(r);
         b->heard = gw_get_u8(r);
         b->sequence = gw_get_u16(r);
         b->timestamp = gw_get_u64(r);
@@ -536,6 +543,7 @@ static void get_binding(struct gw_reader *r, struct gw_binding *b, struct gw_nam
         b->since.ns = gw_get_u64(r);
         b->registered_at.ns = gw_get_u64(r);
         b->n_previous = gw_get_u8(r);
+        return r->ok && state <= GW_BINDING_LAPSED ? 0 : GW_E_MALFORMED;
 }
 
 static int get_previous(struct gw_reader *r, struct gw_binding *b) {
@@ -553,23 +561,24 @@ static int get_previous(struct gw_reader *r, struct gw_binding *b) {
 }
 
 /* The NVEs that a binding names must be there, and be as its state says. */
-static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, const struct gw_name *nve,
-                           const struct gw_name *to, const struct gw_name *from) {
-        b->nve = gw_directory_nve(d, nve->s);
-        b->move_to = *to->s ? gw_directory_nve(d, to->s) : NULL;
-        b->move_from = *from->s ? gw_directory_nve(d, from->s) : NULL;
-        if ((*nve->s && !b->nve) || (*to->s && !b->move_to) || (*from->s && !b->move_from))
+static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, struct binding_record *record) {
+        struct gw_reservation *move = &record->move;
+
+        b->nve = *record->nve.s ? gw_directory_nve(d, record->nve.s) : NULL;
+        move->to = *record->to.s ? gw_directory_nve(d, record->to.s) : NULL;
+        move->from = *record->from.s ? gw_directory_nve(d, record->from.s) : NULL;
+        if ((*record->nve.s && !b->nve) || (*record->to.s && !move->to) || (*record->from.s && !move->from))
                 return GW_E_MALFORMED;
-        if (b->state > GW_BINDING_LAPSED || (b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
+        if ((b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
                 return GW_E_MALFORMED;
-        if (!b->move_to != !b->move_from || (b->move_to && b->nve != b->move_to && b->nve != b->move_from))
+        if (!move->to != !move->from || (move->to && b->nve != move->to && b->nve != move->from))
                 return GW_E_MALFORMED;
-        return 0;
+        return move->to ? gw_dir_move_set(b, move) : 0;
 }
 
 static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
         struct gw_binding *b = &vm->binding;
-        struct gw_nve *other = b->nve == b->move_to ? b->move_from : b->move_to;
+        struct gw_nve *other = gw_dir_move_other(b);
         uint64_t ends = b->registered_at.ns / GW_NS_PER_MS + b->lifetime_ms, now = d->now.wall.ns / GW_NS_PER_MS;
         uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
         uint64_t most = b->lifetime_ms > GW_DIRECTORY_GRACE_MS ? b->lifetime_ms : GW_DIRECTORY_GRACE_MS;
@@ -588,16 +597,15 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
 
 static int load_binding(struct gw_directory *d, const char *key, struct gw_reader *r) {
         struct gw_vm *vm = vm_of_record(d, key);
-        struct gw_name nve, to, from;
+        struct binding_record record;
         struct gw_binding b = {0};
         int e;
 
-        get_binding(r, &b, &nve, &to, &from);
-        if (!r->ok || !vm || vm->binding.nve || vm->binding.previous)
+        if (get_binding(r, &b, &record) || !vm || vm->binding.nve || vm->binding.previous)
                 return GW_E_MALFORMED;
         e = get_previous(r, &b);
         if (e == 0)
-                e = binding_resolve(d, &b, &nve, &to, &from);
+                e = binding_resolve(d, &b, &record);
         if (e) {
                 free(b.previous);
                 return e;

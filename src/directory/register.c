@@ -106,8 +106,8 @@ static uint64_t given_epoch(const struct gw_vm *vm, const struct gw_nve *nve) {
         const struct gw_binding *b = &vm->binding;
         uint64_t epoch = nve == b->nve ? b->epoch : 0;
 
-        if (nve == b->move_to && b->move_epoch > epoch)
-                epoch = b->move_epoch;
+        if (b->move && nve == b->move->to && b->move->epoch > epoch)
+                epoch = b->move->epoch;
         return epoch;
 }
 
@@ -117,10 +117,10 @@ static uint8_t check_epoch(const struct gw_vm *vm, const struct gw_nve *nve, con
         const struct gw_binding *b = &vm->binding;
         uint64_t given = given_epoch(vm, nve);
 
-        if (!b->nve && !b->move_to)
+        if (!b->nve && !b->move)
                 return GW_MH_PROXY_NOT_ENABLED;
         *epoch = request->has & GW_REG_HAS_EPOCH ? request->epoch : given;
-        if (b->move_to && nve == b->move_from && *epoch == b->back_epoch)
+        if (b->move && nve == b->move->from && *epoch == b->move->back_epoch)
                 return GW_MH_ACCEPTED;
         if (*epoch && *epoch < b->epoch)
                 return GW_MH_TIMESTAMP_LOWER;
@@ -165,8 +165,8 @@ static void heard(struct gw_directory *d, struct gw_binding *b, const struct gw_
 static bool is_early(const struct gw_directory *d, const struct gw_vm *vm, uint64_t epoch) {
         const struct gw_binding *b = &vm->binding;
 
-        return b->move_to && epoch > b->epoch && d->effects->arrived &&
-               !d->effects->arrived(vm, epoch == b->back_epoch, d->user);
+        return b->move && epoch > b->epoch && d->effects->arrived &&
+               !d->effects->arrived(vm, epoch == b->move->back_epoch, d->user);
 }
 
 static int deregister(struct gw_directory *d, const struct gw_nve *nve, struct gw_vm *vm,
@@ -188,9 +188,9 @@ static void accept(struct gw_directory *d, struct gw_vm *vm, const struct gw_reg
         struct gw_binding *b = &vm->binding;
         bool news, refresh;
 
-        if (epoch == b->move_epoch && b->move_to && b->epoch < epoch)
+        if (b->move && epoch == b->move->epoch && b->epoch < epoch)
                 gw_directory_commit(d, vm, d->now);
-        else if (epoch == b->back_epoch && b->move_to && b->epoch < epoch)
+        else if (b->move && epoch == b->move->back_epoch && b->epoch < epoch)
                 gw_directory_take_back(d, vm, d->now);
         news = !gw_dir_reachable(b);
         reply->lifetime_units = grant(d, request->lifetime_units);

@@ -22,9 +22,11 @@
 #include "directory/internal.h"
 
 bool gw_directory_vm_occupies(const struct gw_vm *vm, const struct gw_nve *nve) {
-        const struct gw_binding *b = &vm->binding;
+        return nve == vm->binding.nve || gw_directory_move_ends_at(&vm->binding, nve);
+}
 
-        return nve == b->nve || nve == b->move_to || nve == b->move_from;
+bool gw_directory_move_ends_at(const struct gw_binding *b, const struct gw_nve *nve) {
+        return b->move && (nve == b->move->to || nve == b->move->from);
 }
 
 /* --- the tenants of a host --- */

@@ -36,5 +36,7 @@ bool gw_directory_rule_is_kept(const struct gw_directory *d, const struct gw_rul
 int gw_directory_tenant_update(struct gw_directory *d, struct gw_tenant *tenant, bool exclusive,
                                const struct gw_name *apart, size_t n_apart, struct gw_error *error);
 
+/* A reserved move is to there, or from there. */
+bool gw_directory_move_ends_at(const struct gw_binding *b, const struct gw_nve *nve);
 /* The VM is there, or moves there or from there: it takes room. */
 bool gw_directory_vm_occupies(const struct gw_vm *vm, const struct gw_nve *nve);

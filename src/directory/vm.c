@@ -72,6 +72,7 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         if (d->by_id.count)
                 gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
         free(vm->binding.previous);
+        free(vm->binding.move);
         free(vm);
 }
 

@@ -77,7 +77,7 @@ static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
 
         json_object_set_new(object, "vm", json_string(vm->id.s));
         json_object_set_new(object, "nve", json_string(b->nve ? b->nve->id.s : ""));
-        json_object_set_new(object, "move_to", json_string(b->move_to ? b->move_to->id.s : ""));
+        json_object_set_new(object, "move_to", json_string(b->move ? b->move->to->id.s : ""));
         json_object_set_new(object, "remaining_ms", remaining_json(vm));
         json_object_set_new(object, "previous", previous_json(nva, vm));
         json_object_set_new(object, "routers", routers_json(nva, vm));

@@ -127,7 +127,7 @@ static void on_serves(int status, json_t *body, void *user) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, c->vm.s);
         struct claim_history *h = history_find(nva, c->vm.s);
 
-        if (!vm || vm->binding.move_epoch != c->epoch)
+        if (!vm || !vm->binding.move || vm->binding.move->epoch != c->epoch)
                 return done(c, FAILED);
         if (status / 100 != 2 || gw_directory_commit(&nva->directory, vm, nva_now())) {
                 gw_directory_unreserve(&nva->directory, vm);
@@ -200,7 +200,7 @@ static enum reason check(struct nva *nva, const struct gw_vm *vm, const struct c
                 return NOT_A_TASK;
         if (!vm->binding.nve || (!announced(vm) && !has_lapsed(vm)))
                 return POLICY;
-        if (!h || h->busy || vm->binding.move_to || mover_open(nva, vm->id.s))
+        if (!h || h->busy || vm->binding.move || mover_open(nva, vm->id.s))
                 return BUSY;
         return damped(h, nva_now().mono) ? DAMPED : ACCEPTED;
 }

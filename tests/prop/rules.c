@@ -60,7 +60,7 @@ static void make_vms(void) {
 /* --- the model --- */
 
 static bool occupies(const struct gw_vm *vm, const struct gw_nve *nve) {
-        return vm->binding.nve == nve || vm->binding.move_to == nve || vm->binding.move_from == nve;
+        return vm->binding.nve == nve || gw_directory_move_ends_at(&vm->binding, nve);
 }
 
 static bool apart_by_name(const struct gw_tenant *a, const struct gw_tenant *b) {

@@ -745,7 +745,7 @@ static void move_settle(struct sim *s, int v) {
 
         if (!s->authority_up)
                 return;
-        if (known->binding.move_to && known->binding.epoch < vm->epoch && (s->calm || chance(s, 50))) {
+        if (known->binding.move && known->binding.epoch < vm->epoch && (s->calm || chance(s, 50))) {
                 if (vm->phase == RAN)
                         gw_directory_commit(&s->d, known, now_of(s));
                 else
@@ -920,7 +920,7 @@ static void check_vm(struct sim *s, int v) {
                 return;
         if (vm->wanted && vm->runs_at == NOWHERE)
                 die(s, "%s should run and does not", known->id.s);
-        if (index_of(b->nve) != vm->runs_at || b->move_to)
+        if (index_of(b->nve) != vm->runs_at || b->move)
                 die(s, "%s runs at n%d, the directory says n%d", known->id.s, vm->runs_at, index_of(b->nve));
         if (vm->runs_at != NOWHERE && (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch))
                 die(s, "%s: %s, epoch %llu; it runs with %llu", known->id.s, gw_binding_state_word(b->state),

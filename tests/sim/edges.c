@@ -797,7 +797,7 @@ static void check(struct sim *s, int v) {
         const struct gw_binding *b = &vm_of(s, v)->binding;
 
         if (vm->runs_at == NOWHERE || b->nve != nve_of(s, vm->runs_at) || b->epoch != vm->epoch ||
-            b->state != GW_BINDING_SERVING || b->move_to)
+            b->state != GW_BINDING_SERVING || b->move)
                 die(s, "vm%d runs at n%d with epoch %llu; the directory says %s, %s, %llu", v, vm->runs_at,
                     (unsigned long long)vm->epoch, b->nve ? b->nve->id.s : "nowhere", gw_binding_state_word(b->state),
                     (unsigned long long)b->epoch);
