@@ -46,7 +46,7 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
         for (size_t i = 0; i < n; i++) {
                 steps[i].port = gw_index_likely(index_of(d, &queries[i]), steps[i].hash);
                 if (steps[i].port)
-                        fetch(steps[i].port, sizeof *steps[i].port + sizeof(struct gw_address));
+                        fetch(steps[i].port, sizeof *steps[i].port);
         }
         for (size_t i = 0; i < n; i++) {
                 struct pair_key key = {.nve = nve};

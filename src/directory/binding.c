@@ -25,7 +25,7 @@ void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
 
         *out = (struct gw_mapping){.epoch = b->epoch, .vni = port->vn->vni, .mac = port->mac, .n_ips = port->n_ips};
         for (unsigned i = 0; i < port->n_ips; i++)
-                out->ips[i] = port->addresses[i].ip;
+                out->ips[i] = gw_port_ip(port, i);
         if (gw_dir_reachable(b)) {
                 out->state = GW_MAPPING_SERVING;
                 out->locator = b->nve->locator;

@@ -83,7 +83,7 @@ static bool match_mac(const void *element, unsigned nth, const void *key) {
 
 static uint64_t hash_ip(const struct gw_index *index, const void *element, unsigned nth) {
         const struct gw_port *port = element;
-        struct ip_key key = {.vni = port->vn->vni, .ip = port->addresses[nth].ip};
+        struct ip_key key = {.vni = port->vn->vni, .ip = gw_port_ip(port, nth)};
 
         return gw_index_hash(index, &key, sizeof key);
 }
@@ -92,7 +92,7 @@ static bool match_ip(const void *element, unsigned nth, const void *key) {
         const struct gw_port *port = element;
         const struct ip_key *k = key;
 
-        return port->vn->vni == k->vni && gw_ip_eq(port->addresses[nth].ip, k->ip);
+        return port->vn->vni == k->vni && gw_ip_eq(gw_port_ip(port, nth), k->ip);
 }
 
 static bool match_pair(const struct gw_table_node *node, const void *key) {

@@ -181,10 +181,6 @@ struct gw_nve {
         uint64_t mark;
 };
 
-struct gw_address {
-        struct gw_ip ip;
-};
-
 /* Memory is what a directory of ten millions is made of: what a VM or port has many of, or seldom, lies elsewhere, and
  * the indexes need nothing in them (base/index.h). docs/scale.md has the sum. */
 struct gw_port {
@@ -194,11 +190,12 @@ struct gw_port {
         struct gw_list in_vn;
         uint64_t changed; /* vn->change when its mapping last changed; 0: it never had one */
         struct gw_mac mac;
+        uint16_t allow; /* enum gw_allow */
         uint8_t index;
         uint8_t n_ips;
-        uint16_t allow;     /* enum gw_allow */
-        const char *device; /* of a task; else empty */
-        struct gw_address addresses[];
+        bool wide : 1;    /* its addresses take 16 octets each; else all are IPv4, and take 4 */
+        bool named : 1;   /* after its addresses there is room for the name of its device */
+        uint8_t octets[]; /* gw_port_ip, gw_port_device */
 };
 
 enum gw_vm_kind { GW_VM_MACHINE, GW_VM_TASK };
@@ -381,6 +378,8 @@ bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve); /
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
 struct gw_name gw_port_id(const struct gw_port *port);
+struct gw_ip gw_port_ip(const struct gw_port *port, unsigned nth); /* below n_ips */
+const char *gw_port_device(const struct gw_port *port);            /* of a task; else empty */
 struct gw_name gw_vm_name(const struct gw_vm *vm);
 /* The octets that the VM was made with, from the store; the caller's to free. -ENOMEM; -ENOENT when the store has none. */
 int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size);

@@ -345,7 +345,7 @@ static void notice_build(const struct gw_notice *n, struct gw_registration *reg)
                 if (reg->n_macs < GW_REG_MACS_MAX)
                         reg->macs[reg->n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++)
-                        put_pair(reg, port->addresses[i].ip, port->addresses[i].ip);
+                        put_pair(reg, gw_port_ip(port, i), gw_port_ip(port, i));
         }
 }
 

@@ -46,6 +46,47 @@ struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id) 
         return NULL;
 }
 
+/* --- what is of no fixed size --- */
+
+enum { DEVICE_ROOM = GW_DEVICE_MAX + 1 };
+
+static size_t ip_size(const struct gw_port *port) {
+        return port->wide ? 16 : 4;
+}
+
+/* Of its nth address; of its n_ips-th: of the name of its device. */
+static uint8_t *ip_octets(struct gw_port *port, unsigned nth) {
+        return port->octets + nth * ip_size(port);
+}
+
+static size_t octets_of(const struct gw_port *port) {
+        return offsetof(struct gw_port, octets) + port->n_ips * ip_size(port) + (port->named ? DEVICE_ROOM : 0);
+}
+
+static bool is_wide(const struct gw_port_spec *spec) {
+        for (unsigned i = 0; i < spec->n_ips; i++)
+                if (!gw_ip_is_v4(spec->ips[i]))
+                        return true;
+        return false;
+}
+
+struct gw_ip gw_port_ip(const struct gw_port *port, unsigned nth) {
+        const uint8_t *octets = port->octets + nth * ip_size(port);
+        struct gw_ip ip;
+        uint32_t v4;
+
+        if (port->wide) {
+                memcpy(ip.b, octets, sizeof ip.b);
+                return ip;
+        }
+        memcpy(&v4, octets, sizeof v4);
+        return gw_ip_from_v4(v4);
+}
+
+const char *gw_port_device(const struct gw_port *port) {
+        return port->named ? (const char *)port->octets + port->n_ips * ip_size(port) : "";
+}
+
 /* --- addresses --- */
 
 static unsigned host_bits(const struct gw_prefix *p) {
@@ -311,31 +352,35 @@ static int insert_keys(struct gw_directory *d, struct gw_port *port) {
         return 0;
 }
 
-static const char no_device[] = "";
+static struct gw_port *port_new(struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec, unsigned index) {
+        struct gw_port form = {.vm = vm,
+                               .vn = vn,
+                               .mac = spec->mac,
+                               .allow = spec->allow,
+                               .index = (uint8_t)index,
+                               .n_ips = spec->n_ips,
+                               .wide = is_wide(spec),
+                               .named = vm->kind == GW_VM_TASK || (spec->device && *spec->device)};
+        struct gw_port *port = calloc(1, octets_of(&form));
 
-static void free_octets(struct gw_port *port) {
-        if (port->device != no_device)
-                free((char *)(uintptr_t)port->device);
-        free(port);
+        if (!port)
+                return NULL;
+        memcpy(port, &form, offsetof(struct gw_port, octets));
+        for (unsigned i = 0; i < spec->n_ips; i++)
+                memcpy(ip_octets(port, i), spec->ips[i].b + (form.wide ? 0 : 12), ip_size(port));
+        if (form.named && spec->device)
+                memcpy(ip_octets(port, port->n_ips), spec->device, strlen(spec->device));
+        return port;
 }
 
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
                     unsigned index, struct gw_port **out) {
-        struct gw_port *port = calloc(1, sizeof *port + spec->n_ips * sizeof *port->addresses);
+        struct gw_port *port = port_new(vm, vn, spec, index);
 
         if (!port)
                 return -ENOMEM;
-        port->vm = vm;
-        port->vn = vn;
-        port->mac = spec->mac;
-        port->index = (uint8_t)index;
-        port->n_ips = spec->n_ips;
-        port->allow = spec->allow;
-        port->device = spec->device && *spec->device ? strdup(spec->device) : no_device;
-        for (unsigned i = 0; i < spec->n_ips; i++)
-                port->addresses[i].ip = spec->ips[i];
-        if (!port->device || insert_keys(d, port) < 0) {
-                free_octets(port);
+        if (insert_keys(d, port) < 0) {
+                free(port);
                 return -ENOMEM;
         }
         link_port(vm, port);
@@ -355,8 +400,8 @@ void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
         gw_list_remove(&port->in_vn);
         remove_keys(d, port, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
-                address_freed(port->vn, port->addresses[i].ip);
-        free_octets(port);
+                address_freed(port->vn, gw_port_ip(port, i));
+        free(port);
 }
 
 /* Checks, chooses what is missing, makes it. No record, no effect. */
@@ -385,13 +430,10 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
 
 void gw_directory_task_device(struct gw_directory *d, struct gw_vm *vm, const char *device) {
         struct gw_port *port = vm->ports;
-        char *copy;
 
         if (!port || vm->kind != GW_VM_TASK || !*device || strlen(device) > GW_DEVICE_MAX ||
-            strcmp(port->device, device) == 0 || !(copy = strdup(device)))
+            strcmp(gw_port_device(port), device) == 0)
                 return;
-        if (port->device != no_device)
-                free((char *)(uintptr_t)port->device);
-        port->device = copy;
+        strncpy((char *)ip_octets(port, port->n_ips), device, DEVICE_ROOM);
         gw_dir_store_port(d, port);
 }

@@ -215,12 +215,12 @@ void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port) {
 
         put_name(&w, port->vm->id.s);
         put_name(&w, port->vn->id.s);
-        put_name(&w, port->device);
+        put_name(&w, gw_port_device(port));
         gw_put_u8(&w, port->index);
         gw_put_bytes(&w, port->mac.b, 6);
         gw_put_u8(&w, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
-                gw_put_bytes(&w, port->addresses[i].ip.b, 16);
+                gw_put_bytes(&w, gw_port_ip(port, i).b, 16);
         if (port->allow) /* those that are allowed nothing are as they always were */
                 gw_put_u16(&w, port->allow);
         stage(d, GW_RECORD_PORT, gw_port_id(port).s, &w);

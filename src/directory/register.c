@@ -41,7 +41,7 @@ static bool has_mac(const struct gw_vm *vm, struct gw_mac mac) {
 static bool has_ip(const struct gw_vm *vm, struct gw_ip ip) {
         for (const struct gw_port *port = vm->ports; port; port = port->next)
                 for (unsigned i = 0; i < port->n_ips; i++)
-                        if (gw_ip_eq(port->addresses[i].ip, ip))
+                        if (gw_ip_eq(gw_port_ip(port, i), ip))
                                 return true;
         return false;
 }
@@ -62,7 +62,7 @@ static uint8_t check_form(const struct gw_registration *request) {
 static bool has_family(const struct gw_vm *vm, bool v4) {
         for (const struct gw_port *port = vm->ports; port; port = port->next)
                 for (unsigned i = 0; i < port->n_ips; i++)
-                        if (gw_ip_is_v4(port->addresses[i].ip) == v4)
+                        if (gw_ip_is_v4(gw_port_ip(port, i)) == v4)
                                 return true;
         return false;
 }

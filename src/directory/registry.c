@@ -300,7 +300,7 @@ static void find_orphan(void *element, unsigned nth, void *user) {
         if (port->vn != use->vn)
                 return;
         for (size_t i = 0; i < use->spec->n_subnets; i++)
-                if (gw_prefix_contains(&use->spec->subnets[i], port->addresses[nth].ip))
+                if (gw_prefix_contains(&use->spec->subnets[i], gw_port_ip(port, nth)))
                         return;
         use->orphan = port;
         use->nth = nth;
@@ -322,7 +322,7 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         gw_index_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
-                               gw_ip_text(use.orphan->addresses[use.nth].ip, text), use.orphan->vm->id.s, vn->id.s);
+                               gw_ip_text(gw_port_ip(use.orphan, use.nth), text), use.orphan->vm->id.s, vn->id.s);
         vn->mtu = mtu;
         subnets_copy(vn, spec);
         memset(vn->free_from, 0, sizeof vn->free_from);

@@ -103,7 +103,7 @@ json_t *nva_json_addresses(const struct gw_port *port) {
         char text[GW_IP_TEXT];
 
         for (size_t i = 0; i < port->n_ips; i++)
-                json_array_append_new(addresses, json_string(gw_ip_text(port->addresses[i].ip, text)));
+                json_array_append_new(addresses, json_string(gw_ip_text(gw_port_ip(port, i), text)));
         return addresses;
 }
 
@@ -114,7 +114,7 @@ json_t *nva_json_port(const struct gw_port *port) {
 
         return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o}", "id", id.s, "vm", port->vm->id.s, "vn",
                          port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac),
-                         "addresses", nva_json_addresses(port), "device", port->device, "nve", nve ? nve->id.s : "",
+                         "addresses", nva_json_addresses(port), "device", gw_port_device(port), "nve", nve ? nve->id.s : "",
                          "allow", gw_allow_json(port->allow));
 }
 

@@ -72,7 +72,7 @@ static void check_port(struct gw_directory *d, const struct gw_vm *vm, const str
         must(port->vm == vm && port->vn && port->n_ips <= GW_PORT_IPS_MAX);
         must(gw_directory_port_by_mac(d, port->vn->vni, port->mac) == port);
         for (unsigned i = 0; i < port->n_ips; i++)
-                must(gw_directory_port_by_ip(d, port->vn->vni, port->addresses[i].ip));
+                must(gw_directory_port_by_ip(d, port->vn->vni, gw_port_ip(port, i)));
         gw_directory_mapping(port, &mapping);
         must(mapping.state == GW_MAPPING_SERVING || mapping.state == GW_MAPPING_ABSENT);
 }

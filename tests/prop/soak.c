@@ -202,7 +202,7 @@ static void do_register(int i) {
         request.n_addrs4 = 1;
         foreign = dice_below(&dice, 20) == 0 && request.lifetime_units;
         request.addrs4[0] =
-                (struct gw_reg_addr4){.ip = vms[foreign ? (i + 1) % VMS : i]->ports->addresses[0].ip, .bits = 32};
+                (struct gw_reg_addr4){.ip = gw_port_ip(vms[foreign ? (i + 1) % VMS : i]->ports, 0), .bits = 32};
         expected = foreign ? GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED : model_register(m, nve, &request);
         r = gw_directory_register(&d, nves[nve], &request, now, &reply);
         if (!(expected == -1 ? r == GW_E_REFUSED : r == 0 && reply.status == expected))

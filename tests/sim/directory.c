@@ -404,10 +404,10 @@ static struct gw_registration request_of(struct sim *s, int n, int v, uint64_t e
         for (const struct gw_port *port = vm_of(s, v) ? vm_of(s, v)->ports : NULL; port; port = port->next) {
                 r.macs[r.n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++)
-                        if (gw_ip_is_v4(port->addresses[i].ip))
-                                r.addrs4[r.n_addrs4++] = (struct gw_reg_addr4){.ip = port->addresses[i].ip, .bits = 32};
+                        if (gw_ip_is_v4(gw_port_ip(port, i)))
+                                r.addrs4[r.n_addrs4++] = (struct gw_reg_addr4){.ip = gw_port_ip(port, i), .bits = 32};
                         else
-                                r.addrs6[r.n_addrs6++] = (struct gw_prefix){port->addresses[i].ip, 128};
+                                r.addrs6[r.n_addrs6++] = (struct gw_prefix){gw_port_ip(port, i), 128};
         }
         return r;
 }
@@ -830,7 +830,7 @@ static void ask(struct sim *s, int n, int v) {
                 return;
         query.vni = port->vn->vni;
         query.mac = port->mac;
-        query.ip = port->addresses[0].ip;
+        query.ip = gw_port_ip(port, 0);
         gw_query_encode(&w, 7, &query);
         send_frame(s, n, &w);
 }

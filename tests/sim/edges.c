@@ -587,7 +587,7 @@ static void attach(struct sim *s, int v, int n, uint8_t role, uint64_t epoch, in
         port.mac = s->vms[v].mac;
         port.n_ips = known->n_ips;
         for (unsigned i = 0; i < known->n_ips; i++)
-                port.ips[i] = known->addresses[i].ip;
+                port.ips[i] = gw_port_ip(known, i);
         port.role = role;
         port.queues = true;
         port.epoch = epoch;

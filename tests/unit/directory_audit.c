@@ -93,7 +93,7 @@ static void test_strangers_and_addresses(void **state) {
         struct world *w = *state;
         struct gw_audit_forward rogue = {.vni = w->blue->vni, .mac = {{2, 2, 2, 2, 2, 2}}, .kind = GW_AUDIT_LOCAL};
         struct gw_audit_neighbour entry = {
-                .vni = w->blue->vni, .ip = w->web->ports->addresses[0].ip, .mac = w->web->ports->mac};
+                .vni = w->blue->vni, .ip = gw_port_ip(w->web->ports, 0), .mac = w->web->ports->mac};
 
         gw_directory_audit_forward(&w->d, w->h1, &rogue, w->now, &finding);
         assert_string_equal(finding.why, "unknown");

@@ -245,7 +245,7 @@ struct gw_registration world_request(struct world *w, const struct gw_vm *vm, ui
         for (const struct gw_port *port = vm->ports; port; port = port->next) {
                 r.macs[r.n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++) {
-                        struct gw_ip ip = port->addresses[i].ip;
+                        struct gw_ip ip = gw_port_ip(port, i);
 
                         if (gw_ip_is_v4(ip))
                                 r.addrs4[r.n_addrs4++] = (struct gw_reg_addr4){.ip = ip, .bits = 32};

@@ -239,18 +239,18 @@ static void test_automatic_addresses(void **state) {
         struct gw_vm *a, *b;
         struct gw_mac mac;
 
-        assert_true(gw_ip_eq(w->web->ports->addresses[0].ip, ip_of("10.1.0.2")));
-        assert_true(gw_ip_eq(w->web->ports->addresses[1].ip, ip_of("fd00:1::2")));
+        assert_true(gw_ip_eq(gw_port_ip(w->web->ports, 0), ip_of("10.1.0.2")));
+        assert_true(gw_ip_eq(gw_port_ip(w->web->ports, 1), ip_of("fd00:1::2")));
         a = world_vm(w, "a", "blue");
         b = world_vm(w, "b", "blue@default");
         mac = a->ports->mac;
         assert_int_equal(mac.b[0], 0x52);
-        assert_true(gw_ip_eq(b->ports->addresses[0].ip, ip_of("10.1.0.4")));
+        assert_true(gw_ip_eq(gw_port_ip(b->ports, 0), ip_of("10.1.0.4")));
         assert_int_equal(gw_directory_vm_delete(&w->d, a, NULL), 0);
         assert_null(gw_directory_port_by_ip(&w->d, 100, ip_of("10.1.0.3")));
         a = world_vm(w, "a", "blue");
         assert_true(gw_mac_eq(a->ports->mac, mac));
-        assert_true(gw_ip_eq(a->ports->addresses[0].ip, ip_of("10.1.0.3")));
+        assert_true(gw_ip_eq(gw_port_ip(a->ports, 0), ip_of("10.1.0.3")));
         assert_ptr_equal(gw_directory_port_by_mac(&w->d, 100, mac), a->ports);
         assert_ptr_equal(gw_directory_port_by_ip(&w->d, 100, ip_of("fd00:1::3")), a->ports);
         assert_ptr_equal(gw_directory_port(&w->d, "a-0@default"), a->ports);
@@ -334,7 +334,7 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(vm->state, GW_VM_RUNNING);
         assert_int_equal(vm->on_crash, GW_ON_CRASH_STOP);
         assert_int_equal(vm->n_ports, 2);
-        assert_string_equal(vm->ports->device, "tap9");
+        assert_string_equal(gw_port_device(vm->ports), "tap9");
         assert_int_equal(vm->ports->n_ips, 2);
         assert_int_equal(vm->ports->next->n_ips, 0);
         assert_int_equal(vm->ports->allow, 0);
@@ -350,7 +350,7 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(w->blue->n_subnets, 2);
         /* A chosen address is not chosen again. */
         vm = world_vm(w, "late", "blue");
-        assert_true(gw_ip_eq(vm->ports->addresses[0].ip, ip_of("10.1.0.4")));
+        assert_true(gw_ip_eq(gw_port_ip(vm->ports, 0), ip_of("10.1.0.4")));
 }
 
 static void test_damaged_records_do_not_load(void **state) {
