@@ -14,6 +14,7 @@
 
 #include <linux/pkt_cls.h>
 #include <stdio.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -184,6 +185,16 @@ static void plain(struct frame *f) {
         wrap(f, &in, 0, 0);
 }
 
+/* Linux before 6.3 cannot turn a frame of one family into one of the other: the device takes those (bpf/underlay.h). */
+static int taken(bool v6) {
+        struct utsname name;
+        int major = 0, minor = 0;
+
+        assert_int_equal(uname(&name), 0);
+        assert_int_equal(sscanf(name.release, "%d.%d", &major, &minor), 2);
+        return v6 == over6 || major > 6 || (major == 6 && minor >= 3) ? TC_ACT_REDIRECT : LEFT_ALONE;
+}
+
 static void what_was_inside_is_delivered(void **state) {
         struct frame in, f;
         struct outcome o;
@@ -194,7 +205,9 @@ static void what_was_inside_is_delivered(void **state) {
                         inner(&in, 2, v6, UDP, 0, payload);
                         wrap(&f, &in, payload & 1 ? 0x123 : 0, 0); /* another's group policy is no mark */
                         run(&f, 0, &o);
-                        assert_int_equal(o.action, TC_ACT_REDIRECT);
+                        assert_int_equal(o.action, taken(v6));
+                        if (o.action == LEFT_ALONE)
+                                continue;
                         assert_int_equal(o.size, in.size);
                         assert_memory_equal(o.frame, in.b, in.size);
                         assert_int_equal(bpf->bss->gw_trace.counter, GW_COUNT_DELIVERED);
@@ -208,7 +221,7 @@ static void the_mark_is_read(void **state) {
         struct outcome o;
 
         (void)state;
-        inner(&in, 5, true, UDP, 0, 100);
+        inner(&in, 5, over6, UDP, 0, 100);
         wrap(&f, &in, 0, 0);
         run(&f, 0, &o);
         assert_int_equal(o.action, TC_ACT_REDIRECT);
@@ -233,8 +246,8 @@ static void congestion_goes_inside(void **state) {
                                 inner(&in, 2, v6, UDP, ecn, 64);
                                 wrap(&f, &in, 0, outer);
                                 run(&f, 0, &o);
-                                assert_int_equal(o.action, dropped ? LEFT_ALONE : TC_ACT_REDIRECT);
-                                if (dropped)
+                                assert_int_equal(o.action, dropped ? LEFT_ALONE : taken(v6));
+                                if (o.action == LEFT_ALONE)
                                         continue;
                                 if (outer == CE)
                                         in.b[ETH + 1] |= v6 ? CE << 4 : CE;
