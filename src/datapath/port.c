@@ -34,14 +34,19 @@ static uint32_t limit_burst(uint32_t per_s) {
         return per_s <= UINT32_MAX / GW_BURST_S ? per_s * GW_BURST_S : UINT32_MAX;
 }
 
-/* What the programs note in a port (talkers, spent limits) begins anew. */
+/* What the programs note in a port (talkers, spent limits) begins anew; its addresses stay. */
 static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *port) {
         struct gw_abi_port value = {.vni = port->vni,
                                     .port_id = port->port_id,
                                     .mtu = port->mtu,
                                     .flags = port->flags,
                                     .activated_ns = port->activated_ns};
+        struct gw_abi_port old;
 
+        if (!bpf_map_lookup_elem(dp->maps[MAP_PORTS], &port->ifindex, &old)) {
+                memcpy(value.own4, old.own4, sizeof value.own4);
+                memcpy(value.own6, old.own6, sizeof value.own6);
+        }
         memcpy(value.mac, port->mac.b, sizeof value.mac);
         memcpy(value.moved_to, port->moved_to.b, sizeof value.moved_to);
         for (int i = 0; i < GW_LIMIT_MAX; i++)
@@ -207,17 +212,49 @@ void gw_ports_settle(struct gw_datapath *dp) {
         (void)gw_datapath_port_each(dp, settle, dp);
 }
 
+/* Turns the first address that equals `from` into `to`; all zeros is a free place. */
+static bool own_change(struct gw_abi_port *value, struct gw_ip from, struct gw_ip to, bool v4) {
+        for (int i = 0; i < GW_OWN_MAX; i++) {
+                void *at = v4 ? (void *)&value->own4[i] : value->own6[i];
+                size_t skip = v4 ? 12 : 0;
+
+                if (memcmp(at, from.b + skip, sizeof from.b - skip) != 0)
+                        continue;
+                memcpy(at, to.b + skip, sizeof to.b - skip);
+                return true;
+        }
+        return false;
+}
+
+/* In a port's entry, too, if there is one and it has room. */
+static int own_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip, bool in) {
+        static const struct gw_ip none;
+        struct gw_abi_port value;
+        bool v4 = gw_ip_is_v4(ip);
+        int r = bpf_map_lookup_elem(dp->maps[MAP_PORTS], &ifindex, &value);
+
+        if (r)
+                return r == -ENOENT ? 0 : r;
+        if (in && own_change(&value, ip, ip, v4))
+                return 0;
+        if (!own_change(&value, in ? none : ip, in ? ip : none, v4))
+                return 0;
+        return bpf_map_update_elem(dp->maps[MAP_PORTS], &ifindex, &value, BPF_EXIST);
+}
+
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
         struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
         uint32_t one = 1;
+        int r = bpf_map_update_elem(dp->maps[MAP_ALLOW], &key, &one, BPF_ANY);
 
-        return bpf_map_update_elem(dp->maps[MAP_ALLOW], &key, &one, BPF_ANY);
+        return r ? r : own_set(dp, ifindex, ip, true);
 }
 
 int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
         struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
+        int r = own_set(dp, ifindex, ip, false);
 
-        return gw_map_del(dp->maps[MAP_ALLOW], &key);
+        return r ? r : gw_map_del(dp->maps[MAP_ALLOW], &key);
 }
 
 int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch, bool punt) {

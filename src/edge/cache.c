@@ -323,7 +323,7 @@ void gw_edge_mapping_timer(struct gw_edge *edge, struct gw_edge_now now, struct 
         }
         if (serving && mapping_in_use(edge, m)) {
                 m->refreshing = true;
-                gw_edge_query_ask(edge, now, &key);
+                gw_edge_query_ask(edge, now, &key, GW_EDGE_ITSELF);
                 mapping_later(edge, now, m);
                 return;
         }

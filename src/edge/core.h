@@ -67,6 +67,11 @@ struct edge_vn {
         uint32_t routed_mtu;
 };
 
+/* What an asker has of what all share (share.c). */
+struct edge_share {
+        size_t questions, octets;
+};
+
 struct edge_group {
         struct gw_ip ip;
         struct gw_mono until;
@@ -84,6 +89,7 @@ struct edge_port {
         bool draining;  /* cut; what its device has queued goes first, the entry says punt until the next drain */
         uint64_t too_big_tokens_ns; /* rate limit: the time up to which tokens were spent */
         uint64_t query_tokens_ns;   /* the same, of questions that it causes */
+        struct edge_share share;
         uint64_t redirected;
         struct held_queue held;
         struct gw_list in_asked; /* presence.c */
@@ -172,6 +178,7 @@ struct edge_query {
         struct edge_timer timer;
         struct edge_key key;
         uint32_t id;
+        uint32_t asker; /* the port's device; 0: a stranger; GW_EDGE_ITSELF */
         uint8_t state, tries;
         struct held_queue held;
 };
@@ -221,6 +228,8 @@ struct gw_edge {
         struct gw_edge_now looked_at;
         bool look;
         size_t n_suspects, n_negatives, n_releasing_ports, held_octets;
+        struct edge_share strangers;  /* what is not from a port */
+        uint64_t strangers_tokens_ns; /* as query_tokens_ns of a port */
         bool up, welcome;
         uint32_t features;         /* of the NVA, in this session */
         struct gw_absence absence; /* since the last session; the last one while there is a session */
@@ -247,6 +256,14 @@ int gw_edge_held_push(struct held_queue *queue, struct gw_mono now, const struct
 struct held_frame *gw_edge_held_pop(struct held_queue *queue); /* the caller frees */
 size_t gw_edge_held_clear(struct held_queue *queue);           /* how many were dropped */
 size_t gw_edge_held_expire(struct held_queue *queue, struct gw_mono before);
+
+/* share.c: is there room for one more; it is taken; it is given back. ifindex 0: not from a port */
+bool gw_edge_share_asks(struct gw_edge *edge, uint32_t ifindex);
+bool gw_edge_share_holds(struct gw_edge *edge, uint32_t ifindex, size_t octets);
+void gw_edge_share_ask(struct gw_edge *edge, uint32_t ifindex);
+void gw_edge_share_asked(struct gw_edge *edge, uint32_t ifindex);
+void gw_edge_share_hold(struct gw_edge *edge, uint32_t ifindex, size_t octets);
+void gw_edge_share_held(struct gw_edge *edge, uint32_t ifindex, size_t octets);
 
 /* vn.c */
 struct edge_vn *gw_edge_vn_find(const struct gw_edge *edge, uint32_t vni);
@@ -350,7 +367,9 @@ uint64_t gw_edge_mapping_elsewhere(const struct gw_edge *edge, uint32_t vni, str
 /* query.c */
 struct edge_query *gw_edge_query_find(const struct gw_edge *edge, const struct edge_key *key);
 /* Asks the NVA, unless that was done already; NULL when too many wait. .state says where it stands. */
-struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key);
+#define GW_EDGE_ITSELF UINT32_MAX /* not for a frame: no asker's share */
+struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                                     uint32_t asker);
 void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query,
                         const struct gw_edge_frame *frame);
 /* Before the entry is written: true when frames wait for it, so that it must be written with .punt. */

@@ -210,7 +210,8 @@ static bool attach_has_ip(const struct gw_edge_attach *a, struct gw_ip ip) {
         return false;
 }
 
-/* The source guard only learns addresses while a port is open: one that loses some is closed. */
+/* The source guard only learns addresses while a port is open: one that loses some is closed, and so is one with another
+ * MAC, whose link-local address goes. */
 static bool attach_keeps_ips(const struct edge_port *old, const struct gw_edge_attach *a) {
         for (size_t i = 0; i < old->a.n_ips; i++)
                 if (!attach_has_ip(a, old->a.ips[i]))
@@ -223,7 +224,7 @@ static bool attach_keeps_ips(const struct edge_port *old, const struct gw_edge_a
 static void port_replace(struct gw_edge *edge, struct edge_port *old, const struct gw_edge_attach *a) {
         bool moves = old->a.vni != a->vni || !gw_mac_eq(old->a.mac, a->mac);
 
-        if (old->attached && (old->a.ifindex != a->ifindex || !attach_keeps_ips(old, a)))
+        if (old->attached && (moves || old->a.ifindex != a->ifindex || !attach_keeps_ips(old, a)))
                 gw_edge_port_close(edge, old);
         gw_edge_port_settled(edge, old);
         port_unindex(edge, old);

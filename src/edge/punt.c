@@ -19,6 +19,7 @@ enum {
         TOO_BIG_EVERY_MS = 50,
         TOO_BIG_BURST = 20,
         QUERY_BURST_S = 2,
+        STRANGERS = 4, /* ports' worth of questions for all that comes from the wire */
 };
 
 static struct gw_mac frame_mac(const struct gw_edge_frame *frame, size_t at) {
@@ -80,13 +81,17 @@ static bool bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, s
         return true;
 }
 
-/* One VM that asks for a great many others must not use up the questions of all. */
+/* One VM that asks for a great many others must not use up what the authority has time for; nor may another host. */
 static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_port *port = frame->ifindex ? gw_edge_port_by_ifindex(edge, frame->ifindex) : NULL;
-        uint32_t per_s = edge->config.queries_per_s;
+        uint64_t per_s = edge->config.queries_per_s;
+        uint64_t *spent = port ? &port->query_tokens_ns : &edge->strangers_tokens_ns;
 
-        return !port || !per_s ||
-               bucket_take(&port->query_tokens_ns, GW_NS_PER_S / per_s, (uint64_t)per_s * QUERY_BURST_S, now.mono);
+        if (!per_s || frame->routed) /* what a gateway routes was limited in the data plane, by VN */
+                return true;
+        if (!port)
+                per_s *= STRANGERS;
+        return bucket_take(spent, GW_NS_PER_S / per_s, per_s * QUERY_BURST_S, now.mono);
 }
 
 /* A port asks for somebody in a VN of which the NVA has told us everything. */
@@ -109,7 +114,7 @@ void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const st
                 return;
         }
         if (!query)
-                query = gw_edge_query_ask(edge, now, key);
+                query = gw_edge_query_ask(edge, now, key, frame->ifindex);
         if (!query)
                 edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
         else if (query->state == QUERY_NEGATIVE)

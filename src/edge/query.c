@@ -12,7 +12,7 @@
  * ones are sent, those that came up meanwhile are sent as they are read, and
  * when the shell says that all were read the entry lets frames pass by itself.
  *
- * Bounds: questions, negative answers, frames of one question, octets of all.
+ * Bounds: questions, negative answers, frames of one question, octets of all; and of each what one asker may have (share.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -32,13 +32,34 @@ struct edge_query *gw_edge_query_find(const struct gw_edge *edge, const struct e
         return node ? gw_container_of(node, struct edge_query, node) : NULL;
 }
 
+/* The next held frame, no longer charged to its sender; the caller frees it. */
+static struct held_frame *query_pop(struct gw_edge *edge, struct edge_query *q) {
+        struct held_frame *held = gw_edge_held_pop(&q->held);
+
+        if (held)
+                gw_edge_share_held(edge, held->frame.ifindex, held->frame.size);
+        return held;
+}
+
 static size_t query_drop_held(struct gw_edge *edge, struct edge_query *q) {
-        edge->held_octets -= q->held.octets;
-        return gw_edge_held_clear(&q->held);
+        size_t n = q->held.n;
+        struct held_frame *held;
+
+        while ((held = query_pop(edge, q)))
+                free(held);
+        return n;
+}
+
+/* It is no question any more. */
+static void query_asked(struct gw_edge *edge, struct edge_query *q) {
+        if (q->asker != GW_EDGE_ITSELF)
+                gw_edge_share_asked(edge, q->asker);
+        q->asker = GW_EDGE_ITSELF;
 }
 
 static void query_free(struct gw_edge *edge, struct edge_query *q) {
         query_drop_held(edge, q);
+        query_asked(edge, q);
         if (q->state == QUERY_NEGATIVE)
                 edge->n_negatives--;
         gw_edge_timer_remove(&edge->timers, &q->timer);
@@ -60,10 +81,12 @@ static void query_send(struct gw_edge *edge, const struct edge_query *q) {
         gw_edge_send_written(edge, gw_query_encode(&w, q->id, &query));
 }
 
-static struct edge_query *query_new(struct gw_edge *edge, const struct edge_key *key) {
+static struct edge_query *query_new(struct gw_edge *edge, const struct edge_key *key, uint32_t asker) {
         struct edge_query *q;
 
         if (edge->queries.count - edge->n_negatives >= GW_EDGE_QUERIES_MAX)
+                return NULL;
+        if (asker != GW_EDGE_ITSELF && !gw_edge_share_asks(edge, asker))
                 return NULL;
         q = calloc(1, sizeof *q);
         if (!q || gw_edge_timer_add(&edge->timers, &q->timer, TIMER_QUERY)) {
@@ -78,15 +101,19 @@ static struct edge_query *query_new(struct gw_edge *edge, const struct edge_key 
                 return NULL;
         }
         gw_list_append(&edge->asking, &q->link);
+        q->asker = asker;
+        if (asker != GW_EDGE_ITSELF)
+                gw_edge_share_ask(edge, asker);
         return q;
 }
 
-struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key) {
+struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                                     uint32_t asker) {
         struct edge_query *q = gw_edge_query_find(edge, key);
 
         if (q)
                 return q;
-        q = query_new(edge, key);
+        q = query_new(edge, key, asker);
         if (!q)
                 return NULL;
         edge->counters[GW_EDGE_C_QUERIES]++;
@@ -98,12 +125,12 @@ struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now no
 
 void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q,
                         const struct gw_edge_frame *frame) {
-        if (q->held.n >= GW_EDGE_HELD_FRAMES_MAX || edge->held_octets + frame->size > GW_EDGE_HELD_OCTETS_MAX ||
+        if (q->held.n >= GW_EDGE_HELD_FRAMES_MAX || !gw_edge_share_holds(edge, frame->ifindex, frame->size) ||
             gw_edge_held_push(&q->held, now.mono, frame)) {
                 edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
                 return;
         }
-        edge->held_octets += frame->size;
+        gw_edge_share_hold(edge, frame->ifindex, frame->size);
         edge->counters[GW_EDGE_C_HELD]++;
 }
 
@@ -134,9 +161,8 @@ static enum gw_edge_inject how_of(const struct gw_edge_frame *frame) {
 static void query_release(struct gw_edge *edge, struct edge_query *q) {
         struct held_frame *held;
 
-        edge->held_octets -= q->held.octets;
         edge->counters[GW_EDGE_C_RELEASED] += q->held.n;
-        while ((held = gw_edge_held_pop(&q->held))) {
+        while ((held = query_pop(edge, q))) {
                 edge->fx->inject(edge->user, how_of(&held->frame), &held->frame);
                 free(held);
         }
@@ -171,6 +197,7 @@ static void query_negative(struct gw_edge *edge, struct gw_edge_now now, struct 
                 query_free(edge, q);
                 return;
         }
+        query_asked(edge, q);
         gw_list_remove(&q->link);
         q->state = QUERY_NEGATIVE;
         edge->n_negatives++;

@@ -272,7 +272,7 @@ static void superseded(struct gw_edge *edge, struct gw_edge_now now, const struc
                 const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
                 struct edge_key key = gw_edge_key_mac(port->a.vni, port->a.mac);
 
-                gw_edge_query_ask(edge, now, &key);
+                gw_edge_query_ask(edge, now, &key, GW_EDGE_ITSELF);
         }
 }
 

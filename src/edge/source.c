@@ -14,7 +14,8 @@
  * on and are counted. So they do when it does not answer, and the next ones are not
  * held up again for a while.
  *
- * Bounds: suspects, frames of each, octets of all that is held (with query.c).
+ * Bounds: suspects, and of those a sender may have as many as are still free, so that one of them does not hide
+ * a move from another; frames of each, octets of all that is held (with query.c).
  */
 #include <stdlib.h>
 
@@ -46,10 +47,18 @@ bool gw_edge_source_suspected(const struct gw_edge *edge, uint32_t vni, struct g
         return s && !s->refused && !s->believed;
 }
 
+static size_t suspects_of(const struct gw_edge *edge, struct gw_ip sender) {
+        size_t n = 0;
+
+        gw_list_for_each (link, &edge->suspects)
+                n += gw_ip_eq(gw_list_entry(link, struct edge_suspect, link)->sender, sender);
+        return n;
+}
+
 static struct edge_suspect *suspect_new(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip sender) {
         struct edge_suspect *s;
 
-        if (edge->n_suspects >= SUSPECTS_MAX)
+        if (suspects_of(edge, sender) >= SUSPECTS_MAX - edge->n_suspects)
                 return NULL;
         s = calloc(1, sizeof *s);
         if (!s || gw_edge_timer_add(&edge->timers, &s->timer, TIMER_SUSPECT)) {
@@ -65,7 +74,7 @@ static struct edge_suspect *suspect_new(struct gw_edge *edge, uint32_t vni, stru
 }
 
 static void suspect_free(struct gw_edge *edge, struct edge_suspect *s) {
-        edge->held_octets -= s->held.octets;
+        gw_edge_share_held(edge, 0, s->held.octets);
         gw_edge_held_clear(&s->held);
         gw_edge_timer_remove(&edge->timers, &s->timer);
         gw_list_remove(&s->link);
@@ -78,14 +87,14 @@ static void suspect_ask(struct gw_edge *edge, struct gw_edge_now now, struct edg
 
         s->tries++;
         edge->counters[GW_EDGE_C_SOURCES_ASKED]++;
-        gw_edge_query_ask(edge, now, &key);
+        gw_edge_query_ask(edge, now, &key, GW_EDGE_ITSELF);
         gw_edge_timer_set(&edge->timers, &s->timer, gw_mono_after(now.mono, gw_ms(SUSPECT_ASK_MS)));
 }
 
 static void suspect_release(struct gw_edge *edge, struct edge_suspect *s, enum gw_edge_counter why) {
         struct held_frame *held;
 
-        edge->held_octets -= s->held.octets;
+        gw_edge_share_held(edge, 0, s->held.octets);
         edge->counters[why] += s->held.n;
         while ((held = gw_edge_held_pop(&s->held))) {
                 edge->fx->inject(edge->user, GW_EDGE_FROM_WIRE, &held->frame);
@@ -95,12 +104,12 @@ static void suspect_release(struct gw_edge *edge, struct edge_suspect *s, enum g
 
 static void suspect_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_suspect *s,
                          const struct gw_edge_frame *frame) {
-        if (s->held.n >= GW_EDGE_HELD_FRAMES_MAX || edge->held_octets + frame->size > GW_EDGE_HELD_OCTETS_MAX ||
+        if (s->held.n >= GW_EDGE_HELD_FRAMES_MAX || !gw_edge_share_holds(edge, 0, frame->size) ||
             gw_edge_held_push(&s->held, now.mono, frame)) {
                 edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
                 return;
         }
-        edge->held_octets += frame->size;
+        gw_edge_share_hold(edge, 0, frame->size);
         edge->counters[GW_EDGE_C_HELD]++;
 }
 
@@ -167,7 +176,7 @@ void gw_edge_source_told(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) 
 static void suspect_refuse(struct gw_edge *edge, struct gw_edge_now now, struct edge_suspect *s) {
         char text[GW_IP_TEXT], mac[GW_MAC_TEXT];
 
-        edge->held_octets -= s->held.octets;
+        gw_edge_share_held(edge, 0, s->held.octets);
         edge->counters[GW_EDGE_C_SOURCES_REFUSED] += gw_edge_held_clear(&s->held);
         s->refused = true;
         gw_edge_timer_set(&edge->timers, &s->timer, gw_mono_after(now.mono, gw_ms(SUSPECT_REFUSED_MS)));

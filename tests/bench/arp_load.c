@@ -4,8 +4,6 @@
  *
  *   ns_per_answer.KIND    the program's own time for a question that it answers, from the kernel's statistics of
  *                         BPF_PROG_TEST_RUN, one run for each frame (an answer overwrites its question)
- *   guard_ns.KIND         the same for a frame to a port of the same host, with the source guard less without it (the
- *                         flag GW_PORT_TRUSTED); the two take turns, the median of the differences
  *   answers_per_s.KIND    over a real port: one sender in a guest's namespace (a veth), answers counted by the host
  *   answer_us.KIND.pNN    one question at a time, from sending it to reading the answer in the guest
  *
@@ -37,7 +35,7 @@
 #include "datapath/godwit.skel.h"
 #include "io/netlink.h"
 
-enum { NEIGHBOURS = 1000, TEST_RUNS = 4000, GUARD_ROUNDS = 9, BATCH = 64, BLAST_MS = 2000, PINGS = 5000, VNI = 77 };
+enum { NEIGHBOURS = 1000, TEST_RUNS = 4000, BATCH = 64, BLAST_MS = 2000, PINGS = 5000, VNI = 77 };
 
 static FILE *figures;
 static const char *comma = "";
@@ -125,7 +123,7 @@ static void program_fill(void) {
         }
 }
 
-static double program_ns(struct kind *kind, bool asks) {
+static double program_ns(struct kind *kind) {
         struct bpf_prog_info before = {0}, after = {0};
         uint32_t size = sizeof before;
         int fd = bpf_program__fd(bpf->progs.from_guest);
@@ -138,10 +136,9 @@ static double program_ns(struct kind *kind, bool asks) {
                             .data_size_in = (uint32_t)kind->frame.size, .data_out = out, .data_size_out = sizeof out,
                             .ctx_in = &context, .ctx_size_in = sizeof context);
 
-                if (asks)
-                        kind->target(&kind->frame, 256 + i % NEIGHBOURS);
+                kind->target(&kind->frame, 256 + i % NEIGHBOURS);
                 assert_int_equal(bpf_prog_test_run_opts(fd, &opts), 0);
-                assert_int_equal(opts.retval, 7); /* TC_ACT_REDIRECT: answered, or sent on */
+                assert_int_equal(opts.retval, 7); /* TC_ACT_REDIRECT: answered */
         }
         size = sizeof after;
         assert_int_equal(bpf_obj_get_info_by_fd(fd, &after, &size), 0);
@@ -154,23 +151,8 @@ static int by_value(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
-static void guard_ns(const char *name, const struct frame *frame) {
-        struct kind kind = {.name = name, .frame = *frame};
-        double differences[GUARD_ROUNDS];
-
-        for (int i = 0; i < GUARD_ROUNDS; i++) {
-                port_put(1, 1, GW_PORT_TRUSTED);
-                differences[i] = -program_ns(&kind, false);
-                port_put(1, 1, 0);
-                differences[i] += program_ns(&kind, false);
-        }
-        qsort(differences, GUARD_ROUNDS, sizeof *differences, by_value);
-        figure("guard_ns", name, "", differences[GUARD_ROUNDS / 2]);
-}
-
 static void by_test_run(struct kind kinds[2]) {
         struct bpf_map *map;
-        struct frame f;
         int stats;
 
         bpf = godwit_bpf__open();
@@ -181,11 +163,7 @@ static void by_test_run(struct kind kinds[2]) {
         stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
         assert_true(stats >= 0);
         for (int k = 0; k < 2; k++)
-                figure("ns_per_answer", kinds[k].name, "", program_ns(&kinds[k], true));
-        ipv4(&f, mac_of(3), mac_of(1), "10.1.0.1", "10.1.0.3", 17, 100);
-        guard_ns("ipv4", &f);
-        ipv6(&f, mac_of(3), mac_of(1), "fd01::1", "fd01::3", 17, 100);
-        guard_ns("ipv6", &f);
+                figure("ns_per_answer", kinds[k].name, "", program_ns(&kinds[k]));
         close(stats);
         godwit_bpf__destroy(bpf);
 }

@@ -39,10 +39,11 @@ static inline bool own_v6(const struct model *m, const uint8_t *ip) {
         return !memcmp(ip, m->v6, 16) || !memcmp(ip, link_local, 16);
 }
 
-static inline bool model_dhcp(const struct model *m, size_t at, unsigned client) {
+/* `end`: where the packet ends; its frame may have more. */
+static inline bool model_dhcp(const struct model *m, size_t at, size_t end, unsigned client) {
         if (m->flags & GW_PORT_DHCP_SERVER)
                 return true;
-        return at + 4 <= m->n && be16(m, at + 2) != client;
+        return at + 4 <= end && be16(m, at + 2) != client;
 }
 
 static inline bool model_ipv4(const struct model *m) {
@@ -63,7 +64,7 @@ static inline bool model_ipv4(const struct model *m) {
         if (ip[9] == 2 && !(m->flags & GW_PORT_MULTICAST_ROUTER))
                 return 14 + header < m->n && m->b[14 + header] != 0x11;
         if (ip[9] == 17 && !(be16(m, 20) & 0x1fff))
-                return model_dhcp(m, 14 + header, 68);
+                return model_dhcp(m, 14 + header, 14 + (size_t)be16(m, 16), 68);
         return true;
 }
 
@@ -96,8 +97,18 @@ static inline bool model_options(const struct model *m, size_t at, size_t end) {
         return false;
 }
 
+/* What is neither ND nor MLD in its form. */
+static inline bool model_icmpv6(const struct model *m, unsigned type, bool in_form) {
+        if (type == 130 && !(m->flags & GW_PORT_MULTICAST_ROUTER))
+                return false;
+        return in_form || !((type >= 130 && type <= 132) || type == 143);
+}
+
+/* From the link itself (hop limit 255), and so with an address of the port's own. */
 static inline bool model_nd(const struct model *m, size_t end) {
         if (m->n < 56)
+                return false;
+        if (m->b[54] >= 133 && m->b[54] <= 137 && !own_v6(m, m->b + 22) && !all_zero(m->b + 22, 16))
                 return false;
         switch (m->b[54]) {
         case 133:
@@ -112,25 +123,28 @@ static inline bool model_nd(const struct model *m, size_t end) {
                         return false;
                 return model_options(m, 78, end);
         default:
-                return true;
+                return model_icmpv6(m, m->b[54], false);
         }
 }
 
 /* Through the extension headers to what they lead to. */
-static inline bool model_chain(const struct model *m, unsigned next, bool from_link) {
+static inline bool model_chain(const struct model *m, unsigned next, bool from_link, size_t end) {
+        bool options_first = next == 0;
         size_t at = 54;
 
         for (int i = 0; i < 8; i++) {
                 if (next == 17)
-                        return model_dhcp(m, at, 546);
+                        return model_dhcp(m, at, end, 546);
                 if (next == 58) {
-                        if (at < m->n && m->b[at] == 130 && !(m->flags & GW_PORT_MULTICAST_ROUTER))
+                        if (at >= end)
                                 return false;
-                        return at < m->n && !(from_link && m->b[at] >= 133 && m->b[at] <= 137);
+                        if (m->b[at] >= 133 && m->b[at] <= 137)
+                                return !from_link;
+                        return model_icmpv6(m, m->b[at], options_first && at == 62);
                 }
                 if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60)
                         return true;
-                if (at + 4 > m->n)
+                if (at + 4 > end)
                         return false;
                 if (next == 44 && be16(m, at + 2) & 0xfff8)
                         return true;
@@ -153,8 +167,8 @@ static inline bool model_ipv6(const struct model *m) {
                 return false;
         }
         if (m->b[20] == 58)
-                return m->b[21] != 255 || model_nd(m, end);
-        return model_chain(m, m->b[20], m->b[21] == 255);
+                return m->b[21] == 255 ? model_nd(m, end) : m->n < 55 || model_icmpv6(m, m->b[54], false);
+        return model_chain(m, m->b[20], m->b[21] == 255, end);
 }
 
 static inline bool model_passes(const struct model *m) {

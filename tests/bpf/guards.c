@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <linux/pkt_cls.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -46,12 +47,18 @@ static void put(struct bpf_map *map, const void *key, const void *value) {
         assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
 }
 
+static bool own_entries; /* the port's addresses are in its own entry, too */
+
 /* The port anew: flags, and one limit for everything. */
 static void port_put(uint32_t flags, uint32_t per_s, uint32_t burst) {
         struct gw_abi_port value = {.vni = VNI, .mtu = MTU, .flags = flags};
         uint32_t ifindex = PORT;
 
         memcpy(value.mac, mac_of(1).b, 6);
+        if (own_entries) {
+                value.own4[1] = inet_addr("10.1.0.1");
+                memcpy(value.own6[2], ip_of("fd01::1").b, 16);
+        }
         for (int i = 0; i < GW_LIMIT_MAX; i++)
                 value.limits[i] = (struct gw_abi_limit){.per_s = per_s, .burst = burst};
         put(bpf->maps.gw_ports, &ifindex, &value);
@@ -256,6 +263,8 @@ static void routers_and_servers(void **state) {
         expect(&f, GW_COUNT_DROP_GUARD_ARP, "but not their ARP");
         nd(&f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", 136, "fd01::9", 2, mac_of(1));
         expect(&f, GW_COUNT_DROP_GUARD_ND, "nor their ND");
+        nd(&f, mac_of(2), mac_of(1), "fd01::9", "fd01::2", 135, "fd01::2", 1, mac_of(1));
+        expect(&f, GW_COUNT_DROP_GUARD_ND, "nor a question in their name, which would put our MAC into a cache");
         port_put(0, 0, 0);
 }
 
@@ -312,6 +321,60 @@ static void what_hides(void **state) {
         port_put(GW_PORT_ANY_FRAME, 0, 0);
         expect(&f, GW_COUNT_REMOTE, "an 802.2 frame of one that may");
         port_put(0, 0, 0);
+}
+
+/* A packet that ends before its headers do, in a frame that goes on: a receiver cuts the rest off, and takes what the
+ * next fragment has instead. */
+static void what_follows_the_packet(void **state) {
+        struct frame f;
+
+        (void)state;
+        chain(&f, 2, FRAGMENT, 64, UDP, 0, 8);
+        f.b[57] = 1;  /* more to come */
+        f.b[19] -= 8; /* the UDP header is not in the packet */
+        expect(&f, GW_COUNT_DROP_GUARD_HEADERS, "a UDP header behind the end of a first fragment");
+        chain(&f, 2, FRAGMENT, 255, ICMP6, 128, 8);
+        f.b[57] = 1;
+        f.b[19] -= 8;
+        expect(&f, GW_COUNT_DROP_GUARD_HEADERS, "an ICMPv6 header behind the end of a first fragment");
+        chain(&f, 3, FRAGMENT, 64, UDP, 0, 8);
+        f.b[57] = 1;
+        f.b[19] -= 16;
+        expect(&f, GW_COUNT_DROP_GUARD_HEADERS, "an extension header behind the end");
+        udp_of(&f, false, "10.1.0.1", 53);
+        f.b[17] = 20;
+        expect(&f, GW_COUNT_DROP_GUARD_HEADERS, "an IPv4 packet that ends before its ports");
+        chain(&f, 1, HBH, 64, 6, 0, 40);
+        f.b[18] = f.b[19] = 0;
+        f.b[55] = 0;
+        expect(&f, GW_COUNT_DROP_GUARD_HEADERS, "a jumbogram (RFC 2675), which no link here can carry");
+}
+
+/* MLD in another form than RFC 3810's would reach other hosts, which would keep silent about their own groups. */
+static void groups_in_another_form(void **state) {
+        static const uint8_t types[] = {131, 132, 143};
+        struct frame f;
+
+        (void)state;
+        for (int i = 0; i < 3; i++) {
+                chain(&f, 1, HBH, 1, ICMP6, types[i], 24);
+                f.b[0] = f.b[1] = 0x33;
+                f.b[38] = 0xff;
+                expect(&f, GW_COUNT_PUNTED, "MLD as it should be");
+                chain(&f, 2, HBH, 1, ICMP6, types[i], 24);
+                expect(&f, GW_COUNT_DROP_MALFORMED, "MLD behind one header too many");
+                chain(&f, 1, DSTOPTS, 1, ICMP6, types[i], 24);
+                expect(&f, GW_COUNT_DROP_MALFORMED, "MLD behind other options");
+                ipv6(&f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", ICMP6, 24);
+                f.b[54] = types[i];
+                expect(&f, GW_COUNT_DROP_MALFORMED, "MLD without options");
+                f.b[21] = 255;
+                expect(&f, GW_COUNT_DROP_MALFORMED, "MLD without options, from the link");
+        }
+        f.b[54] = 130;
+        expect(&f, GW_COUNT_DROP_GUARD_QUERIER, "an MLD query without options");
+        f.b[21] = 64;
+        expect(&f, GW_COUNT_DROP_GUARD_QUERIER, "the same with another hop limit");
 }
 
 static void neighbours(void **state) {
@@ -413,8 +476,9 @@ static uint8_t pick(struct dice *dice, const uint8_t *from, size_t n) {
 static void chance_frame(struct dice *dice, struct frame *f) {
         static const char *const v4[] = {"10.1.0.1", "10.1.0.2", "0.0.0.0"}, *const v6[] = {"fd01::1", "fd01::2",
                                                                                             "::", "fe80::ff:fe00:101"};
-        static const uint8_t octets[] = {0,  1,  2,  3,  4,  6,   8,   17,  43,  44,  51,
-                                         58, 60, 64, 67, 68, 133, 134, 135, 136, 137, 255};
+        static const uint8_t octets[] = {0,  1,  2,  3,   4,   6,   8,   17,  43,  44,  51,  58, 60,
+                                         64, 67, 68, 130, 131, 133, 134, 135, 136, 137, 143, 255};
+        enum { OCTETS = sizeof octets };
         struct gw_mac to = mac_of(dice_below(dice, 3) ? 2 : -1), from = mac_of(dice_below(dice, 12) ? 1 : 3);
         const char *s4 = v4[dice_below(dice, 3)], *s6 = v6[dice_below(dice, 4)];
         static const uint16_t types[] = {0x8100, 0x88a8, 0x9100, 100, 0x88e5, IPV6};
@@ -424,7 +488,8 @@ static void chance_frame(struct dice *dice, struct frame *f) {
                 arp(f, to, (uint16_t)(1 + dice_below(dice, 5)), from, s4, "10.1.0.2");
                 break;
         case 1:
-                ipv4(f, to, from, s4, dice_below(dice, 2) ? "255.255.255.255" : "10.1.0.2", pick(dice, octets, 22), 40);
+                ipv4(f, to, from, s4, dice_below(dice, 2) ? "255.255.255.255" : "10.1.0.2", pick(dice, octets, OCTETS),
+                     40);
                 break;
         case 2:
                 nd(f, to, from, s6, dice_below(dice, 2) ? "ff02::1" : "fd01::2", (uint8_t)(132 + dice_below(dice, 7)),
@@ -434,11 +499,11 @@ static void chance_frame(struct dice *dice, struct frame *f) {
                                       mac_of(dice_below(dice, 3) ? 1 : 9));
                 break;
         case 3:
-                ipv6(f, to, from, s6, "fd01::2", pick(dice, octets, 22), 80);
+                ipv6(f, to, from, s6, "fd01::2", pick(dice, octets, OCTETS), 80);
                 break;
         case 4:
                 chain(f, (int)(1 + dice_below(dice, 9)), pick(dice, (uint8_t[]){0, 43, 44, 51, 60}, 5),
-                      dice_below(dice, 2) ? 255 : 64, pick(dice, octets, 22), pick(dice, octets, 22),
+                      dice_below(dice, 2) ? 255 : 64, pick(dice, octets, OCTETS), pick(dice, octets, OCTETS),
                       dice_below(dice, 30));
                 break;
         default:
@@ -447,9 +512,11 @@ static void chance_frame(struct dice *dice, struct frame *f) {
                 end(f);
         }
         for (int n = (int)dice_below(dice, 4); n > 0 && f->size > 15; n--)
-                f->b[12 + dice_below(dice, f->size - 12)] = pick(dice, octets, 22);
+                f->b[12 + dice_below(dice, f->size - 12)] = pick(dice, octets, OCTETS);
         if (!dice_below(dice, 4) && f->size > 60)
                 f->size = 54 + dice_below(dice, f->size - 54);
+        if (!dice_below(dice, 4)) /* and one whose frame goes on behind it */
+                f->b[17 + 2 * dice_below(dice, 2)] -= (uint8_t)dice_below(dice, 24);
         if (f->size < 54) /* a shorter IP frame is refused by the test-run itself */
                 f->size = 54;
 }
@@ -467,8 +534,8 @@ static void print_frame(const struct frame *f) {
 
 /* Whatever a VM sends: what the model refuses is refused, and nothing else is. */
 static void chance_never_escapes_the_model(void **state) {
-        static const uint32_t permissions[] = {0, GW_PORT_ROUTER, GW_PORT_DHCP_SERVER, GW_PORT_FORWARDS,
-                                               GW_PORT_ANY_FRAME};
+        static const uint32_t permissions[] = {
+                0, GW_PORT_ROUTER, GW_PORT_DHCP_SERVER, GW_PORT_FORWARDS, GW_PORT_ANY_FRAME, GW_PORT_MULTICAST_ROUTER};
         struct dice dice = dice_new();
         unsigned refused = 0, rounds = 300000;
         struct frame f;
@@ -478,8 +545,10 @@ static void chance_never_escapes_the_model(void **state) {
                 struct model m = {.flags = permissions[i / (rounds / 6) % 6], .v4 = {10, 1, 0, 1}};
                 enum gw_counter got;
 
-                if (i % (rounds / 6) == 0)
+                if (i % (rounds / 12) == 0) {
+                        own_entries = i / (rounds / 12) % 2;
                         port_put(m.flags, 0, 0);
+                }
                 chance_frame(&dice, &f);
                 memcpy(m.mac, mac_of(1).b, 6);
                 memcpy(m.v6, ip_of("fd01::1").b, 16);
@@ -495,6 +564,7 @@ static void chance_never_escapes_the_model(void **state) {
         }
         printf("# %u of %u refused\n", refused, rounds);
         assert_in_range(refused, rounds / 5, rounds * 9 / 10);
+        own_entries = false;
         port_put(0, 0, 0);
 }
 
@@ -504,6 +574,8 @@ int main(void) {
                 cmocka_unit_test(who_sends),
                 cmocka_unit_test(routers_and_servers),
                 cmocka_unit_test(what_hides),
+                cmocka_unit_test(what_follows_the_packet),
+                cmocka_unit_test(groups_in_another_form),
                 cmocka_unit_test(neighbours),
                 cmocka_unit_test(sizes),
                 cmocka_unit_test(limits),

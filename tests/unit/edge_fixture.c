@@ -230,8 +230,9 @@ struct gw_name name_of(const char *text) {
         return name;
 }
 
-static void world_begin(struct world *w, bool own_transport) {
-        struct gw_edge_config config = {.seed = {1, 2}, .restart_count = 7, .own_transport = own_transport};
+static void world_begin(struct world *w, bool own_transport, uint32_t queries_per_s) {
+        struct gw_edge_config config = {
+                .seed = {1, 2}, .restart_count = 7, .own_transport = own_transport, .queries_per_s = queries_per_s};
 
         *w = (struct world){.now = {{GW_NS_PER_S * 1000}, {GW_NS_PER_S * 1700000000}}};
         w->self = ip_of("10.99.0.1");
@@ -241,12 +242,17 @@ static void world_begin(struct world *w, bool own_transport) {
 }
 
 void world_init(struct world *w) {
-        world_begin(w, false);
+        world_begin(w, false, 0);
 }
 
 void world_own_transport(struct world *w) {
         world_deinit(w);
-        world_begin(w, true);
+        world_begin(w, true, 0);
+}
+
+void world_limit_queries(struct world *w, uint32_t per_s) {
+        world_deinit(w);
+        world_begin(w, false, per_s);
 }
 
 void world_deinit(struct world *w) {

@@ -142,6 +142,32 @@ static void test_suspects_are_bounded(void **state) {
         assert_int_equal(world_counter(w, GW_EDGE_C_HELD_DROPPED_FULL), 300 - 256);
 }
 
+/* One host that speaks for everybody does not hide a VM's move from another. */
+static void test_one_sender_leaves_room_for_others(void **state) {
+        struct world *w = start(state);
+        struct gw_mapping m = mapping_of(9, "10.1.0.9", OLD_PLACE, 5);
+        uint8_t bytes[64] = {0};
+        struct gw_edge_punt punt = {
+                .reason = GW_EDGE_WIRE_SOURCE,
+                .frame = {.vni = WORLD_VNI, .sender = ip_of("10.98.0.1"), .bytes = bytes, .size = sizeof bytes}};
+
+        for (unsigned i = 0; i < 200; i++) {
+                char ip[16];
+
+                snprintf(ip, sizeof ip, "10.1.1.%u", i);
+                m = mapping_of(100 + i, ip, OLD_PLACE, 5);
+                assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &m, 1, NULL, 0), 0);
+                memcpy(bytes + 6, mac_of(100 + i).b, 6);
+                gw_edge_punted(w->edge, w->now, &punt);
+                w->n_sent = 0;
+        }
+        assert_int_equal(world_counter(w, GW_EDGE_C_HELD_DROPPED_FULL), 200 - 128);
+        from(w, NEW_PLACE, 1);
+        assert_int_equal(world_counter(w, GW_EDGE_C_HELD_DROPPED_FULL), 200 - 128);
+        say(w, GW_FRAME_RESPONSE, NEW_PLACE, 6);
+        expect_down(w, 0, 1, 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_first_frames_are_faster_than_the_news, world_setup,
@@ -154,6 +180,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_silent_authority_holds_up_for_a_moment, world_setup,
                                                 world_teardown),
                 cmocka_unit_test_setup_teardown(test_suspects_are_bounded, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_one_sender_leaves_room_for_others, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 5
+#define GW_ABI_VERSION 6
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -34,6 +34,7 @@ enum {
         GW_MEMBERS_MAX = 65536, /* (VN, locator) */
         GW_VNS_MAX = 4096,      /* VNs with ports here */
         GW_NOTED_MAX = 4,       /* a power of two */
+        GW_OWN_MAX = 4,         /* addresses of each family in a port's own entry; all are in gw_allow */
         GW_TALKERS_MAX = 16384,
         GW_STALE_MAX = 8192,
         GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
@@ -284,6 +285,9 @@ struct gw_abi_port {
         __u8 pad[2];
         __u8 moved_to[16];  /* with GW_PORT_MOVED */
         __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
+        /* What gw_allow says of this port, as far as there is room: looked at first. Unused ones are zero. */
+        __be32 own4[GW_OWN_MAX];
+        __u8 own6[GW_OWN_MAX][16];
         struct gw_abi_noted noted[GW_NOTED_MAX];
         struct gw_abi_limit limits[GW_LIMIT_MAX];
 };

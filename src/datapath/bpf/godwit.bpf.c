@@ -50,20 +50,17 @@
 
 static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port,
                               const struct ethhdr *eth) {
-        MAC6 mac[6];
-
-        mac_copy(mac, port->mac);
-        if (!mac_eq(eth->h_source, mac))
+        if (!mac_eq(eth->h_source, port->mac))
                 return GW_COUNT_DROP_GUARD_MAC;
         switch (eth->h_proto) {
         case bpf_htons(ETH_P_IP):
-                return guard_ipv4(skb, ifindex, port->flags);
+                return guard_ipv4(skb, ifindex, port);
         case bpf_htons(ETH_P_IPV6):
-                return guard_ipv6(skb, ifindex, mac, port->flags);
+                return guard_ipv6(skb, ifindex, port);
         case bpf_htons(ETH_P_ARP):
-                return guard_arp(skb, ifindex, mac);
+                return guard_arp(skb, ifindex, port);
         case bpf_htons(ETH_P_RARP):
-                return guard_rarp(skb, mac);
+                return guard_rarp(skb, port->mac);
         default:
                 return guard_other(eth->h_proto, port->flags);
         }

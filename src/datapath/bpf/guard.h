@@ -21,8 +21,13 @@ static __always_inline bool allowed(__u32 ifindex, const void *ip) {
         ip_copy(key.ip, ip);
         return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
 }
-static __always_inline bool allowed_v4(__u32 ifindex, __be32 v4) {
+/* Most ports have few addresses, and those are in the port's entry; a look-up is for the rest. */
+static __always_inline bool allowed_v4(const struct gw_abi_port *port, __u32 ifindex, __be32 v4) {
         struct gw_abi_ip_key key = {.id = ifindex};
+
+        for (int i = 0; i < GW_OWN_MAX; i++)
+                if (v4 == port->own4[i] && v4)
+                        return true;
         ip_from_v4(key.ip, v4);
         return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
 }
@@ -32,11 +37,11 @@ static __always_inline const __be16 *udp_ports(struct __sk_buff *skb, void *behi
         return behind + 2 * sizeof(__be16) <= (void *)(long)skb->data_end ? behind : NULL;
 }
 
-/* UDP at `at`: not to the port where a DHCP client listens. */
-static __always_inline __u32 guard_dhcp(struct __sk_buff *skb, __u32 at, __u16 client) {
+/* UDP at `at`: not to the port where a DHCP client listens. What lies behind the packet's end is not the packet's. */
+static __always_inline __u32 guard_dhcp(struct __sk_buff *skb, __u32 at, __u32 end, __u16 client) {
         __be16 ports[2];
 
-        if (bpf_skb_load_bytes(skb, at, ports, sizeof ports))
+        if (at + sizeof ports > end || bpf_skb_load_bytes(skb, at, ports, sizeof ports))
                 return GW_COUNT_DROP_GUARD_HEADERS;
         return ports[1] == bpf_htons(client) ? GW_COUNT_DROP_GUARD_DHCP : 0;
 }
@@ -56,32 +61,34 @@ static __always_inline bool addressless_v4(const struct iphdr *ip) {
                (ip->protocol == IPPROTO_IGMP && (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000));
 }
 
-static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, __u32 flags) {
+static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port) {
         struct iphdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
+        __u32 flags = port->flags, octets;
         const __be16 *ports;
 
         if (!ip)
                 return GW_COUNT_DROP_SHORT;
         ip = (void *)ip + ETH_HLEN;
-        if (ip->version != 4 || ip->ihl < 5 || bpf_ntohs(ip->tot_len) > skb->len - ETH_HLEN)
+        octets = bpf_ntohs(ip->tot_len);
+        if (ip->version != 4 || ip->ihl < 5 || octets > skb->len - ETH_HLEN)
                 return GW_COUNT_DROP_MALFORMED;
-        if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(ifindex, ip->saddr))
+        if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(port, ifindex, ip->saddr))
                 return GW_COUNT_DROP_GUARD_IPV4;
         if (ip->protocol == IPPROTO_IGMP && !(flags & GW_PORT_MULTICAST_ROUTER))
                 return guard_querier(skb, ETH_HLEN + ip->ihl * 4, IGMP_QUERY);
         if (ip->protocol != IPPROTO_UDP || flags & GW_PORT_DHCP_SERVER || ip->frag_off & bpf_htons(IPV4_OFFSET))
                 return 0;
         ports = udp_ports(skb, ip + 1);
-        if (ports && ip->ihl == sizeof *ip / 4)
+        if (ports && ip->ihl == sizeof *ip / 4 && octets >= sizeof *ip + 2 * sizeof *ports)
                 return ports[1] == bpf_htons(DHCP_CLIENT) ? GW_COUNT_DROP_GUARD_DHCP : 0;
-        return guard_dhcp(skb, ETH_HLEN + ip->ihl * 4, DHCP_CLIENT);
+        return guard_dhcp(skb, ETH_HLEN + ip->ihl * 4, ETH_HLEN + octets, DHCP_CLIENT);
 }
 
 static __always_inline bool arp_is_ethernet(const struct arp_frame *arp) {
         return arp->htype == bpf_htons(1) && arp->ptype == bpf_htons(ETH_P_IP) && arp->hlen == 6 && arp->plen == 4;
 }
 
-static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, const __u8 *mac) {
+static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port) {
         struct arp_frame *arp = headers(skb, sizeof *arp);
         __be32 spa;
 
@@ -89,12 +96,12 @@ static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, con
                 return GW_COUNT_DROP_SHORT;
         if (!arp_is_ethernet(arp))
                 return GW_COUNT_DROP_MALFORMED;
-        if (!mac_eq(arp->sha, mac) || (arp->op != bpf_htons(ARP_REQUEST) && arp->op != bpf_htons(ARP_REPLY)))
+        if (!mac_eq(arp->sha, port->mac) || (arp->op != bpf_htons(ARP_REQUEST) && arp->op != bpf_htons(ARP_REPLY)))
                 return GW_COUNT_DROP_GUARD_ARP;
         spa = word(arp->spa, 0);
         if (!spa) /* a probe (RFC 5227) */
                 return arp->op == bpf_htons(ARP_REQUEST) && mac_is_group(arp->eth.h_dest) ? 0 : GW_COUNT_DROP_GUARD_ARP;
-        return allowed_v4(ifindex, spa) ? 0 : GW_COUNT_DROP_GUARD_ARP;
+        return allowed_v4(port, ifindex, spa) ? 0 : GW_COUNT_DROP_GUARD_ARP;
 }
 
 /* A client that asks about itself; nobody here answers for others. */
