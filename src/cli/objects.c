@@ -131,6 +131,26 @@ static int tenant_delete(struct gw_cli *cli, const struct gw_args *args) {
         return delete_object(cli, args, "tenants");
 }
 
+/* --limit-WHAT N, --default-limits; one that is given counts even beside the latter. */
+static void limits_of(const struct gw_args *args, json_t *body) {
+        static const char *const words[] = {"neighbours", "misses", "group", "queries"};
+        bool defaults = gw_args_has(args, "default-limits");
+        json_t *limits = json_object();
+
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+                char flag[32];
+
+                snprintf(flag, sizeof flag, "limit-%s", words[i]);
+                if (gw_args_has(args, flag))
+                        json_object_set_new(limits, words[i], json_integer(gw_args_int(args, flag)));
+                else if (defaults)
+                        json_object_set_new(limits, words[i], json_null());
+        }
+        if (json_object_size(limits))
+                json_object_set(body, "limits", limits);
+        json_decref(limits);
+}
+
 /* The flags of a VN's settings that are given. */
 static void settings_of(const struct gw_args *args, json_t *body) {
         const char *ip;
@@ -143,6 +163,7 @@ static void settings_of(const struct gw_args *args, json_t *body) {
         json_decref(gateways);
         if (gw_args_has(args, "announcements"))
                 json_object_set_new(body, "announcements", json_string(gw_args_text(args, "announcements")));
+        limits_of(args, body);
         if (gw_args_has(args, "rarp"))
                 json_object_set_new(body, "rarp", json_boolean(!strcmp(gw_args_text(args, "rarp"), "on")));
 }
@@ -321,6 +342,13 @@ static const char models[] = "hybrid push pull";
         }
 #define RARP_FLAG                                                                                                      \
         { "rarp", GW_FLAG_CHOICE, "ON", "are RARP requests of diskless clients answered?", .choices = "on off" }
+#define LIMIT_FLAG(word, what)                                                                                         \
+        { "limit-" word, GW_FLAG_INT, "N", what, 0, 1000000, "a second" }
+#define LIMIT_FLAGS                                                                                                    \
+        LIMIT_FLAG("neighbours", "ARP and ND frames that each of its ports may send a second; 0: any number"),         \
+                LIMIT_FLAG("misses", "frames to unknown destinations; likewise"),                                      \
+                LIMIT_FLAG("group", "broadcast and multicast frames; likewise"),                                       \
+                LIMIT_FLAG("queries", "questions to the authority that a port may cause; likewise")
 static const struct gw_flag vn_create_flags[] = {
         {"subnet", GW_FLAG_PREFIX, "PREFIX", "a subnet that its VMs have addresses of", .repeat = true,
          .required = true},
@@ -331,6 +359,7 @@ static const struct gw_flag vn_create_flags[] = {
         GATEWAY_FLAG,
         ANNOUNCEMENTS_FLAG,
         RARP_FLAG,
+        LIMIT_FLAGS,
         {0},
 };
 static const struct gw_flag vn_set_flags[] = {
@@ -340,6 +369,8 @@ static const struct gw_flag vn_set_flags[] = {
         {"no-gateway", GW_FLAG_SWITCH, .help = "it has no gateway any more"},
         ANNOUNCEMENTS_FLAG,
         RARP_FLAG,
+        LIMIT_FLAGS,
+        {"default-limits", GW_FLAG_SWITCH, .help = "limits that are not given are the hosts' own again"},
         {0},
 };
 static const struct gw_flag vn_flush_flags[] = {
@@ -373,7 +404,8 @@ const struct gw_command gw_object_commands[] = {
         {"vn", "create", "NAME[@TENANT]", 1, 1, "make a virtual network", vn_create_flags, vn_create},
         {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},
         {"vn", "show", "VN", 1, 1, "one of them", .run = vn_show},
-        {"vn", "set", "VN", 1, 1, "change its gateway, who is told where its VMs are, what guests may announce",
+        {"vn", "set", "VN", 1, 1,
+         "change its gateway, who is told where its VMs are, what guests may announce, limits of its ports",
          vn_set_flags, vn_set},
         {"vn", "flush", "VN", 1, 1, "make all edges forget what they hold of it", vn_flush_flags, vn_flush},
         {"vn", "delete", "VN", 1, 1, "delete one that has no ports", .run = vn_delete},

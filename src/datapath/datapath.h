@@ -58,6 +58,7 @@ int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex);
 int gw_datapath_port_each(struct gw_datapath *dp, int (*each)(const struct gw_datapath_port *port, void *user),
                           void *user);
 int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t set, uint32_t clear);
+int gw_datapath_port_limits(struct gw_datapath *dp, uint32_t ifindex, const uint32_t per_s[static GW_LIMIT_MAX]);
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
 /* Multicast groups of a port; they count while it has GW_PORT_SNOOPED, and go with it. */
 int gw_datapath_group_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip group, bool in);

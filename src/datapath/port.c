@@ -196,6 +196,16 @@ int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t se
         return write_port(dp, &port);
 }
 
+int gw_datapath_port_limits(struct gw_datapath *dp, uint32_t ifindex, const uint32_t per_s[static GW_LIMIT_MAX]) {
+        struct gw_datapath_port port;
+        int r = gw_datapath_port_get(dp, ifindex, &port);
+
+        if (r || memcmp(port.per_s, per_s, sizeof port.per_s) == 0) /* what is spent of them stays spent */
+                return r;
+        memcpy(port.per_s, per_s, sizeof port.per_s);
+        return write_port(dp, &port);
+}
+
 static int settle(const struct gw_datapath_port *port, void *user) {
         struct gw_datapath_port settled = *port;
 

@@ -398,12 +398,13 @@ struct gw_vn_spec {
         const struct gw_prefix *subnets;
         uint32_t flags; /* enum gw_vn_flag */
         size_t n_gateways;
-        const struct gw_ip *gateways; /* of its subnets; no VM has them */
-        struct gw_name gateway_pin;   /* when it is made; gw_directory_gateway_pin changes it */
+        const struct gw_ip *gateways;  /* of its subnets; no VM has them */
+        struct gw_name gateway_pin;    /* when it is made; gw_directory_gateway_pin changes it */
+        uint32_t limits[GW_VN_LIMITS]; /* as in struct gw_vn_settings */
 };
 int gw_directory_vn_create(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_vn **out,
                            struct gw_error *error);
-/* The VNI cannot change; a subnet can go only when no address is in it. Flags and gateways become those of the spec. */
+/* The VNI cannot change; a subnet can go only when no address is in it. Flags, gateways and limits become those of the spec. */
 int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struct gw_vn_spec *spec,
                            struct gw_error *error);
 int gw_directory_vn_delete(struct gw_directory *d, struct gw_vn *vn, struct gw_error *error);

@@ -31,6 +31,7 @@ enum vn_section {
         VN_SECTION_FLAGS = 1, /* u32, enum gw_vn_flag */
         VN_SECTION_GATEWAYS,  /* n * 16 */
         VN_SECTION_PIN = 16,  /* the name of an NVE */
+        VN_SECTION_LIMITS,    /* n * u32, enum gw_vn_limit; those that are not there are 0 */
 };
 static const char floor_key[] = "epoch-floor";
 
@@ -88,6 +89,16 @@ static void put_section(struct gw_writer *w, uint8_t kind, size_t size) {
         gw_put_u16(w, (uint16_t)size);
 }
 
+static void put_limits(struct gw_writer *w, const struct gw_vn_settings *settings) {
+        static const uint32_t none[GW_VN_LIMITS];
+
+        if (memcmp(settings->limits, none, sizeof none) == 0)
+                return;
+        put_section(w, VN_SECTION_LIMITS, sizeof none);
+        for (int i = 0; i < GW_VN_LIMITS; i++)
+                gw_put_u32(w, settings->limits[i]);
+}
+
 static void put_settings(struct gw_writer *w, const struct gw_vn_settings *settings) {
         if (settings->flags) {
                 put_section(w, VN_SECTION_FLAGS, 4);
@@ -97,6 +108,7 @@ static void put_settings(struct gw_writer *w, const struct gw_vn_settings *setti
                 put_section(w, VN_SECTION_GATEWAYS, (size_t)settings->n_gateways * 16);
         for (size_t i = 0; i < settings->n_gateways; i++)
                 gw_put_bytes(w, settings->gateways[i].b, 16);
+        put_limits(w, settings);
 }
 
 void gw_dir_store_policy(struct gw_directory *d, const struct gw_policy *policy) {
@@ -307,6 +319,10 @@ static bool load_vn_section(struct gw_reader *value, uint8_t kind, struct gw_vn_
                 break;
         case VN_SECTION_PIN:
                 get_name(value, &spec->gateway_pin);
+                break;
+        case VN_SECTION_LIMITS:
+                for (int i = 0; gw_reader_left(value) && i < GW_VN_LIMITS; i++)
+                        spec->limits[i] = gw_get_u32(value);
                 break;
         default:
                 return false;

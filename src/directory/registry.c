@@ -171,9 +171,11 @@ static bool settings_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
         vn->settings.n_gateways = (uint8_t)spec->n_gateways;
         for (size_t i = 0; i < spec->n_gateways; i++)
                 vn->settings.gateways[i] = spec->gateways[i];
+        memcpy(vn->settings.limits, spec->limits, sizeof vn->settings.limits);
         return was.vni != vn->settings.vni || was.flags != vn->settings.flags ||
                was.n_gateways != vn->settings.n_gateways ||
-               memcmp(was.gateways, vn->settings.gateways, sizeof was.gateways) != 0;
+               memcmp(was.gateways, vn->settings.gateways, sizeof was.gateways) != 0 ||
+               memcmp(was.limits, vn->settings.limits, sizeof was.limits) != 0;
 }
 
 int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out) {

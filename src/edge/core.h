@@ -61,6 +61,7 @@ struct edge_vn {
         uint64_t *sums;          /* while a digest is made */
         size_t n_sums, n_counted;
         struct gw_vn_settings settings;
+        bool told;            /* the settings, by the NVA */
         bool look;            /* its ports are to be asked whether they are still there */
         struct gw_ip gateway; /* that is used; unspecified: none */
         bool routed;          /* it is here */
@@ -307,6 +308,7 @@ void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const st
 
 /* settings.c */
 void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said);
+void gw_edge_port_limit(struct gw_edge *edge, const struct edge_port *port);      /* the VN's, once they are known */
 bool gw_edge_settings_adopt(struct gw_edge *edge, uint32_t vni, struct gw_ip ip); /* a gateway's; false: no such VN */
 struct gw_ip gw_edge_link_local(struct gw_mac mac);
 bool gw_edge_link_local_mac(struct gw_ip ip, struct gw_mac *out); /* ip is the one derived from *out */

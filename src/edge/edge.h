@@ -120,6 +120,9 @@ struct gw_edge_effects {
          * off: all of it, and it is in no group. */
         void (*port_snoop)(void *user, const struct gw_edge_attach *port, bool on);
         void (*port_group)(void *user, uint32_t ifindex, struct gw_ip group, bool in);
+        /* The limits of a port that is open, its own and those of its VN: 0: the shell's default. May be NULL. Until it is
+         * called a port has those that it was opened with. */
+        void (*port_limits)(void *user, uint32_t ifindex, const uint32_t limits[static GW_EDGE_LIMITS]);
         void (*inject)(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame);
         /* A frame made here (no offload) for the VM behind a port. */
         void (*deliver)(void *user, uint32_t ifindex, const uint8_t *frame, size_t size);

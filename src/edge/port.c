@@ -270,6 +270,7 @@ static int port_start(struct gw_edge *edge, struct edge_port *port, struct gw_er
         as_is.peer = port->vm->peer;
         r = port->attached ? edge->fx->port_open(edge->user, &as_is, port->hold, error) : 0;
         if (!r) {
+                gw_edge_port_limit(edge, port);
                 port_program(edge, port);
                 if (port->vm->role == GW_EDGE_SERVING)
                         gw_edge_groups_begin(edge, port);

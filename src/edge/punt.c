@@ -81,10 +81,18 @@ static bool bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, s
         return true;
 }
 
+static uint32_t queries_per_s(const struct gw_edge *edge, const struct edge_port *port) {
+        uint32_t of_vn = port ? port->vn->settings.limits[GW_VN_LIMIT_QUERIES] : 0;
+
+        if (of_vn == GW_VN_NO_LIMIT)
+                return 0;
+        return of_vn ? of_vn : edge->config.queries_per_s;
+}
+
 /* One VM that asks for a great many others must not use up what the authority has time for; nor may another host. */
 static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_port *port = frame->ifindex ? gw_edge_port_by_ifindex(edge, frame->ifindex) : NULL;
-        uint64_t per_s = edge->config.queries_per_s;
+        uint64_t per_s = queries_per_s(edge, port);
         uint64_t *spent = port ? &port->query_tokens_ns : &edge->strangers_tokens_ns;
 
         if (!per_s || frame->routed) /* what a gateway routes was limited in the data plane, by VN */

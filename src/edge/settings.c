@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings of a VN: its gateway and what guests may announce.
+ * Settings of a VN: its gateway, what guests may announce, limits of its ports.
  *
  * The NVA sends them with the members, in full each time. The gateway has the
  * same MAC address on every NVE, and its addresses are neighbours like any
  * other: claimed here, answered by the data plane. So is the link-local address
  * that every stack derives from that MAC, as long as there is a gateway.
+ *
+ * A port's limits are those it was attached with, else its VN's, else the host's.
  *
  * After a restart the addresses that the data plane still answers for are kept
  * until the NVA has said which they are.
@@ -42,6 +44,42 @@ static void claim(struct gw_edge *edge, uint32_t vni, struct gw_ip ip) {
         gw_edge_query_resolve(edge, &key);
 }
 
+_Static_assert((int)GW_VN_LIMIT_NEIGHBOURS == (int)GW_EDGE_LIMIT_NEIGHBOURS &&
+                       (int)GW_VN_LIMIT_MISSES == (int)GW_EDGE_LIMIT_MISSES &&
+                       (int)GW_VN_LIMIT_GROUP == (int)GW_EDGE_LIMIT_GROUP && GW_VN_NO_LIMIT == GW_EDGE_NO_LIMIT,
+               "the VN's limits are the edge's, and one more");
+
+void gw_edge_port_limit(struct gw_edge *edge, const struct edge_port *port) {
+        uint32_t limits[GW_EDGE_LIMITS];
+
+        if (!edge->fx->port_limits || !port->attached || !port->vn->told)
+                return;
+        for (int i = 0; i < GW_EDGE_LIMITS; i++)
+                limits[i] = port->a.limits[i] ? port->a.limits[i] : port->vn->settings.limits[i];
+        edge->fx->port_limits(edge->user, port->a.ifindex, limits);
+}
+
+struct of_vn {
+        struct gw_edge *edge;
+        const struct edge_vn *vn;
+};
+
+static void limit_each(struct gw_table_node *node, void *user) {
+        const struct edge_port *port = gw_container_of(node, struct edge_port, by_id);
+        const struct of_vn *of = user;
+
+        if (port->vn == of->vn)
+                gw_edge_port_limit(of->edge, port);
+}
+
+static void limits_apply(struct gw_edge *edge, struct edge_vn *vn, const struct gw_vn_settings *was) {
+        bool same = vn->told && memcmp(was->limits, vn->settings.limits, sizeof was->limits) == 0;
+
+        vn->told = true;
+        if (!same)
+                gw_table_each(&edge->ports_by_id, limit_each, &(struct of_vn){edge, vn});
+}
+
 void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said) {
         struct edge_vn *vn = gw_edge_vn_find(edge, said->vni);
         struct gw_vn_settings was;
@@ -50,6 +88,7 @@ void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *s
                 return;
         was = vn->settings;
         vn->settings = *said;
+        limits_apply(edge, vn, &was);
         for (size_t i = 0; i < was.n_gateways; i++)
                 if (!has_gateway(said, was.gateways[i]))
                         gw_edge_neigh_release(edge, vn->vni, was.gateways[i], GW_GATEWAY_MAC);

@@ -42,6 +42,30 @@ static void read_model(struct gw_json_reader *r, uint8_t *model) {
                 gw_json_fault(r, "directory", "directory is \"%.32s\"; allowed are hybrid, push and pull", word);
 }
 
+/* {"neighbours": N, ...}: 0 is no limit, null the hosts' own. */
+static void read_limits(struct gw_json_reader *r, uint32_t limits[static GW_VN_LIMITS]) {
+        json_t *object = gw_json_object(r, "limits");
+        struct gw_json_reader in;
+
+        if (!object)
+                return;
+        in = gw_json_reader_at(r, object, "limits.");
+        for (int i = 0; i < GW_VN_LIMITS; i++) {
+                const char *word = nva_vn_limit_words[i];
+                long long per_s = -1;
+
+                if (json_is_null(json_object_get(object, word))) {
+                        json_object_del(object, word);
+                        limits[i] = 0;
+                } else {
+                        per_s = gw_json_int(&in, word, 0, NVA_VN_LIMIT_MAX, -1);
+                }
+                if (per_s >= 0)
+                        limits[i] = per_s ? (uint32_t)per_s : GW_VN_NO_LIMIT;
+        }
+        gw_json_done(&in);
+}
+
 /* What is not said stays as it is in *spec. */
 static void read_settings(struct gw_json_reader *r, struct gw_vn_spec *spec, struct gw_ip *gateways) {
         const char *announcements = gw_json_string(r, "announcements", "");
@@ -53,6 +77,7 @@ static void read_settings(struct gw_json_reader *r, struct gw_vn_spec *spec, str
                 spec->n_gateways = n;
         }
         spec->gateways = gateways;
+        read_limits(r, spec->limits);
         spec->flags = (spec->flags & ~(uint32_t)GW_VN_RARP) | (rarp ? GW_VN_RARP : 0);
         if (!*announcements)
                 return;
@@ -119,6 +144,7 @@ void api_vns_update(struct gw_request *request, void *user) {
                                    .flags = vn->settings.flags,
                                    .n_gateways = vn->settings.n_gateways};
         memcpy(gateways, vn->settings.gateways, sizeof gateways);
+        memcpy(spec.limits, vn->settings.limits, sizeof spec.limits);
         read_model(&r, &spec.model);
         read_settings(&r, &spec, gateways);
         if (gw_json_done(&r) || gw_directory_vn_update(&nva->directory, vn, &spec, &error))

@@ -31,15 +31,31 @@ json_t *nva_json_tenant(const struct gw_tenant *tenant) {
                          tenant->exclusive, "apart", apart);
 }
 
+const char *const nva_vn_limit_words[GW_VN_LIMITS] = {[GW_VN_LIMIT_NEIGHBOURS] = "neighbours",
+                                                      [GW_VN_LIMIT_MISSES] = "misses",
+                                                      [GW_VN_LIMIT_GROUP] = "group",
+                                                      [GW_VN_LIMIT_QUERIES] = "queries"};
+
+static json_t *json_limits(const uint32_t limits[static GW_VN_LIMITS]) {
+        json_t *object = json_object();
+
+        for (int i = 0; i < GW_VN_LIMITS; i++)
+                json_object_set_new(object, nva_vn_limit_words[i],
+                                    !limits[i] ? json_null()
+                                               : json_integer(limits[i] == GW_VN_NO_LIMIT ? 0 : limits[i]));
+        return object;
+}
+
 static json_t *json_settings(const struct gw_vn_settings *settings) {
         json_t *gateways = json_array();
         char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
 
         for (size_t i = 0; i < settings->n_gateways; i++)
                 json_array_append_new(gateways, json_string(gw_ip_text(settings->gateways[i], ip)));
-        return json_pack("{s:o, s:s, s:s, s:b}", "gateways", gateways, "gateway_mac", gw_mac_text(GW_GATEWAY_MAC, mac),
-                         "announcements", settings->flags & GW_VN_ANNOUNCED ? "announced" : "planned", "rarp",
-                         (settings->flags & GW_VN_RARP) != 0);
+        return json_pack("{s:o, s:s, s:s, s:b, s:o}", "gateways", gateways, "gateway_mac",
+                         gw_mac_text(GW_GATEWAY_MAC, mac), "announcements",
+                         settings->flags & GW_VN_ANNOUNCED ? "announced" : "planned", "rarp",
+                         (settings->flags & GW_VN_RARP) != 0, "limits", json_limits(settings->limits));
 }
 
 json_t *nva_json_vn(const struct gw_vn *vn) {

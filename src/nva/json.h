@@ -8,6 +8,8 @@
 #include "nva/nva.h"
 
 json_t *nva_json_tenant(const struct gw_tenant *tenant);
+enum { NVA_VN_LIMIT_MAX = 1000000 };
+extern const char *const nva_vn_limit_words[GW_VN_LIMITS]; /* members of "limits" of a VN */
 json_t *nva_json_vn(const struct gw_vn *vn);
 json_t *nva_json_nve(const struct gw_nve *nve);
 json_t *nva_json_port(const struct gw_port *port);

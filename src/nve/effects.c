@@ -91,6 +91,17 @@ static int port_allow(struct nve *nve, const struct gw_edge_attach *port) {
         return r;
 }
 
+/* After a restart: those of the VN are not known before the authority has told them, and the pinned ones may be such. */
+static void keep_limits(struct nve *nve, const struct gw_edge_attach *port, struct gw_datapath_port *set) {
+        struct gw_datapath_port old;
+
+        if (gw_datapath_port_get(nve->dp, port->ifindex, &old) || old.vni != set->vni)
+                return;
+        for (int i = 0; i < GW_LIMIT_MAX; i++)
+                if (!port->limits[i])
+                        set->per_s[i] = old.per_s[i];
+}
+
 static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold, struct gw_error *error) {
         struct nve *nve = user;
         struct gw_datapath_port set = {.ifindex = port->ifindex,
@@ -102,7 +113,9 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
                                        .moved_to = port->peer};
         int r;
 
-        nve_rules_limits(nve, port, set.per_s);
+        nve_rules_limits(nve, port->limits, set.per_s);
+        if (nve->restoring)
+                keep_limits(nve, port, &set);
         r = gw_datapath_port_set(nve->dp, &set);
         if (r == GW_E_FULL)
                 return gw_fail(error, GW_E_FULL, "vni", "vni %u has %d ports on this host; there is room for no more",
@@ -131,6 +144,17 @@ static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_
 
         if (r)
                 gw_log(GW_ERR, "port=%s: its flags could not be changed: %s", port->id.s, gw_error_word(r));
+}
+
+static void fx_port_limits(void *user, uint32_t ifindex, const uint32_t limits[static GW_EDGE_LIMITS]) {
+        struct nve *nve = user;
+        uint32_t per_s[GW_LIMIT_MAX];
+        int r;
+
+        nve_rules_limits(nve, limits, per_s);
+        r = gw_datapath_port_limits(nve->dp, ifindex, per_s);
+        if (r)
+                gw_log_limited(GW_ERR, 5, "ifindex=%u: its limits could not be changed: %s", ifindex, gw_error_word(r));
 }
 
 static void fx_port_snoop(void *user, const struct gw_edge_attach *port, bool on) {
@@ -369,6 +393,7 @@ const struct gw_edge_effects nve_effects = {
         .port_close = fx_port_close,
         .port_cut = fx_port_cut,
         .port_role = fx_port_role,
+        .port_limits = fx_port_limits,
         .port_snoop = fx_port_snoop,
         .port_group = fx_port_group,
         .inject = fx_inject,

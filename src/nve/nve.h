@@ -52,6 +52,7 @@ struct nve {
         struct gw_loop loop;
         struct gw_datapath *dp;
         struct gw_edge *edge;
+        bool restoring; /* ports are attached from their files */
         struct gw_tls *tls;
         struct gw_renewal *renewal;
         struct gw_session *session; /* with the NVA */
@@ -126,7 +127,10 @@ const char *nve_state_device(struct nve *nve, const struct gw_name *port); /* ""
 void nve_rules_read(struct gw_json_reader *r, struct gw_edge_attach *out);
 void nve_rules_write(json_t *into, const struct gw_edge_attach *port);
 uint32_t nve_rules_flags(const struct gw_edge_attach *port); /* enum gw_port_flag */
-void nve_rules_limits(const struct nve *nve, const struct gw_edge_attach *port, uint32_t per_s[static GW_LIMIT_MAX]);
+json_t *nve_rules_in_force(const struct nve *nve,
+                           const struct gw_edge_attach *port); /* per second, 0: none; null: no device */
+void nve_rules_limits(const struct nve *nve, const uint32_t limits[static GW_EDGE_LIMITS],
+                      uint32_t per_s[static GW_LIMIT_MAX]); /* with the host's own where they are 0 */
 
 /* drain.c: taps of VMs that were cut */
 /* Takes over the descriptor, reads it empty, and goes on reading. The number of frames that were sent on. */

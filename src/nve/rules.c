@@ -4,7 +4,7 @@
  * between calls, state files and the data plane.
  *
  * {"allow": ["ra", ...], "limits": {"neighbours": N, "misses": N, "group": N}}, both optional. A limit that is not
- * given is the host's (nve.conf); 0 is none. Files of before have neither, and load.
+ * given is the VN's, or the host's (nve.conf); 0 is none. Files of before have neither, and load.
  */
 #include "base/allow.h"
 #include "io/allow.h"
@@ -51,6 +51,18 @@ void nve_rules_write(json_t *into, const struct gw_edge_attach *port) {
         json_object_set_new(into, "limits", limits);
 }
 
+json_t *nve_rules_in_force(const struct nve *nve, const struct gw_edge_attach *port) {
+        struct gw_datapath_port is;
+        json_t *limits;
+
+        if (gw_datapath_port_get(nve->dp, port->ifindex, &is))
+                return json_null();
+        limits = json_object();
+        for (int i = 0; i < GW_LIMIT_MAX; i++)
+                json_object_set_new(limits, limit_words[i], json_integer(is.per_s[i]));
+        return limits;
+}
+
 uint32_t nve_rules_flags(const struct gw_edge_attach *port) {
         static const struct {
                 uint16_t allow;
@@ -67,9 +79,10 @@ uint32_t nve_rules_flags(const struct gw_edge_attach *port) {
         return all;
 }
 
-void nve_rules_limits(const struct nve *nve, const struct gw_edge_attach *port, uint32_t per_s[static GW_LIMIT_MAX]) {
+void nve_rules_limits(const struct nve *nve, const uint32_t limits[static GW_EDGE_LIMITS],
+                      uint32_t per_s[static GW_LIMIT_MAX]) {
         for (int i = 0; i < GW_EDGE_LIMITS; i++) {
-                uint32_t limit = port->limits[i] ? port->limits[i] : nve->config.limits[i];
+                uint32_t limit = limits[i] ? limits[i] : nve->config.limits[i];
 
                 per_s[i] = limit == GW_EDGE_NO_LIMIT ? 0 : limit;
         }

@@ -66,6 +66,7 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
                 json_object_set_new(shown, "heard_ms_ago",
                                     json_integer((json_int_t)((nve_now().mono.ns - view->heard.ns) / GW_NS_PER_MS)));
         nve_rules_write(shown, port);
+        json_object_set_new(shown, "limits_in_force", nve_rules_in_force(ports->nve, port));
         json_object_set_new(shown, "snooped", json_boolean(view->snooped));
         json_object_set_new(shown, "groups", json_integer((json_int_t)view->n_groups));
         json_array_append_new(ports->list, shown);

@@ -420,7 +420,9 @@ int nve_state_restore(struct nve *nve, struct gw_error *error) {
                 if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
                         continue;
                 snprintf(path, sizeof path, "%s/ports/%s", nve->config.common.state_dir, entry->d_name);
+                nve->restoring = true;
                 port_restore(nve, path);
+                nve->restoring = false;
                 files++;
         }
         closedir(dir);

@@ -114,10 +114,14 @@ enum gw_vn_flag {
         GW_VN_ANNOUNCED = 1, /* a claim of a VM by another NVE than its own is looked into, not just refused */
         GW_VN_RARP = 2,      /* RARP requests are answered */
 };
+/* How often a port of the VN may make others work, per second (docs/security.md). */
+enum gw_vn_limit { GW_VN_LIMIT_NEIGHBOURS, GW_VN_LIMIT_MISSES, GW_VN_LIMIT_GROUP, GW_VN_LIMIT_QUERIES, GW_VN_LIMITS };
+#define GW_VN_NO_LIMIT UINT32_MAX
 struct gw_vn_settings {
         uint32_t vni, flags; /* enum gw_vn_flag */
         uint8_t n_gateways;
         struct gw_ip gateways[GW_VN_GATEWAYS_MAX]; /* at GW_GATEWAY_MAC */
+        uint32_t limits[GW_VN_LIMITS];             /* 0: the host's own; GW_VN_NO_LIMIT */
 };
 
 struct gw_hello {

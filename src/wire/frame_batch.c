@@ -102,13 +102,40 @@ static bool vn_ok(const struct gw_vn_settings *vn) {
         return vn->vni && vn->vni <= GW_VNI_MAX && vn->n_gateways <= GW_VN_GATEWAYS_MAX;
 }
 
+static bool has_limits(const struct gw_vn_settings *vn) {
+        for (int i = 0; i < GW_VN_LIMITS; i++)
+                if (vn->limits[i])
+                        return true;
+        return false;
+}
+
+/* Limits come last and only where there are some: who does not know of them sees what there always was. */
 static void put_vn(struct gw_writer *w, const struct gw_vn_settings *vn) {
-        gw_tlv_put(w, GW_TLV_VN, VN_FIXED_SIZE + (size_t)vn->n_gateways * 16);
+        size_t limits = has_limits(vn) ? 1 + GW_VN_LIMITS * 4 : 0;
+
+        gw_tlv_put(w, GW_TLV_VN, VN_FIXED_SIZE + (size_t)vn->n_gateways * 16 + limits);
         gw_put_u32(w, vn->vni);
         gw_put_u32(w, vn->flags);
         gw_put_u8(w, vn->n_gateways);
         for (size_t i = 0; i < vn->n_gateways; i++)
                 gw_put_bytes(w, vn->gateways[i].b, 16);
+        if (!limits)
+                return;
+        gw_put_u8(w, GW_VN_LIMITS);
+        for (int i = 0; i < GW_VN_LIMITS; i++)
+                gw_put_u32(w, vn->limits[i]);
+}
+
+/* A later sender may know more of them. */
+static void get_limits(struct gw_reader *r, struct gw_vn_settings *out) {
+        unsigned n = gw_reader_left(r) ? gw_get_u8(r) : 0;
+
+        for (unsigned i = 0; i < n && r->ok; i++) {
+                uint32_t limit = gw_get_u32(r);
+
+                if (i < GW_VN_LIMITS)
+                        out->limits[i] = limit;
+        }
 }
 
 static bool get_vn(struct gw_reader *r, struct gw_vn_settings *out) {
@@ -120,6 +147,8 @@ static bool get_vn(struct gw_reader *r, struct gw_vn_settings *out) {
                 return false;
         for (size_t i = 0; i < out->n_gateways; i++)
                 gw_get_bytes(r, out->gateways[i].b, 16);
+        if (r->ok)
+                get_limits(r, out);
         return r->ok;
 }
 

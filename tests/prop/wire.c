@@ -357,6 +357,8 @@ static void any_settings(struct gw_vn_settings *vn) {
         vn->n_gateways = (uint8_t)below(GW_VN_GATEWAYS_MAX + 1);
         for (size_t i = 0; i < vn->n_gateways; i++)
                 vn->gateways[i] = any_ip();
+        for (int i = 0; i < GW_VN_LIMITS && below(2); i++)
+                vn->limits[i] = below(2) ? (uint32_t)below(1000) : GW_VN_NO_LIMIT;
 }
 
 static void batches(void **state) {

@@ -39,6 +39,36 @@ static int set(struct world *w, uint32_t flags, const char *first, const char *s
         return gw_directory_vn_update(&w->d, w->blue, &spec, &w->error);
 }
 
+static int limit(struct world *w, uint32_t neighbours, uint32_t group) {
+        struct gw_vn_spec spec = {.id = "blue@default",
+                                  .mtu = w->blue->mtu,
+                                  .n_subnets = w->blue->n_subnets,
+                                  .subnets = w->blue->subnets,
+                                  .limits = {[GW_VN_LIMIT_NEIGHBOURS] = neighbours, [GW_VN_LIMIT_GROUP] = group}};
+
+        return gw_directory_vn_update(&w->d, w->blue, &spec, &w->error);
+}
+
+/* Told like the rest, kept over a restart, and a VN without limits has the record that it always had. */
+static void limits_are_told_and_kept(void **state) {
+        struct world *w = *state;
+
+        world_subscribe(w, w->h1);
+        world_ack(w);
+        w->n_frames = 0;
+        assert_int_equal(limit(w, 50, GW_VN_NO_LIMIT), 0);
+        assert_int_equal(w->n_frames, 1);
+        assert_int_equal(w->settings.limits[GW_VN_LIMIT_NEIGHBOURS], 50);
+        assert_int_equal(w->settings.limits[GW_VN_LIMIT_GROUP], GW_VN_NO_LIMIT);
+        world_ack(w);
+        assert_int_equal(limit(w, 50, GW_VN_NO_LIMIT), 0); /* nothing new */
+        assert_int_equal(w->n_frames, 1);
+        world_restart(w);
+        assert_int_equal(w->blue->settings.limits[GW_VN_LIMIT_NEIGHBOURS], 50);
+        assert_int_equal(w->blue->settings.limits[GW_VN_LIMIT_MISSES], 0);
+        assert_int_equal(w->blue->settings.limits[GW_VN_LIMIT_GROUP], GW_VN_NO_LIMIT);
+}
+
 static void refusals(void **state) {
         struct world *w = *state;
         struct gw_port_spec port = {.vn = "blue", .n_ips = 1};
@@ -135,6 +165,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(no_vm_gets_it_by_chance, setup, teardown),
                 cmocka_unit_test_setup_teardown(members_are_told, setup, teardown),
                 cmocka_unit_test_setup_teardown(restart_keeps_them, setup, teardown),
+                cmocka_unit_test_setup_teardown(limits_are_told_and_kept, setup, teardown),
                 cmocka_unit_test_setup_teardown(records, setup, teardown),
         };
 

@@ -82,6 +82,14 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
         return 0;
 }
 
+static void fx_port_limits(void *user, uint32_t ifindex, const uint32_t limits[static GW_EDGE_LIMITS]) {
+        struct world *w = user;
+
+        assert_true(w->open[ifindex]);
+        memcpy(w->limits[ifindex], limits, sizeof w->limits[ifindex]);
+        w->n_limits++;
+}
+
 static void fx_port_close(void *user, const struct gw_edge_attach *port) {
         struct world *w = user;
 
@@ -197,6 +205,7 @@ const struct gw_edge_effects world_effects = {
         .member_del = fx_member_del,
         .port_open = fx_port_open,
         .port_close = fx_port_close,
+        .port_limits = fx_port_limits,
         .port_cut = fx_port_cut,
         .port_role = fx_port_role,
         .inject = fx_inject,

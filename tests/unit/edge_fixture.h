@@ -60,6 +60,8 @@ struct world {
         size_t n_sent;
         bool hold[64]; /* by ifindex */
         uint8_t open[64];
+        uint32_t limits[64][GW_EDGE_LIMITS]; /* by ifindex, as last told */
+        size_t n_limits;
         uint64_t redirected;
         struct gw_mono redirected_at;
         struct gw_ip talkers[4];

@@ -133,13 +133,78 @@ static void test_limit_of_questions(void **state) {
         assert_int_equal(world_counter(w, GW_EDGE_C_QUERIES) - asked, 10 + 160);
 }
 
+static void settle(struct world *w, const uint32_t limits[static GW_VN_LIMITS]) {
+        struct gw_vn_settings vn = {.vni = WORLD_VNI};
+        uint8_t bytes[512];
+        struct gw_writer out = gw_writer(bytes, sizeof bytes);
+        size_t size;
+
+        memcpy(vn.limits, limits, sizeof vn.limits);
+        size = gw_batch_encode_vns(&out, GW_FRAME_UPDATE, 1, NULL, 0, NULL, 0, &vn, 1);
+        assert_int_equal(gw_edge_frame(w->edge, w->now, GW_FRAME_UPDATE, 1, bytes + GW_FRAME_HEADER_SIZE,
+                                       size - GW_FRAME_HEADER_SIZE),
+                         0);
+}
+
+static void expect_limits(const struct world *w, uint32_t ifindex, uint32_t neighbours, uint32_t misses,
+                          uint32_t group) {
+        assert_int_equal(w->limits[ifindex][GW_EDGE_LIMIT_NEIGHBOURS], neighbours);
+        assert_int_equal(w->limits[ifindex][GW_EDGE_LIMIT_MISSES], misses);
+        assert_int_equal(w->limits[ifindex][GW_EDGE_LIMIT_GROUP], group);
+}
+
+/* Those that a port was attached with, else its VN's, else the host's. */
+static void test_limits_of_a_vn(void **state) {
+        static const uint32_t some[GW_VN_LIMITS] = {50, GW_VN_NO_LIMIT, 0, 0}, none[GW_VN_LIMITS] = {0};
+        struct gw_edge_attach other = world_port("db", OTHER, "10.1.0.2", GW_EDGE_SERVING, 5);
+        struct world *w = *state;
+
+        other.limits[GW_EDGE_LIMIT_MISSES] = 7;
+        world_serve(w);
+        assert_int_equal(w->n_limits, 0); /* nothing is known: a port that was there keeps what it had */
+        settle(w, none);
+        expect_limits(w, HOG, 0, 0, 0);
+        settle(w, some);
+        expect_limits(w, HOG, 50, GW_EDGE_NO_LIMIT, 0);
+        assert_int_equal(world_attach(w, &other), 0);
+        expect_limits(w, OTHER, 50, 7, 0);
+        assert_int_equal(w->n_limits, 3);
+        settle(w, some); /* nothing new: what is spent stays spent */
+        assert_int_equal(w->n_limits, 3);
+        settle(w, none);
+        expect_limits(w, HOG, 0, 0, 0);
+        expect_limits(w, OTHER, 0, 7, 0);
+}
+
+static void test_questions_of_a_vn(void **state) {
+        static const uint32_t some[GW_VN_LIMITS] = {[GW_VN_LIMIT_QUERIES] = 5},
+                              any[GW_VN_LIMITS] = {[GW_VN_LIMIT_QUERIES] = GW_VN_NO_LIMIT};
+        struct world *w;
+
+        world_limit_queries(*state, 20);
+        w = *state;
+        world_serve(w);
+        settle(w, some);
+        ask(w, HOG, 1000, 100);
+        assert_int_equal(world_counter(w, GW_EDGE_C_QUERIES), 10);
+        settle(w, any);
+        gw_edge_nva_down(w->edge, w->now);
+        ask(w, HOG, 2000, 100);
+        assert_int_equal(world_counter(w, GW_EDGE_C_QUERIES), 110);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_one_port_leaves_questions_to_others), TEST(test_the_wire_leaves_questions_to_ports),
-                TEST(test_many_that_take_all_leave_some),       TEST(test_one_port_leaves_room_to_others),
-                TEST(test_a_port_that_goes_owes_nothing),       TEST(test_limit_of_questions),
+                TEST(test_one_port_leaves_questions_to_others),
+                TEST(test_the_wire_leaves_questions_to_ports),
+                TEST(test_many_that_take_all_leave_some),
+                TEST(test_one_port_leaves_room_to_others),
+                TEST(test_a_port_that_goes_owes_nothing),
+                TEST(test_limit_of_questions),
+                TEST(test_limits_of_a_vn),
+                TEST(test_questions_of_a_vn),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
