@@ -99,9 +99,11 @@ struct edge_port {
         bool silent;               /* did not answer */
         struct edge_group *groups; /* groups.c */
         size_t n_groups;
-        struct gw_mono query_at; /* 0: begins with the next look */
-        uint8_t queried;         /* times since it began */
-        bool snooped;            /* it gets only what it asked for */
+        struct gw_mono query_at;   /* 0: begins with the next look */
+        uint8_t queried;           /* times since it began */
+        bool snooped;              /* it gets only what it asked for */
+        unsigned group_changes;    /* since it was last asked */
+        struct gw_mono open_until; /* it says too much for that; 0: no */
 };
 
 /* One entry of the binding update list (binding.c). */

@@ -11,14 +11,18 @@
  * so that leaving counts at once (no last-member query).
  *
  * Sources are not told apart: who wants a group from some sources gets it from all.
- * A VM in more groups than are remembered gets them all.
+ * A VM in more groups than are remembered gets them all, and so does one that changes
+ * them more often than honest ones do: each change is work for the data plane's tables,
+ * a report has room for hundreds, and it is the VM that chooses how many come. Nothing is kept of
+ * what such a VM says for MEMBER_S; then its port begins anew.
  */
 #include <stdlib.h>
 
 #include "edge/core.h"
 
 enum {
-        GROUPS_MAX = 64, /* of a port */
+        GROUPS_MAX = 64,   /* of a port */
+        CHANGES_MAX = 512, /* of them, from one query to the next */
         OPENING_QUERIES = 3,
         OPENING_EVERY_MS = 2000,
         FIRST_AFTER_MS = 500,
@@ -49,7 +53,8 @@ void gw_edge_groups_begin(struct gw_edge *edge, struct edge_port *port) {
                 return;
         gw_edge_groups_free(port);
         port->queried = 0;
-        port->query_at = (struct gw_mono){0};
+        port->query_at = port->open_until = (struct gw_mono){0};
+        port->group_changes = 0;
         port_open_up(edge, port);
         gw_edge_timer_set(&edge->timers, &edge->groups, (struct gw_mono){1});
 }
@@ -59,6 +64,22 @@ static struct edge_group *group_find(const struct edge_port *port, struct gw_ip 
                 if (gw_ip_eq(port->groups[i].ip, ip))
                         return &port->groups[i];
         return NULL;
+}
+
+/* It gets all groups, and what it says counts for nothing, for a while. */
+static void port_give_up(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port) {
+        edge->counters[GW_EDGE_C_GROUPS_FULL]++;
+        gw_edge_groups_free(port);
+        port_open_up(edge, port);
+        port->open_until = gw_mono_after(now.mono, gw_s(MEMBER_S));
+}
+
+/* False: too many changes; the port has been given up. */
+static bool may_change(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port) {
+        if (port->group_changes++ < CHANGES_MAX)
+                return true;
+        port_give_up(edge, now, port);
+        return false;
 }
 
 static void group_end(struct gw_edge *edge, struct edge_port *port, struct edge_group *group) {
@@ -73,10 +94,11 @@ static void group_join(struct gw_edge *edge, struct gw_edge_now now, struct edge
                 if (!port->groups)
                         port->groups = calloc(GROUPS_MAX, sizeof *port->groups);
                 if (!port->groups || port->n_groups >= GROUPS_MAX) {
-                        edge->counters[GW_EDGE_C_GROUPS_FULL]++;
-                        port_open_up(edge, port);
+                        port_give_up(edge, now, port);
                         return;
                 }
+                if (!may_change(edge, now, port))
+                        return;
                 group = &port->groups[port->n_groups++];
                 group->ip = ip;
                 edge->fx->port_group(edge->user, port->a.ifindex, ip, true);
@@ -84,10 +106,10 @@ static void group_join(struct gw_edge *edge, struct gw_edge_now now, struct edge
         group->until = gw_mono_after(now.mono, gw_s(MEMBER_S));
 }
 
-static void group_leave(struct gw_edge *edge, struct edge_port *port, struct gw_ip ip) {
+static void group_leave(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port, struct gw_ip ip) {
         struct edge_group *group = group_find(port, ip);
 
-        if (group)
+        if (group && may_change(edge, now, port))
                 group_end(edge, port, group);
 }
 
@@ -102,12 +124,12 @@ static void record(struct gw_edge *edge, struct gw_edge_now now, struct edge_por
                    struct gw_ip ip) {
         enum { IS_IN = 1, IS_EX, TO_IN, TO_EX, ALLOW };
 
-        if (!is_multicast(ip))
+        if (!is_multicast(ip) || port->open_until.ns)
                 return;
         if (type == IS_EX || type == TO_EX || ((type == IS_IN || type == TO_IN || type == ALLOW) && sources))
                 group_join(edge, now, port, ip);
         else if (type == IS_IN || type == TO_IN)
-                group_leave(edge, port, ip);
+                group_leave(edge, now, port, ip);
 }
 
 static struct gw_ip get_ip(struct gw_reader *r, bool v4) {
@@ -159,7 +181,7 @@ static bool heard_igmp(struct gw_edge *edge, struct gw_edge_now now, struct edge
         if (type == REPORT_V1 || type == REPORT_V2)
                 group_join(edge, now, port, ip);
         else if (type == LEAVE)
-                group_leave(edge, port, ip);
+                group_leave(edge, now, port, ip);
         return true;
 }
 
@@ -182,7 +204,7 @@ static bool heard_mld(struct gw_edge *edge, struct gw_edge_now now, struct edge_
         if (type == REPORT)
                 group_join(edge, now, port, ip);
         else if (type == DONE)
-                group_leave(edge, port, ip);
+                group_leave(edge, now, port, ip);
         return true;
 }
 
@@ -195,7 +217,8 @@ void gw_edge_groups_heard(struct gw_edge *edge, struct gw_edge_now now, const st
                 return;
         gw_get_span(&r, 12);
         type = gw_get_u16(&r);
-        if (edge->config.snoop && !(type == 0x0800 ? heard_igmp : heard_mld)(edge, now, port, &r))
+        if (edge->config.snoop && !port->open_until.ns &&
+            !(type == 0x0800 ? heard_igmp : heard_mld)(edge, now, port, &r))
                 edge->counters[GW_EDGE_C_UNPARSED]++;
         edge->counters[GW_EDGE_C_GROUPS_HEARD]++;
         edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame); /* to multicast routers */
@@ -258,6 +281,11 @@ struct look {
 };
 
 static void port_ask(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port) {
+        if (port->open_until.ns) {
+                if (gw_mono_reached(now.mono, port->open_until))
+                        gw_edge_groups_begin(edge, port);
+                return;
+        }
         if (!port->query_at.ns) {
                 port->query_at = gw_mono_after(now.mono, gw_ms(FIRST_AFTER_MS));
                 return;
@@ -268,6 +296,7 @@ static void port_ask(struct gw_edge *edge, struct gw_edge_now now, struct edge_p
                 port->snooped = true;
                 edge->fx->port_snoop(edge->user, &port->a, true);
         }
+        port->group_changes = 0;
         query_igmp(edge, port);
         query_mld(edge, port);
         if (port->queried < OPENING_QUERIES)
@@ -287,7 +316,7 @@ static void port_look(struct gw_table_node *node, void *user) {
                 if (gw_mono_reached(look->now.mono, port->groups[i].until))
                         group_end(look->edge, port, &port->groups[i]);
         port_ask(look->edge, look->now, port);
-        look->opening |= !port->snooped;
+        look->opening |= !port->snooped && !port->open_until.ns;
 }
 
 void gw_edge_groups_timer(struct gw_edge *edge, struct gw_edge_now now) {

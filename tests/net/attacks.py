@@ -5,8 +5,11 @@ A row names the attack, makes its frames, and names the counter of the victim's 
 EVE sends from her own port; ALICE is her neighbour on the same host, BOB is on the other one, CAROL at a third locator
 that nobody plays. In another tenant's VN ALICE and BOB have twins with the same MACs and addresses.
 """
+import struct
+
 from scapy.all import (ARP, BOOTP, DHCP, IP, IPv6, TCP, UDP, VXLAN, Dot1AD, Dot1Q, DNS, Ether, GRE, ICMP, ICMPv6EchoRequest,
-                       ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_Redirect, ICMPv6ND_RS,
+                       ICMPv6MLDone, ICMPv6MLQuery, ICMPv6MLReport, ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS,
+                       ICMPv6ND_RA, ICMPv6ND_Redirect, ICMPv6ND_RS,
                        ICMPv6NDOptDstLLAddr, ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, IPv6ExtHdrDestOpt,
                        IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, LLC, SNAP, Raw)
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Reply
@@ -98,6 +101,24 @@ def poke(packet, at, value):
     octets = bytearray(bytes(packet))
     octets[at] = value
     return bytes(octets)
+
+
+def first_fragment_and_more(behind, hops=64):
+    """A first fragment that ends within its extension headers, in a frame that goes on: the rest of the frame looks
+    like a harmless header, and a receiver takes the next fragment's octets instead."""
+    inside = destination_options(behind[0])
+    return ether() / IPv6(src=EVE.ip6, dst=ALICE.ip6, hlim=hops, plen=8 + len(inside)) / \
+        IPv6ExtHdrFragment(nh=60, m=1, offset=0, id=7) / Raw(inside + behind[1])
+
+
+def mld(body, options=8, hops=1):
+    """What a host says of its groups, behind that many octets of hop-by-hop options; 0: none."""
+    packet = ether("33:33:00:00:00:16") / IPv6(src=EVE.link, dst="ff02::16", hlim=hops) / body
+    octets = bytes(packet)
+    said = octets[54:]
+    before = bytes([58, options // 8 - 1, 5, 2, 0, 0, 1, options - 8]) + bytes(options - 8) if options else b""
+    head = octets[:18] + struct.pack(">H", len(before + said)) + (b"\0" if options else b"\x3a") + octets[21:54]
+    return head + before + said
 
 
 GUEST = [
@@ -205,6 +226,20 @@ GUEST = [
      [Ether(dst="01:80:c2:00:00:00", src=EVE.mac, type=38) / LLC(dsap=0x42, ssap=0x42, ctrl=3) / Raw(bytes(35))]),
     ("lldp", "drop-l2-control", [ether("01:80:c2:00:00:0e", type=0x88cc) / Raw(bytes(46))]),
     ("pause-frame", "drop-l2-control", [ether("01:80:c2:00:00:01", type=0x8808) / Raw(b"\0\1\xff\xff" + bytes(42))]),
+    # ---- what follows the packet in its frame ----
+    ("dhcp6-behind-a-first-fragment", "drop-guard-headers",
+     [first_fragment_and_more((17, bytes(UDP(sport=53, dport=53) / mark("behind-udp"))))]),
+    ("ra-behind-a-first-fragment", "drop-guard-headers",
+     [first_fragment_and_more((58, bytes(ICMPv6EchoRequest()) + bytes(24)), hops=255)]),
+    ("ipv4-ends-before-its-ports", "drop-guard-headers", [ether() / IP(src=EVE.ip, dst=ALICE.ip, len=20) / UDP() / mark("noports")]),
+    ("jumbogram", "drop-guard-headers",
+     [ether() / IPv6(src=EVE.ip6, dst=ALICE.ip6, nh=0, plen=0) / Raw(b"\x11\0\xc2\4\0\1\0\0" + bytes(60))]),
+    # ---- groups: MLD in forms that a switch does not know and a host does ----
+    ("mld-report-without-options", "drop-malformed", [mld(ICMPv6MLReport(mladdr="ff05::1234"), options=0)]),
+    ("mld-done-without-options", "drop-malformed", [mld(ICMPv6MLDone(mladdr="ff05::1234"), options=0)]),
+    ("mld-report2-behind-more-options", "drop-malformed", [mld(ICMPv6MLReport2(), options=16)]),
+    ("mld-query-without-options", "drop-guard-querier", [mld(ICMPv6MLQuery(), options=0)]),
+    ("mld-query-from-the-link", "drop-guard-querier", [mld(ICMPv6MLQuery(), options=0, hops=255)]),
     # ---- sizes ----
     ("ipv4-longer-than-it-is", "drop-malformed", [ether() / IP(src=EVE.ip, dst=ALICE.ip, len=1400) / UDP() / mark("long4")]),
     ("ipv6-longer-than-it-is", "drop-malformed", [ether() / IPv6(src=EVE.ip6, dst=ALICE.ip6, plen=1300) / UDP() / mark("long6")]),

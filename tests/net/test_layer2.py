@@ -159,6 +159,31 @@ def test_rarp_is_answered_where_the_vn_says_so(lab):
         labs.wait_until("RARP is silent again", lambda: answer() is None)
 
 
+def test_limits_of_a_vn_reach_its_ports(lab):
+    """The operator limits what each port of a VN may do, and takes it back; edges follow at once."""
+    namespace = guest(lab, "a")
+
+    def in_force(**wanted):
+        return all(port["limits_in_force"] == {"neighbours": 1000, "misses": 2000, "group": 2000} | wanted
+                   for host in ("h1", "h2") for port in lab.edge(host, "/v1/ports")["ports"])
+
+    labs.wait_until("the hosts' own limits are in force", in_force)
+    lab.godwit("vn", "set", "blue", "--limit-group", "5", "--limit-misses", "0")
+    try:
+        assert lab.get("/v1/vns/blue")["limits"] == {"neighbours": None, "misses": 0, "group": 5, "queries": None}
+        labs.wait_until("the VN's limits are in force", lambda: in_force(misses=0, group=5))
+        before = count(lab, "h1", "drop-limit-group")
+        with raw(namespace, 0x88b6) as sock:
+            for _ in range(100):        # two seconds' worth pass at once, and five in each second that this takes
+                sock.send(b"\xff" * 6 + mac6(mac_of(namespace)) + b"\x88\xb6" + bytes(46))
+        labs.wait_until("most are dropped", lambda: count(lab, "h1", "drop-limit-group") > before + 20)
+        lab.godwit("vn", "set", "blue", "--limit-group", "7")
+        labs.wait_until("one changes, the other stays", lambda: in_force(misses=0, group=7))
+    finally:
+        lab.godwit("vn", "set", "blue", "--default-limits")
+    labs.wait_until("the hosts' own limits are back", in_force)
+
+
 def test_hints_change_nothing(lab):
     """Gratuitous ARP in both forms is taken as a hint; one for another's address does not leave the port."""
     namespace, mac = guest(lab, "a"), mac_of(guest(lab, "a"))

@@ -55,14 +55,13 @@ static void limits_are_told_and_kept(void **state) {
 
         world_subscribe(w, w->h1);
         world_ack(w);
-        w->n_frames = 0;
         assert_int_equal(limit(w, 50, GW_VN_NO_LIMIT), 0);
         assert_int_equal(w->n_frames, 1);
         assert_int_equal(w->settings.limits[GW_VN_LIMIT_NEIGHBOURS], 50);
         assert_int_equal(w->settings.limits[GW_VN_LIMIT_GROUP], GW_VN_NO_LIMIT);
         world_ack(w);
         assert_int_equal(limit(w, 50, GW_VN_NO_LIMIT), 0); /* nothing new */
-        assert_int_equal(w->n_frames, 1);
+        assert_int_equal(w->n_frames, 0);
         world_restart(w);
         assert_int_equal(w->blue->settings.limits[GW_VN_LIMIT_NEIGHBOURS], 50);
         assert_int_equal(w->blue->settings.limits[GW_VN_LIMIT_MISSES], 0);

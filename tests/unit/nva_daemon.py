@@ -69,12 +69,24 @@ def at_one_place(nva, nve, name="web"):
 # --- tests ---
 
 
+def limits_of_a_vn(nva):
+    """What is not said stays, 0 is none, null is the hosts' own."""
+    none = {"neighbours": None, "misses": None, "group": None, "queries": None}
+    assert nva.get("/v1/vns/red@acme")["limits"] == none
+    for said, shown in (({"group": 50, "misses": 0}, {"group": 50, "misses": 0}), ({"queries": 9}, {"group": 50, "misses": 0, "queries": 9}),
+                        ({"misses": None}, {"group": 50, "queries": 9})):
+        status, vn = nva.request("PATCH", "/v1/vns/red@acme", {"limits": said})
+        assert status == 200 and vn["limits"] == none | shown, vn
+    assert nva.request("PATCH", "/v1/vns/red@acme", {"rarp": True})[1]["limits"] == none | {"group": 50, "queries": 9}
+
+
 def objects(nva):
     blue(nva)
     assert nva.get("/v1/tenants")["tenants"][0]["name"] == "default"
     nva.post("/v1/tenants", {"name": "acme"}, 201)
     nva.post("/v1/vns", {"name": "red", "tenant": "acme", "vni": 77, "mtu": 1400, "subnets": ["10.2.0.0/24"]}, 201)
     assert nva.get("/v1/vns/red@acme")["vni"] == 77
+    limits_of_a_vn(nva)
     web(nva)
     port = vm(nva)["ports"][0]
     assert port["id"] == "web-0@default" and len(port["addresses"]) == 2, port
@@ -102,6 +114,10 @@ BAD = [
     ("POST", "/v1/vns", {"name": "a", "vni": 55, "subnets": ["10.9.0.0/24"]}, 409, "vni"),
     ("POST", "/v1/vns", {"name": "a", "mtu": 10, "subnets": ["10.9.0.0/24"]}, 400, "mtu"),
     ("POST", "/v1/vns", {"name": "a", "tenant": "nobody", "subnets": ["10.9.0.0/24"]}, 404, ""),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.9.0.0/24"], "limits": {"group": -1}}, 400, "limits.group"),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.9.0.0/24"], "limits": {"group": 1000001}}, 400, "limits.group"),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.9.0.0/24"], "limits": {"speed": 1}}, 400, "limits.speed"),
+    ("POST", "/v1/vns", {"name": "a", "subnets": ["10.9.0.0/24"], "limits": 7}, 400, "limits"),
     ("POST", "/v1/vns", {"name": "blue", "subnets": ["10.9.0.0/24"]}, 409, ""),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 1, "kernel": "/k"}, 400, "memory_mib"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": "128", "kernel": "/k"}, 400, "memory_mib"),
