@@ -107,6 +107,8 @@ static bool take(struct synth_args *args, const char *option, const char *value)
                 snprintf(args->name, sizeof args->name, "%s", value);
         if (strcmp(option, "-pidfile") == 0)
                 snprintf(args->pidfile, sizeof args->pidfile, "%s", value);
+        if (strcmp(option, "-S") == 0)
+                args->held = true;
         if (strcmp(option, "-incoming") == 0)
                 args->incoming = true;
         if (strcmp(option, "-qmp") == 0) {

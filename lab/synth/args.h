@@ -15,7 +15,7 @@ enum { SYNTH_PORTS_MAX = 8, SYNTH_PATH_MAX = 256 };
 struct synth_args {
         char name[80];
         char qmp[108], pidfile[SYNTH_PATH_MAX];
-        bool incoming;
+        bool incoming, held;
         struct {
                 int fd;
                 struct gw_mac mac;

@@ -27,14 +27,15 @@
 #include "base/cursor.h"
 #include "base/time.h"
 
-enum { RECORD_OCTETS = 16, RAM_OCTETS = 1 << 20 };
+enum { RECORD_OCTETS = 17, RAM_OCTETS = 1 << 20 };
 
 struct copy {
         sd_event *event;
         const struct copy_ops *ops;
         void *user;
         unsigned pause_ms, copy_ms;
-        bool pause_before_switchover, is_source, was_running, stopped;
+        bool pause_before_switchover, is_source, stopped;
+        bool was_running;   /* at the source when the copy began */
         const char *status; /* QEMU's word */
         int fd;
         sd_event_source *io, *timer;
@@ -104,6 +105,7 @@ static const char *send_record(struct copy *copy) {
 
         gw_put_u64(&w, copy->stopped_at.ns);
         gw_put_u64(&w, copy->pause_ms * GW_NS_PER_MS);
+        gw_put_u8(&w, copy->was_running);
         become(copy, "device");
         pass(copy, 2);
         if (peer_is_gone(copy->fd) || send(copy->fd, copy->record, sizeof copy->record, MSG_NOSIGNAL) < 0) {
@@ -212,7 +214,7 @@ static int on_pause_over(sd_event_source *source, uint64_t usec, void *user) {
         (void)source;
         (void)usec;
         copy->timer = sd_event_source_disable_unref(copy->timer);
-        copy->ops->arrived(copy->user);
+        copy->ops->arrived(copy->was_running, copy->user);
         become(copy, "completed");
         return 0;
 }
@@ -227,6 +229,7 @@ static void take_record(struct copy *copy) {
         struct gw_reader r = gw_reader(copy->record, sizeof copy->record);
         uint64_t end = gw_get_u64(&r) + gw_get_u64(&r), now = gw_wall_now().ns;
 
+        copy->was_running = gw_get_u8(&r) != 0;
         hang_up(copy);
         if (end <= now)
                 on_pause_over(NULL, 0, copy);

@@ -16,7 +16,7 @@ struct copy_ops {
         void (*event)(const char *name, json_t *data, void *user); /* data is taken over */
         void (*stop)(void *user);                                  /* the guest, with a STOP event */
         void (*go)(void *user);                                    /* the guest, with a RESUME event */
-        void (*arrived)(void *user);                               /* destination: all is here, run */
+        void (*arrived)(bool run, void *user);                     /* destination: all is here; as it left */
         void (*left)(void *user);                                  /* source: all is over there */
         void (*lost)(void *user);                                  /* destination: it failed; end */
 };

@@ -59,9 +59,13 @@ static void on_copy_go(void *user) {
         set_running(user, true, "running");
 }
 
-static void on_copy_arrived(void *user) {
+static void on_copy_arrived(bool run, void *user) {
         struct emulator *e = user;
 
+        if (!run) {
+                e->status = "paused";
+                return;
+        }
         set_running(e, true, "running");
         for (size_t i = 0; i < e->args->n_ports; i++)
                 pump_announce(e->pumps[i], e->args->ports[i].mac);
@@ -257,7 +261,7 @@ static int emulator_init(struct emulator *e) {
         write_pid(e->args->pidfile);
         if (e->args->incoming)
                 e->status = "inmigrate";
-        else
+        else if (!e->args->held)
                 set_running(e, true, "running");
         return 0;
 }

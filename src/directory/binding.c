@@ -340,6 +340,17 @@ int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         return 0;
 }
 
+uint64_t gw_directory_epochs(struct gw_directory *d, struct gw_vm *vm, unsigned n) {
+        struct gw_binding *b = &vm->binding;
+        uint64_t first = b->reserved + 1;
+
+        if (b->nve)
+                return 0;
+        b->reserved += n;
+        gw_dir_store_binding(d, vm);
+        return first;
+}
+
 int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now now) {
         struct gw_binding *b = &vm->binding;
 

@@ -141,6 +141,7 @@ struct gw_nve {
         struct gw_ip locator; /* unspecified until known */
         bool nve_connected, hv_connected;
         bool behind;       /* does not acknowledge; stays so until its next HELLO */
+        uint8_t modes;     /* of moves that its agent knows; the shell's to set and to read */
         bool draining;     /* its VMs are moved away, and none comes to it; the shell's to set */
         uint32_t features; /* of its session: enum gw_hello_feature */
         bool subscribed;   /* in this session: what its SUBSCRIBE does not name it holds nothing about */
@@ -494,6 +495,8 @@ int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
                          uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error);
 /* The VM was cut over to the reserved NVE. 0 also when it was committed already; GW_E_CONFLICT when
  * there is no reservation or it was taken back. A registration by that NVE has the same effect. */
+/* For a move of a VM that is nowhere: n new epochs in a row, durable, and no binding. The first; 0: it is somewhere. */
+uint64_t gw_directory_epochs(struct gw_directory *d, struct gw_vm *vm, unsigned n);
 int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now now);
 /* The source has it again, with the back epoch. 0 also when done already or never committed
  * (then the epoch is raised all the same: the source was cut). */

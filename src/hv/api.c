@@ -87,6 +87,7 @@ struct asked {
         struct gw_definition definition;
         json_t *definition_json; /* borrowed */
         uint64_t epoch;
+        bool held;
         struct hv_move move;
         json_t *disks; /* a source's survey; borrowed, NULL: none */
 };
@@ -109,6 +110,8 @@ static bool read_start(struct gw_request *request, struct asked *asked, bool inc
                 else if (!gw_json_failed(&r))
                         strcpy(asked->move.id.s, move);
         }
+        if (!incoming)
+                asked->held = gw_json_bool(&r, "held", 0);
         if (gw_json_done(&r) == 0)
                 gw_definition_parse(asked->definition_json, &asked->definition, &error);
         if (error.code)
@@ -122,7 +125,8 @@ static bool make_vm(struct gw_request *request, struct hv *hv, const struct aske
         struct gw_error error = {0};
         struct hv_vm *vm;
 
-        if (!fits(hv, &asked->definition, &error)) {
+        /* A guest that does not run touches next to nothing of its memory. */
+        if (!asked->held && !fits(hv, &asked->definition, &error)) {
                 gw_request_fail(request, &error);
                 return false;
         }
@@ -135,6 +139,7 @@ static bool make_vm(struct gw_request *request, struct hv *hv, const struct aske
                 .id = asked->definition.id,
                 .epoch = asked->epoch,
                 .role = role,
+                .held = asked->held,
                 .move = asked->move,
                 .definition_json = json_incref(asked->definition_json),
                 .definition = asked->definition,
@@ -262,6 +267,8 @@ static void post_stop(struct gw_request *request, void *user) {
         if (vm->machine && force) {
                 vm->machine->driver->kill(vm->machine);
         } else if (vm->machine) {
+                if (vm->record.state == HV_PAUSED) /* a guest that stands still cannot power down */
+                        vm->machine->driver->cont(vm->machine, NULL, NULL);
                 gw_timer_free(vm->stop_deadline);
                 vm->stop_deadline = NULL;
                 vm->machine->driver->power_down(vm->machine, on_powering_down, vm);
@@ -338,6 +345,8 @@ const struct gw_route hv_routes[] = {
         {"GET", "/v1/vms/{vm}", get_vm},
         {"DELETE", "/v1/vms/{vm}", delete_vm},
         {"POST", "/v1/vms/{vm}/stop", post_stop},
+        {"POST", "/v1/vms/{vm}/suspend", hv_api_suspend},
+        {"POST", "/v1/vms/{vm}/continue", hv_api_continue},
         {"POST", "/v1/vms/{vm}/incoming", post_incoming},
         {"POST", "/v1/vms/{vm}/migrate", hv_api_migrate},
         {"POST", "/v1/vms/{vm}/cancel", hv_api_cancel},

@@ -16,6 +16,10 @@ struct hv_vm *hv_api_ordered(struct gw_request *request, struct hv *hv);
 /* What both sides of a copy are told alike: who the other one is (the member `peer`), and how to copy. */
 void hv_api_read_ways(struct gw_json_reader *r, const char *peer, struct hv_move *move);
 
+/* suspend.c: routes */
+void hv_api_suspend(struct gw_request *request, void *user);
+void hv_api_continue(struct gw_request *request, void *user);
+
 /* api_moves.c: routes, POST /v1/vms/{vm}/... */
 void hv_api_migrate(struct gw_request *request, void *user);
 void hv_api_cancel(struct gw_request *request, void *user);

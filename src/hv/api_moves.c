@@ -101,8 +101,8 @@ void hv_api_migrate(struct gw_request *request, void *user) {
                         gw_request_answer(request, 200, hv_vm_json(vm));
                 return;
         }
-        if (vm->record.role != HV_ROLE_SERVE || vm->record.state != HV_RUNNING || !vm->machine || vm->forget ||
-            vm->record.uncut_due) {
+        if (vm->record.role != HV_ROLE_SERVE || vm->record.state != (move.options.stay ? HV_PAUSED : HV_RUNNING) ||
+            !vm->machine || vm->forget || vm->record.uncut_due) {
                 hv_api_fail(request, GW_E_CONFLICT, "", "%s cannot leave now: it is %s here, as %s%s", vm->record.id.s,
                             hv_state_word(vm->record.state), hv_role_word(vm->record.role),
                             vm->record.uncut_due ? ", and the NVE has not confirmed that it was taken back" : "");

@@ -3,6 +3,11 @@
 #include "hv/config.h"
 
 #include "base/error.h"
+#include "hypervisor/options.h"
+
+static const char *check_modes(const void *words) {
+        return gw_modes_parse(words) ? NULL : "some of: hot post-copy cold";
+}
 
 static int check(const void *config, struct gw_error *error) {
         const struct hv_config *c = config;
@@ -41,6 +46,9 @@ static const struct gw_conf_row rows[] = {
                 "memory and disks of VMs that move are sent over TLS, with this host's certificate; the same on all "
                 "hosts",
                 .choices = "on off"),
+        GW_CONF_ROW(struct hv_config, modes, "modes", GW_CONF_STRING, "hot post-copy cold",
+                    "ways in which VMs may come to this host and leave it; the authority refuses others",
+                    .check = check_modes),
         GW_CONF_ROW(struct hv_config, disk_dir, "disk-dir", GW_CONF_PATH, "/var/lib/godwit/disks",
                     "where disks are that a VM's definition gives by a plain name"),
         GW_CONF_ROW(struct hv_config, qemu_img, "qemu-img", GW_CONF_STRING, "qemu-img",

@@ -16,6 +16,7 @@ struct hv_config {
         char tap_gate[GW_CONF_PATH_SIZE];
         char accelerator[8];
         char migration_tls[8];
+        char modes[32]; /* words, separated by spaces */
         char disk_dir[GW_CONF_PATH_SIZE], qemu_img[GW_CONF_PATH_SIZE];
         uint32_t memory_mib, vcpus, tap_queue;
 };

@@ -60,7 +60,8 @@ json_t *hv_inventory(struct hv *hv) {
         gw_list_for_each (link, &hv->vms)
                 json_array_append_new(vms, hv_vm_json(gw_list_entry(link, struct hv_vm, link)));
         hv_used(hv, &memory_mib, &vcpus);
-        return json_pack("{s:o, s:{s:I, s:I}, s:{s:I, s:I}}", "vms", vms, "capacity", "memory_mib",
+        return json_pack("{s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}}", "vms", vms, "modes",
+                         gw_modes_json(gw_modes_parse(hv->config->modes)), "capacity", "memory_mib",
                          (json_int_t)hv->memory_mib, "vcpus", (json_int_t)hv->vcpus, "used", "memory_mib",
                          (json_int_t)memory_mib, "vcpus", (json_int_t)vcpus);
 }

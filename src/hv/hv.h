@@ -7,6 +7,7 @@
  *      api_moves.c  the same for orders of moves
  *      vm.c      one VM: made, adopted, ended, forgotten
  *      start.c   the steps from nothing to a running (or waiting) emulator
+ *      suspend.c a VM that stands still, and goes on
  *      source.c  a VM that leaves
  *      target.c  a VM that arrives
  *      images.c  images of disks: looked at, made, removed
@@ -97,6 +98,7 @@ enum hv_wait {
         HV_WAIT_MIGRATE,
         HV_WAIT_CANCEL,
         HV_WAIT_RESUME,
+        HV_WAIT_SUSPEND, /* or to go on */
         HV_WAIT_RECOVER, /* at the target, and at the source to connect to it again */
         HV_WAIT_END,
         HV_WAITS

@@ -50,6 +50,7 @@ struct hv_record {
         enum hv_state state; /* as last written; what it is now is asked of the emulator */
         bool uncut_due;      /* taken back, and the NVE has not confirmed */
         bool activate_due;   /* runs here, and the NVE has not confirmed */
+        bool held;           /* a stopped VM, there only to be sent elsewhere: its guest never runs */
         struct gw_vm_identity process;
         char boot[40]; /* the kernel's boot id: processes of another boot are gone */
         struct hv_move move;

@@ -153,7 +153,7 @@ void hv_source_migrate(struct hv_vm *vm) {
         vm->disk_done_octets = vm->disk_total_octets = 0;
         hv_images_unmark(vm);
         watch_progress(vm);
-        if (vm->record.move.options.cold)
+        if (vm->record.move.options.cold && !vm->record.move.options.stay)
                 vm->machine->driver->stop(vm->machine, on_suspended, vm);
         else
                 send_all(vm);
@@ -199,7 +199,7 @@ static void serve_again(struct hv_vm *vm) {
                 hv_source_uncut(vm);
         }
         r->role = HV_ROLE_SERVE;
-        r->state = HV_RUNNING;
+        r->state = r->move.options.stay ? HV_PAUSED : HV_RUNNING;
         hv_vm_write_soon(vm);
         gw_log(GW_NOTICE, "vm=%s move=%s goes on here epoch=%llu%s", r->id.s, r->move.id.s,
                (unsigned long long)r->epoch, was_cut ? " after a cut" : "");
@@ -231,7 +231,8 @@ static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
                 return;
         }
         /* What QEMU has not stopped itself, or for post-copy, it does not start again. */
-        if (vm->record.state == HV_PAUSED && (!vm->resuming || vm->record.move.options.cold))
+        if (vm->record.state == HV_PAUSED && !vm->record.move.options.stay &&
+            (!vm->resuming || vm->record.move.options.cold))
                 vm->machine->driver->cont(vm->machine, NULL, NULL);
         serve_again(vm);
         if (vm->resuming) {
@@ -307,12 +308,16 @@ static void cut(struct hv_vm *vm) {
         const struct hv_move *move = &vm->record.move;
         char ip[GW_IP_TEXT];
 
-        if (hv_source_is_suspended(vm))
+        if (hv_source_is_suspended(vm) && !move->options.stay)
                 hv_tell(vm, "move-stopped", NULL, vm->stopped_at);
         vm->leaving = HV_CUTTING;
         vm->cut_sent = gw_mono_now();
         vm->cut_made = false;
         hv_mirror_end(vm);
+        if (!vm->record.definition.n_ports) { /* nothing that the NVE would know */
+                on_cut(vm, 200, NULL);
+                return;
+        }
         hv_edge_call(vm, "POST", "/cut",
                      json_pack("{s:s, s:I}", "to", gw_ip_text(move->peer, ip), "epoch", (json_int_t)move->epoch), true,
                      move->cut_deadline_ms, on_cut);
@@ -432,7 +437,7 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
                 break;
         case GW_VM_COPY_NONE:
                 vm->leaving = HV_COPYING;
-                if (!runs) /* suspended for a cold move */
+                if (!runs && !vm->record.move.options.stay) /* suspended for a cold move */
                         vm->machine->driver->cont(vm->machine, NULL, NULL);
                 serve_again(vm);
                 tell_failed(vm, "the agent was restarted before the copy began");
@@ -480,7 +485,9 @@ void hv_source_resume(struct hv_vm *vm) {
         const struct gw_vm_driver *driver = vm->machine->driver;
 
         vm->resuming = true;
-        if (vm->leaving == HV_LEFT)
+        if (vm->leaving == HV_LEFT && vm->record.move.options.stay)
+                came_back(vm, GW_VM_COPY_FAILED); /* it stands still, as before */
+        else if (vm->leaving == HV_LEFT)
                 driver->cont(vm->machine, on_resuming, vm);
         else
                 driver->cancel(vm->machine, on_resuming, vm);

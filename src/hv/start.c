@@ -49,6 +49,7 @@ static int spawn(struct hv_vm *vm, struct gw_error *error) {
                 .tap_gate = hv_vm_is_qemu(vm) && hv->tap_gate[0] ? hv->tap_gate : NULL,
                 .kvm = hv->accelerator == HV_ACCELERATOR_KVM,
                 .incoming = vm->record.role == HV_ROLE_TARGET,
+                .held = vm->record.held,
                 .tap_fds = vm->taps,
         };
         int r;
@@ -162,10 +163,10 @@ void hv_start_ready(struct hv_vm *vm) {
                 return;
         }
         vm->starting = false;
-        vm->record.state = HV_RUNNING;
+        vm->record.state = vm->record.held ? HV_PAUSED : HV_RUNNING;
         hv_vm_write(vm);
-        gw_log(GW_INFO, "vm=%s runs epoch=%llu pid=%d", vm->record.id.s, (unsigned long long)vm->record.epoch,
-               (int)vm->record.process.pid);
+        gw_log(GW_INFO, "vm=%s %s epoch=%llu pid=%d", vm->record.id.s, vm->record.held ? "is held" : "runs",
+               (unsigned long long)vm->record.epoch, (int)vm->record.process.pid);
         hv_vm_answer(vm, HV_WAIT_START, 200, hv_vm_json(vm));
         hv_tell_state(vm, "");
 }

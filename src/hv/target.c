@@ -113,24 +113,31 @@ static void on_cont(const struct gw_error *error, void *user) {
                 gw_log(GW_ERR, "vm=%s has everything and does not start: %s", vm->record.id.s, error->text);
 }
 
-/* It arrives stopped, as it left. */
-void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
-        if (copy == GW_VM_COPY_COMPLETED && vm->record.move.options.cold)
-                vm->machine->driver->cont(vm->machine, on_cont, vm);
-}
-
-void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
-        if (run != GW_VM_RUN_RUNNING)
-                return;
+static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         hv_target_activate(vm);
         if (vm->record.move.disks && vm->machine)
                 vm->machine->driver->serve_no_disks(vm->machine, NULL, NULL);
         vm->record.role = HV_ROLE_SERVE;
-        vm->record.state = HV_RUNNING;
+        vm->record.state = state;
         vm->record.activate_due = true;
         hv_tell(vm, "move-running", NULL, at);
         hv_tell_state(vm, "");
         hv_vm_write_soon(vm);
-        gw_log(GW_INFO, "vm=%s move=%s runs here epoch=%llu", vm->record.id.s, vm->record.move.id.s,
-               (unsigned long long)vm->record.epoch);
+        gw_log(GW_INFO, "vm=%s move=%s is %s here epoch=%llu", vm->record.id.s, vm->record.move.id.s,
+               hv_state_word(state), (unsigned long long)vm->record.epoch);
+}
+
+/* It arrives stopped, as it left. One that stood still before is here with that. */
+void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
+        if (copy != GW_VM_COPY_COMPLETED || !vm->record.move.options.cold)
+                return;
+        if (vm->record.move.options.stay)
+                is_here(vm, HV_PAUSED, (struct gw_wall){0});
+        else
+                vm->machine->driver->cont(vm->machine, on_cont, vm);
+}
+
+void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
+        if (run == GW_VM_RUN_RUNNING)
+                is_here(vm, HV_RUNNING, at);
 }

@@ -198,6 +198,8 @@ int gw_argv_build(struct gw_argv *argv, const struct gw_vm_start *start) {
         for (size_t i = 0; i < d->n_ports; i++)
                 add_port(argv, &d->ports[i], start->tap_fds[i], i);
         add_control(argv, start);
+        if (start->held)
+                gw_argv_add(argv, "-S");
         if (start->incoming) {
                 gw_argv_add(argv, "-incoming");
                 gw_argv_add(argv, "defer");

@@ -114,6 +114,7 @@ struct gw_vm_start {
         const char *tap_gate;  /* hypervisor/tapgate.c as a library to load into it; NULL: none */
         bool kvm;
         bool incoming;      /* wait for a copy; do not boot */
+        bool held;          /* be there, and do not let the guest run */
         const int *tap_fds; /* one per port; stay the caller's */
 };
 

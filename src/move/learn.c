@@ -143,13 +143,21 @@ static void survey_done(struct gw_move *m, const struct gw_move_event *ev) {
         gw_move_blame(m, "%s cannot send the disks: %s", m->from.s, or_unsaid(ev->text));
 }
 
+static void load_done(struct gw_move *m, const struct gw_move_event *ev) {
+        m->loaded = ev->outcome == GW_ORDER_OK;
+        if (m->loaded)
+                return;
+        m->failed = true;
+        gw_move_blame(m, "%s cannot load it: %s", m->from.s, or_unsaid(ev->text));
+}
+
 static void order_done(struct gw_move *m, const struct gw_move_event *ev) {
         static void (*const done[GW_ORDERS])(struct gw_move *, const struct gw_move_event *) = {
                 [GW_ORDER_INCOMING] = incoming_done, [GW_ORDER_MIGRATE] = migrate_done,
                 [GW_ORDER_CANCEL] = cancel_done,     [GW_ORDER_FINISH] = finish_done,
                 [GW_ORDER_ABANDON] = abandon_done,   [GW_ORDER_RESUME] = resume_done,
                 [GW_ORDER_RECOVER] = recover_done,   [GW_ORDER_RECONNECT] = reconnect_done,
-                [GW_ORDER_SURVEY] = survey_done,
+                [GW_ORDER_SURVEY] = survey_done,     [GW_ORDER_LOAD] = load_done,
         };
         struct gw_move_order_state *o = &m->order[ev->order];
 
@@ -251,6 +259,9 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
         forget_orders(m, ev->side);
         side->connected = true;
         side->copy = ev->copy;
+        /* What is to be loaded is not there yet. */
+        if (ev->side == GW_MOVE_SOURCE && ev->copy == GW_COPY_NONE && m->as == GW_MOVE_AS_STOPPED && !m->loaded)
+                side->copy = GW_COPY_RUNNING;
         if (ev->epoch)
                 side->epoch = ev->epoch;
         if (ev->side == GW_MOVE_SOURCE)

@@ -34,6 +34,11 @@
  * what is left of the other goes too. A lost connection is made anew, for as long
  * as it takes.
  *
+ * A VM that does not run goes the same way, cold, and is as still afterwards. Of one
+ * that is stopped nobody on the network knows, so nobody is waited for: the source
+ * loads it first (an emulator whose guest is not let run), and what is there at the
+ * end is ended by the shell.
+ *
  * A move that is not admitted yet (its hosts have enough to do) stays in plan.
  *
  * Each phase has a deadline. Where it passes while waiting is all that is safe, it
@@ -55,8 +60,9 @@ static const char *const phase_words[GW_MOVE_PHASES] = {
 };
 static const char *const result_words[] = {"open", "ok", "failed", "cancelled"};
 static const char *const mode_words[GW_MOVE_MODES] = {"hot", "post-copy", "cold"};
+static const char *const as_words[GW_MOVE_AS_KINDS] = {"running", "suspended", "stopped"};
 static const char *const order_words[GW_ORDERS] = {"incoming", "migrate", "cancel",    "finish", "abandon",
-                                                   "resume",   "recover", "reconnect", "survey"};
+                                                   "resume",   "recover", "reconnect", "survey", "load"};
 static const char *const copy_words[GW_COPY_STATES] = {"unknown", "none", "waiting", "running", "stopped"};
 
 /* Which phases may follow: enter() asserts it. */
@@ -125,9 +131,14 @@ static bool took_over(const struct gw_move *m) {
         return m->target_ran && m->side[GW_MOVE_SOURCE].epoch != m->epoch_back && !source_keeps(m);
 }
 
+/* There is no binding that anybody could know, or would have to learn. */
+static bool is_unbound(const struct gw_move *m) {
+        return m->as == GW_MOVE_AS_STOPPED;
+}
+
 /* Everybody has learnt of the last move, or was given the time to. */
 static bool has_settled(const struct gw_move *m) {
-        return m->settled || gw_mono_reached(m->now, m->settle);
+        return is_unbound(m) || m->settled || gw_mono_reached(m->now, m->settle);
 }
 
 static enum gw_move_phase step_plan(struct gw_move *m) {
@@ -151,6 +162,10 @@ static enum gw_move_phase step_prepare(struct gw_move *m) {
                 return GW_MOVE_ABANDON;
         if (!has_settled(m))
                 return GW_MOVE_PREPARE;
+        if (m->as == GW_MOVE_AS_STOPPED && !m->loaded) {
+                want(m, GW_ORDER_LOAD);
+                return GW_MOVE_PREPARE;
+        }
         if (m->has_disks && !m->surveyed) {
                 want(m, GW_ORDER_SURVEY);
                 return GW_MOVE_PREPARE;
@@ -159,7 +174,8 @@ static enum gw_move_phase step_prepare(struct gw_move *m) {
                 want(m, GW_ORDER_INCOMING); /* also to hear again where it listens */
                 return GW_MOVE_PREPARE;
         }
-        return m->members_acked && source(m)->copy == GW_COPY_RUNNING ? GW_MOVE_COPY : GW_MOVE_PREPARE;
+        return (m->members_acked || is_unbound(m)) && source(m)->copy == GW_COPY_RUNNING ? GW_MOVE_COPY
+                                                                                         : GW_MOVE_PREPARE;
 }
 
 static enum gw_move_phase step_copy(struct gw_move *m) {
@@ -222,7 +238,7 @@ static enum gw_move_phase step_activate(struct gw_move *m) {
         if (is_torn(m))
                 return GW_MOVE_FINISH;
         connect_again(m);
-        return m->registered || m->overdue ? GW_MOVE_CONVERGE : GW_MOVE_ACTIVATE;
+        return m->registered || is_unbound(m) || m->overdue ? GW_MOVE_CONVERGE : GW_MOVE_ACTIVATE;
 }
 
 static enum gw_move_phase step_converge(struct gw_move *m) {
@@ -231,7 +247,8 @@ static enum gw_move_phase step_converge(struct gw_move *m) {
         if (is_torn(m))
                 return GW_MOVE_FINISH;
         connect_again(m);
-        return m->converged || m->overdue || target(m)->copy == GW_COPY_NONE ? GW_MOVE_FINISH : GW_MOVE_CONVERGE;
+        return m->converged || is_unbound(m) || m->overdue || target(m)->copy == GW_COPY_NONE ? GW_MOVE_FINISH
+                                                                                              : GW_MOVE_CONVERGE;
 }
 
 /* What runs without its memory is ended; the authority starts the VM again, as after any crash. */
@@ -535,6 +552,14 @@ static int parse_word(const char *const *words, int n, const char *word) {
 
 bool gw_move_is_idle(const struct gw_move *m) {
         return m->phase == GW_MOVE_DONE || m->phase == GW_MOVE_PLAN;
+}
+
+const char *gw_move_as_word(enum gw_move_as as) {
+        return (unsigned)as < GW_MOVE_AS_KINDS ? as_words[as] : "?";
+}
+
+int gw_move_as_parse(const char *word) {
+        return parse_word(as_words, GW_MOVE_AS_KINDS, word);
 }
 
 const char *gw_move_mode_word(enum gw_move_mode mode) {

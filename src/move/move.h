@@ -40,6 +40,15 @@ enum gw_move_mode {
         GW_MOVE_MODES,
 };
 
+/* What the VM does, before and after. One that does not run moves cold. "Running" of such a one's copies means: it is
+ * there. */
+enum gw_move_as {
+        GW_MOVE_AS_RUNNING,
+        GW_MOVE_AS_SUSPENDED, /* its memory goes along */
+        GW_MOVE_AS_STOPPED,   /* only its disks do. It has no binding: nobody on the network hears of it */
+        GW_MOVE_AS_KINDS,
+};
+
 enum gw_move_result { GW_MOVE_OPEN, GW_MOVE_OK, GW_MOVE_FAILED, GW_MOVE_CANCELLED };
 
 enum gw_move_side { GW_MOVE_SOURCE, GW_MOVE_TARGET, GW_MOVE_SIDES };
@@ -65,6 +74,7 @@ enum gw_move_order {
         GW_ORDER_RECOVER,   /* target: listen anew for the rest of the memory */
         GW_ORDER_RECONNECT, /* source: send it there */
         GW_ORDER_SURVEY,    /* source: what its disks are */
+        GW_ORDER_LOAD,      /* source: an emulator for a stopped VM, whose guest does not run */
         GW_ORDERS,
 };
 
@@ -155,6 +165,7 @@ struct gw_move {
         const struct gw_move_rules *rules;
         struct gw_name id, vm, from, to;
         enum gw_move_mode mode;
+        enum gw_move_as as;
         bool has_disks; /* that may have to go along */
         uint32_t bandwidth_mib_s, downtime_ms;
         uint64_t epoch, epoch_to, epoch_back; /* before; at the target; at the source taking back */
@@ -169,6 +180,7 @@ struct gw_move {
         /* Facts, once true true for good but for `copying`; journalled. */
         bool touched;       /* the target was asked to prepare */
         bool migrate_asked; /* the source may have begun */
+        bool loaded;        /* a stopped VM: the source has an emulator for it */
         bool copying;       /* the source may cut by itself at any moment */
         bool accepted;      /* ... and has said that it began; not journalled */
         bool settled;       /* nobody holds an older location; not journalled */
@@ -234,6 +246,8 @@ struct gw_duration gw_move_pause(const struct gw_move *move);
 bool gw_move_is_idle(const struct gw_move *move);
 const char *gw_move_mode_word(enum gw_move_mode mode);
 int gw_move_mode_parse(const char *word); /* -1: there is none such */
+const char *gw_move_as_word(enum gw_move_as as);
+int gw_move_as_parse(const char *word); /* -1: there is none such */
 const char *gw_move_phase_word(enum gw_move_phase phase);
 const char *gw_move_result_word(enum gw_move_result result);
 const char *gw_move_order_word(enum gw_move_order order);

@@ -48,6 +48,9 @@ void api_vms_show(struct gw_request *request, void *user);
 void api_vms_delete(struct gw_request *request, void *user);
 void api_vms_start(struct gw_request *request, void *user);
 void api_vms_stop(struct gw_request *request, void *user);
+void api_vms_set(struct gw_request *request, void *user);
+void api_vms_suspend(struct gw_request *request, void *user);
+void api_vms_resume(struct gw_request *request, void *user);
 void api_vms_move(struct gw_request *request, void *user);
 void api_vms_plan(struct gw_request *request, void *user);
 

@@ -8,6 +8,8 @@
 #include "nva/life.h"
 #include "nva/mover.h"
 #include "nva/predict.h"
+#include "nva/suspend.h"
+#include "nva/terms.h"
 
 enum {
         DOWNTIME_DEFAULT_MS = 50,
@@ -94,6 +96,9 @@ static int check_start(const struct nva *nva, const struct gw_vm *vm, struct gw_
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; somebody else starts and stops it", vm->id.s);
         if (mover_open(nva, vm->id.s))
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving", vm->id.s);
+        if (vm->state == GW_VM_STOPPING && !vm->binding.nve)
+                return gw_fail(error, GW_E_AGAIN, "vm", "%s has just arrived at %s; ask again", vm->id.s,
+                               terms_home(nva, vm) ? terms_home(nva, vm)->id.s : "its host");
         if (vm->binding.nve)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is started already, on %s", vm->id.s,
                                vm->binding.nve->id.s);
@@ -135,13 +140,48 @@ void api_vms_stop(struct gw_request *request, void *user) {
                 gw_request_fail(request, &error);
 }
 
+void api_vms_set(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_vm *vm = api_vm(nva, request);
+        struct gw_error error = {0};
+        struct gw_json_reader r;
+        struct nva_terms terms;
+
+        if (!vm)
+                return;
+        terms_of(vm, &terms);
+        r = gw_json_reader(gw_request_body(request), &error);
+        terms_read_forbid(&r, &terms.forbid);
+        if (!gw_json_done(&r) && vm->kind == GW_VM_TASK)
+                gw_fail(&error, GW_E_CONFLICT, "vm", "%s is a task; it is not moved by us", vm->id.s);
+        if (error.code || terms_set(nva, vm, &terms, &error))
+                return gw_request_fail(request, &error);
+        gw_request_answer(request, 200, nva_json_vm(nva, vm));
+}
+
+void api_vms_suspend(struct gw_request *request, void *user) {
+        struct gw_vm *vm = api_vm(user, request);
+        struct gw_error error = {0};
+
+        if (vm && api_no_body(request) && suspend_vm(user, vm, request, &error))
+                gw_request_fail(request, &error);
+}
+
+void api_vms_resume(struct gw_request *request, void *user) {
+        struct gw_vm *vm = api_vm(user, request);
+        struct gw_error error = {0};
+
+        if (vm && api_no_body(request) && suspend_end(user, vm, request, &error))
+                gw_request_fail(request, &error);
+}
+
 static int read_move(struct nva *nva, struct gw_request *request, struct mover_request *out, struct gw_error *error) {
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), error);
         int code = read_nve(nva, &r, "to", GW_JSON_NEEDED, &out->to);
 
         if (code)
                 return code;
-        ways_read(&r, &out->mode, &out->ways);
+        out->mode_given = ways_read(&r, &out->mode, &out->ways);
         out->bandwidth_mib_s = (uint32_t)gw_json_int(&r, "bandwidth_mib_s", 0, BANDWIDTH_MAX_MIB_S, 0);
         out->downtime_ms = (uint32_t)gw_json_int(&r, "downtime_ms", 1, DOWNTIME_MAX_MS, DOWNTIME_DEFAULT_MS);
         return gw_json_done(&r);
@@ -175,9 +215,10 @@ void api_vms_plan(struct gw_request *request, void *user) {
                 return;
         if (read_move(nva, request, &wanted, &error))
                 return gw_request_fail(request, &error);
-        mover_plan(nva, vm, wanted.to, &plan);
-        mover_predict(nva, vm, wanted.mode, &expected);
-        answer = mover_plan_json(vm, wanted.to, &plan);
-        json_object_set_new(answer, "expected", mover_prediction_json(&expected, wanted.mode));
+        mover_settle_mode(nva, vm, &wanted);
+        mover_plan(nva, vm, &wanted, &plan);
+        mover_predict(nva, vm, &wanted, &expected);
+        answer = mover_plan_json(nva, vm, &wanted, &plan);
+        json_object_set_new(answer, "expected", mover_prediction_json(&expected));
         gw_request_answer(request, 200, answer);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "hypervisor/options.h"
 #include "nva/notices.h"
 
 static const char *check_ipv6(const void *ip) {
@@ -21,6 +22,10 @@ static const char *check_routers(const void *text) {
         struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
 
         return notices_routers(text, routers, GW_NOTICE_ROUTERS_MAX) == SIZE_MAX ? "at most 8 unicast addresses" : NULL;
+}
+
+static const char *check_modes(const void *words) {
+        return gw_modes_parse(words) ? NULL : "some of: hot post-copy cold";
 }
 
 static const struct gw_conf_row rows[] = {
@@ -69,6 +74,10 @@ static const struct gw_conf_row rows[] = {
                     .unit = "ms"),
         GW_CONF_ROW(struct nva_config, moves_max, "moves-max", GW_CONF_INT, "4",
                     "moves that a host takes part in at the same time; more of them wait", .min = 1, .max = 1000),
+        GW_CONF_ROW(struct nva_config, modes, "modes", GW_CONF_STRING, "hot post-copy cold",
+                    "ways in which VMs may be moved in this data centre", .check = check_modes),
+        GW_CONF_ROW(struct nva_config, modes_between_sites, "modes-between-sites", GW_CONF_STRING, "hot post-copy cold",
+                    "the same between hosts of different sites", .check = check_modes),
         {0},
 };
 

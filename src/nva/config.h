@@ -20,6 +20,7 @@ struct nva_config {
         char default_routers[NVA_ROUTERS_SIZE]; /* addresses, separated by spaces */
         uint32_t deadline_prepare_ms, deadline_copy_ms, deadline_cut_ms, deadline_converge_ms;
         uint32_t moves_max;
+        char modes[32], modes_between_sites[32]; /* words, separated by spaces */
 };
 
 extern const struct gw_conf_schema nva_schema;

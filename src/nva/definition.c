@@ -8,9 +8,11 @@
  * The canonical text that is kept has every member but the ports: those live in
  * the directory, which may choose their MACs and addresses.
  */
+#include "hypervisor/options.h"
 #include "io/allow.h"
 #include "io/api.h"
 #include "nva/definition.h"
+#include "nva/terms.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -185,6 +187,14 @@ static void take_policy(struct gw_json_reader *r, json_t *into, struct gw_vm_spe
         json_object_set_new(into, "on_crash", json_string(policy));
 }
 
+static void take_forbid(struct gw_json_reader *r, json_t *into) {
+        unsigned forbid = 0;
+
+        terms_read_forbid(r, &forbid);
+        if (forbid)
+                json_object_set_new(into, "forbid", gw_modes_json(forbid));
+}
+
 int nva_definition_read(struct nva_definition *out, json_t *body, struct gw_error *error) {
         struct gw_json_reader r = gw_json_reader(body, error);
         json_t *into = json_object();
@@ -205,6 +215,7 @@ int nva_definition_read(struct nva_definition *out, json_t *body, struct gw_erro
         take_emulator(&r, into);
         take_boot(&r, into);
         take_policy(&r, into, &out->spec);
+        take_forbid(&r, into);
         take_ports(&r, out);
         code = gw_json_done(&r);
         out->text = json_dumps(into, JSON_COMPACT);

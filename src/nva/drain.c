@@ -107,10 +107,12 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
         gw_fail(error, GW_E_CONFLICT, "to", "there is no other host");
         while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL))) {
                 uint64_t left = memory_left(nve, given, n);
+                struct mover_request wanted = {.to = nve};
 
                 if (nve == vm->binding.nve || nve->draining)
                         continue;
-                mover_plan(nva, vm, nve, &plan);
+                mover_settle_mode(nva, vm, &wanted);
+                mover_plan(nva, vm, &wanted, &plan);
                 for (size_t i = 0; i < plan.n; i++)
                         if (plan.checks[i].error.code)
                                 *error = plan.checks[i].error;
@@ -126,7 +128,8 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
 }
 
 static bool can_move(const struct gw_vm *vm) {
-        return vm->kind == GW_VM_MACHINE && (vm->state == GW_VM_RUNNING || vm->state == GW_VM_MOVING);
+        return vm->kind == GW_VM_MACHINE &&
+               (vm->state == GW_VM_RUNNING || vm->state == GW_VM_PAUSED || vm->state == GW_VM_MOVING);
 }
 
 static const char *why_it_stays(const struct gw_vm *vm) {

@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hypervisor/options.h"
 #include "io/allow.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/terms.h"
 
 const char *nva_json_text(const json_t *object, const char *key) {
         const char *text = json_string_value(json_object_get(object, key));
@@ -104,14 +106,15 @@ json_t *nva_json_nve(const struct gw_nve *nve) {
         /* The end of the certificate that it connected with; 0 while it is away. */
         struct gw_wall until = nve->nve_session ? gw_session_peer_until(nve->nve_session) : (struct gw_wall){0};
 
-        return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "id", nve->id.s,
-                         "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
+        return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:o, s:I, s:o}", "id",
+                         nve->id.s, "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
                          (json_int_t)nve->underlay_mtu, "certificate_until_ns", (json_int_t)until.ns, "nve_connected",
                          nve->nve_connected, "hv_connected", nve->hv_connected, "behind", nve->behind, "capacity",
                          sizes(nve->capacity_memory_mib, nve->capacity_vcpus), "used",
                          sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
-                         (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining,
-                         "conflicts", (json_int_t)nve->conflicts, "last_conflict", conflict_of(nve));
+                         (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining, "modes",
+                         gw_modes_json(nve->modes), "conflicts", (json_int_t)nve->conflicts, "last_conflict",
+                         conflict_of(nve));
 }
 
 json_t *nva_json_addresses(const struct gw_port *port) {
@@ -193,6 +196,7 @@ json_t *nva_json_vm(const struct nva *nva, const struct gw_vm *vm) {
                           definition_of(vm), "ports", ports_of(vm), "binding", nva_json_binding(vm));
 
         json_object_set_new(object, "reason", json_string(life_reason(nva, vm->id.s)));
+        terms_show(vm, object);
         if (move)
                 json_object_set_new(object, "move", json_string(mover_id(move)));
         return object;
@@ -200,6 +204,8 @@ json_t *nva_json_vm(const struct nva *nva, const struct gw_vm *vm) {
 
 json_t *nva_json_definition(const struct gw_vm *vm) {
         json_t *definition = definition_of(vm), *ports = json_array();
+
+        terms_strip(definition);
 
         for (const struct gw_port *port = vm->ports; port; port = port->next) {
                 struct gw_name id = gw_port_id(port);

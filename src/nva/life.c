@@ -31,6 +31,7 @@
 #include "io/http.h"
 #include "nva/json.h"
 #include "nva/mover.h"
+#include "nva/terms.h"
 
 /* What is known of a VM beyond the directory; lost with this process. */
 struct life {
@@ -200,6 +201,8 @@ static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
 
 /* It is nowhere. */
 static void let_go(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
+        if (vm->binding.nve)
+                terms_set_home(nva, vm, vm->binding.nve->id.s);
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         gw_directory_release(&nva->directory, vm, nva_now());
         gw_directory_vm_set_state(&nva->directory, vm, state);
@@ -325,6 +328,8 @@ int life_start(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve, struct gw_
         uint64_t epoch;
         int r;
 
+        if (!nve && ways_has_disks(vm)) /* they are where it was, unless the storage is shared: fits alike then */
+                nve = terms_home(nva, vm);
         if (!nve && !(nve = most_free(nva, vm, error)))
                 return GW_E_CONFLICT;
         r = gw_directory_fits(&nva->directory, vm, nve, error);

@@ -60,14 +60,14 @@ static json_t *evidence(const struct gw_move *m) {
 json_t *move_to_json(const struct gw_move *m) {
         const struct gw_name *place = gw_move_place(m) == GW_MOVE_TARGET ? &m->to : &m->from;
 
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o, s:o}",
-                         "id", m->id.s, "vm", m->vm.s, "from", m->from.s, "to", m->to.s, "mode",
-                         gw_move_mode_word(m->mode), "phase", gw_move_phase_word(m->phase), "result",
-                         gw_move_result_word(m->result), "reason", m->reason, "place", place->s, "bandwidth_mib_s",
-                         (json_int_t)m->bandwidth_mib_s, "downtime_ms", (json_int_t)m->downtime_ms, "epochs", "before",
-                         (json_int_t)m->epoch, "target", (json_int_t)m->epoch_to, "take_back",
-                         (json_int_t)m->epoch_back, "timeline", timeline(m), "progress",
-                         progress(&m->evidence.progress), "evidence", evidence(m));
+        return json_pack(
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o, s:o}", "id",
+                m->id.s, "vm", m->vm.s, "from", m->from.s, "to", m->to.s, "mode", gw_move_mode_word(m->mode), "as",
+                gw_move_as_word(m->as), "phase", gw_move_phase_word(m->phase), "result", gw_move_result_word(m->result),
+                "reason", m->reason, "place", place->s, "bandwidth_mib_s", (json_int_t)m->bandwidth_mib_s,
+                "downtime_ms", (json_int_t)m->downtime_ms, "epochs", "before", (json_int_t)m->epoch, "target",
+                (json_int_t)m->epoch_to, "take_back", (json_int_t)m->epoch_back, "timeline", timeline(m), "progress",
+                progress(&m->evidence.progress), "evidence", evidence(m));
 }
 
 /* --- the journal --- */
@@ -83,7 +83,7 @@ static const struct fact facts[] = {
         FACT(touched),    FACT(migrate_asked), FACT(members_acked), FACT(cut_seen),  FACT(committed),
         FACT(target_ran), FACT(registered),    FACT(converged),     FACT(abandoned), FACT(taken_back),
         FACT(resumed),    FACT(finished),      FACT(cancel_asked),  FACT(failed),    FACT(sent_all),
-        FACT(switched),   FACT(has_disks),
+        FACT(switched),   FACT(has_disks),     FACT(loaded),
 };
 
 json_t *move_to_journal(const struct gw_move *m) {
@@ -168,6 +168,8 @@ int move_from_journal(struct gw_move *m, const json_t *journal, struct gw_error 
         m->phase = (enum gw_move_phase)phase;
         if (gw_move_mode_parse(text_of(journal, "mode")) > 0)
                 m->mode = (enum gw_move_mode)gw_move_mode_parse(text_of(journal, "mode"));
+        if (gw_move_as_parse(text_of(journal, "as")) > 0) /* journals of before there were others lack it */
+                m->as = (enum gw_move_as)gw_move_as_parse(text_of(journal, "as"));
         m->result = (enum gw_move_result)result;
         snprintf(m->reason, sizeof m->reason, "%s", text_of(journal, "reason"));
         m->bandwidth_mib_s = (uint32_t)number_of(journal, "bandwidth_mib_s");

@@ -27,6 +27,7 @@
 #include "nva/life.h"
 #include "nva/move_json.h"
 #include "nva/peers.h"
+#include "nva/terms.h"
 
 struct gw_vm *mover_vm(const struct nva_move *move) {
         return gw_directory_vm(&move->nva->directory, move->core.vm.s);
@@ -95,6 +96,22 @@ void mover_write(struct nva_move *move) {
 
 /* --- effects --- */
 
+/* A stopped VM holds no place; it must fit in all the same. */
+static int reserve_unbound(struct nva_move *move, struct gw_vm *vm, const struct gw_nve *to, uint64_t *epoch_to,
+                           uint64_t *epoch_back, struct gw_error *error) {
+        struct gw_directory *directory = &move->nva->directory;
+        int r = gw_directory_fits(directory, vm, to, error);
+
+        if (r)
+                return r;
+        move->core.epoch = gw_directory_epochs(directory, vm, 3);
+        if (!move->core.epoch)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped any more", vm->id.s);
+        *epoch_to = move->core.epoch + 1;
+        *epoch_back = move->core.epoch + 2;
+        return 0;
+}
+
 static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_back, void *user) {
         struct nva_move *move = mover_of(core);
         struct gw_vm *vm = mover_vm(move);
@@ -105,7 +122,10 @@ static int on_reserve(struct gw_move *core, uint64_t *epoch_to, uint64_t *epoch_
         (void)user;
         if (!vm || !to)
                 return GW_E_NOT_FOUND;
-        r = gw_directory_reserve(&move->nva->directory, vm, to, nva_now(), epoch_to, epoch_back, &error);
+        if (core->as == GW_MOVE_AS_STOPPED)
+                r = reserve_unbound(move, vm, to, epoch_to, epoch_back, &error);
+        else
+                r = gw_directory_reserve(&move->nva->directory, vm, to, nva_now(), epoch_to, epoch_back, &error);
         if (r) {
                 snprintf(core->reason, sizeof core->reason, "%.*s", (int)sizeof core->reason - 1, error.text);
                 gw_text_mend(core->reason);
@@ -123,7 +143,7 @@ static void on_commit(const struct gw_move *core, void *user) {
         struct gw_vm *vm = mover_vm(move);
 
         (void)user;
-        if (vm && gw_directory_commit(&move->nva->directory, vm, nva_now()))
+        if (vm && core->as != GW_MOVE_AS_STOPPED && gw_directory_commit(&move->nva->directory, vm, nva_now()))
                 gw_log(GW_ERR, "the directory does not commit: move=%s vm=%s", core->id.s, core->vm.s);
 }
 
@@ -132,7 +152,7 @@ static void on_take_back(const struct gw_move *core, void *user) {
         struct gw_vm *vm = mover_vm(move);
 
         (void)user;
-        if (vm && gw_directory_take_back(&move->nva->directory, vm, nva_now()))
+        if (vm && core->as != GW_MOVE_AS_STOPPED && gw_directory_take_back(&move->nva->directory, vm, nva_now()))
                 gw_log(GW_ERR, "the directory does not take back: move=%s vm=%s", core->id.s, core->vm.s);
 }
 
@@ -172,6 +192,38 @@ static void clear_sides(struct nva_move *move) {
                 life_resync(move->nva, to);
 }
 
+struct arrival {
+        struct nva *nva;
+        struct gw_name vm;
+};
+
+static void on_unloaded(int status, json_t *body, void *user) {
+        struct arrival *arrival = user;
+        struct gw_vm *vm = gw_directory_vm(&arrival->nva->directory, arrival->vm.s);
+
+        (void)status, (void)body; /* an agent that was lost clears it after its next inventory */
+        if (vm && vm->state == GW_VM_STOPPING && !vm->binding.nve && !mover_open(arrival->nva, vm->id.s))
+                gw_directory_vm_set_state(&arrival->nva->directory, vm, GW_VM_STOPPED);
+        nva_call_free(arrival);
+}
+
+/* A stopped VM has moved, or has not: what was loaded for that is ended. It can be started when that is done. */
+static void unload(struct nva_move *move, struct gw_vm *vm) {
+        struct nva *nva = move->nva;
+        struct gw_nve *at = mover_nve(move, gw_move_place(&move->core));
+        struct arrival *arrival = at && at->hv_session ? nva_call_new(nva, sizeof *arrival) : NULL;
+        char path[160];
+
+        if (move->core.result == GW_MOVE_OK)
+                terms_set_home(nva, vm, move->core.to.s);
+        gw_directory_vm_set_state(&nva->directory, vm, arrival ? GW_VM_STOPPING : GW_VM_STOPPED);
+        if (!arrival)
+                return;
+        *arrival = (struct arrival){nva, move->core.vm};
+        snprintf(path, sizeof path, "/v1/vms/%s", vm->id.s);
+        gw_call(at->hv_session, "DELETE", path, NULL, gw_s(LIFE_CALL_S), on_unloaded, arrival);
+}
+
 static void on_done(const struct gw_move *core, void *user) {
         struct nva *nva = user;
         struct nva_move *move = mover_of(core);
@@ -185,8 +237,12 @@ static void on_done(const struct gw_move *core, void *user) {
         if (!vm)
                 return;
         gw_directory_unreserve(&nva->directory, vm);
-        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_RUNNING);
-        if (gw_move_needs_start(core))
+        if (core->as == GW_MOVE_AS_STOPPED)
+                unload(move, vm);
+        else
+                gw_directory_vm_set_state(&nva->directory, vm,
+                                          core->as == GW_MOVE_AS_SUSPENDED ? GW_VM_PAUSED : GW_VM_RUNNING);
+        if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
                 life_ended(nva, vm, true, *core->reason ? core->reason : "it crashed during a move");
         clear_sides(move);
         evidence_after(move);
@@ -345,13 +401,14 @@ bool mover_uses(const struct nva *nva, const char *nve) {
 
 /* --- beginning --- */
 
-int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
+int mover_begin(struct nva *nva, struct gw_vm *vm, struct mover_request *request, struct nva_move **out,
                 struct gw_error *error) {
         struct nva_move *move;
         struct gw_now now = nva_now();
         struct mover_plan plan;
 
-        mover_plan(nva, vm, request->to, &plan);
+        mover_settle_mode(nva, vm, request);
+        mover_plan(nva, vm, request, &plan);
         for (size_t i = 0; i < plan.n; i++)
                 if (plan.checks[i].error.code) {
                         *error = plan.checks[i].error;
@@ -365,15 +422,17 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *r
         gw_move_init(&move->core, &nva->move_rules);
         snprintf(move->core.id.s, sizeof move->core.id.s, "m%" PRIu64, nva->next_move);
         move->core.vm = gw_vm_name(vm);
-        move->core.from = vm->binding.nve->id;
+        move->core.from = mover_place(nva, vm)->id;
         move->core.to = request->to->id;
         move->core.epoch = vm->binding.epoch;
         move->core.bandwidth_mib_s = request->bandwidth_mib_s;
         move->core.downtime_ms = request->downtime_ms;
         move->core.mode = request->mode;
+        move->core.as = mover_as(vm);
         move->core.has_disks = ways_has_disks(vm);
         move->core.admitted = false;
         move->ways = request->ways;
+        move->ways.options.stay = move->core.as != GW_MOVE_AS_RUNNING;
         insert(nva, move);
         gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, vm->id.s, move->core.from.s,
                move->core.to.s);

@@ -54,6 +54,7 @@ struct mover_request {
         struct gw_nve *to;
         uint32_t bandwidth_mib_s, downtime_ms; /* 0: no limit */
         enum gw_move_mode mode;
+        bool mode_given;
         struct nva_ways ways; /* taken over by a move that begins */
 };
 /* What stands for and against a move, check by check; mover_begin asks the same (plan.c). */
@@ -66,11 +67,18 @@ struct mover_plan {
                 struct gw_error error; /* .code: 0, or why not */
         } checks[MOVER_CHECKS_MAX];
 };
-void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to, struct mover_plan *out);
-json_t *mover_plan_json(const struct gw_vm *vm, const struct gw_nve *to, const struct mover_plan *plan); /* new */
+void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct mover_request *request,
+                struct mover_plan *out);
+json_t *mover_plan_json(const struct nva *nva, const struct gw_vm *vm, const struct mover_request *request,
+                        const struct mover_plan *plan); /* new */
+/* What it does: runs, stands still, or is nowhere; and where it leaves from: its place, or its home. NULL: unknown. */
+enum gw_move_as mover_as(const struct gw_vm *vm);
+struct gw_nve *mover_place(const struct nva *nva, const struct gw_vm *vm);
+/* Where no mode was asked for: the one that takes what the VM does. */
+void mover_settle_mode(const struct nva *nva, const struct gw_vm *vm, struct mover_request *request);
 
 /* Checks, and begins. GW_E_CONFLICT: *error says why not, nothing was changed. */
-int mover_begin(struct nva *nva, struct gw_vm *vm, const struct mover_request *request, struct nva_move **out,
+int mover_begin(struct nva *nva, struct gw_vm *vm, struct mover_request *request, struct nva_move **out,
                 struct gw_error *error);
 int mover_cancel(struct nva *nva, struct nva_move *move, struct gw_error *error);
 

@@ -98,15 +98,23 @@ static void on_answer(int status, json_t *body, void *user) {
         nva_call_free(order);
 }
 
+/* A stopped VM is loaded without its ports: its guest does not run, and the network does not know of it. */
+static json_t *definition_for(const struct nva_move *move) {
+        json_t *definition = nva_json_definition(mover_vm(move));
+
+        if (move->core.as == GW_MOVE_AS_STOPPED)
+                json_object_set_new(definition, "ports", json_array());
+        return definition;
+}
+
 static json_t *incoming_body(const struct nva_move *move) {
-        const struct gw_vm *vm = mover_vm(move);
         const struct gw_nve *from = mover_nve(move, GW_MOVE_SOURCE);
         char text[GW_IP_TEXT] = "";
 
         if (from)
                 gw_ip_text(from->locator, text);
-        return json_pack("{s:o, s:s, s:I, s:s}", "definition", nva_json_definition(vm), "move", move->core.id.s,
-                         "epoch", (json_int_t)move->core.epoch_to, "from", text);
+        return json_pack("{s:o, s:s, s:I, s:s}", "definition", definition_for(move), "move", move->core.id.s, "epoch",
+                         (json_int_t)move->core.epoch_to, "from", text);
 }
 
 static json_t *migrate_body(const struct nva_move *move) {
@@ -138,6 +146,9 @@ static json_t *order_body(const struct nva_move *move, enum gw_move_order order)
                 return incoming_body(move);
         case GW_ORDER_MIGRATE:
                 return migrate_body(move);
+        case GW_ORDER_LOAD:
+                return json_pack("{s:o, s:I, s:b}", "definition", definition_for(move), "epoch", (json_int_t)m->epoch,
+                                 "held", 1);
         case GW_ORDER_ABANDON:
                 return json_pack("{s:s, s:b}", "move", m->id.s, "fence", m->order[order].fence);
         case GW_ORDER_RESUME:
@@ -163,7 +174,10 @@ void mover_order(const struct gw_move *core, enum gw_move_order order, uint32_t 
         if (!call)
                 abort();
         *call = (struct order){.nva = user, .move = core->id, .order = order, .serial = serial};
-        snprintf(path, sizeof path, "/v1/vms/%s/%s", core->vm.s, gw_move_order_word(order));
+        if (order == GW_ORDER_LOAD)
+                snprintf(path, sizeof path, "/v1/vms");
+        else
+                snprintf(path, sizeof path, "/v1/vms/%s/%s", core->vm.s, gw_move_order_word(order));
         gw_log_debug("order: move=%s order=%s nve=%s", core->id.s, gw_move_order_word(order), nve->id.s);
         if (order == GW_ORDER_INCOMING)
                 evidence_before(move);

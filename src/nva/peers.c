@@ -443,6 +443,7 @@ static void on_inventory(struct nva_peer *peer, json_t *event) {
         if (!json_is_array(vms))
                 return malformed(peer, "inventory without vms");
         read_capacity(peer, json_object_get(event, "capacity"));
+        peer->nve->modes = (uint8_t)gw_modes_read(json_object_get(event, "modes"));
         gw_directory_nve_hv(&nva->directory, peer->nve, true);
         peer->known = true;
         mover_hv_back(nva, peer->nve->id.s, vms,
@@ -468,7 +469,8 @@ static void on_event(struct gw_session *session, json_t *event, void *user) {
         vm = gw_directory_vm(&peer->nva->directory, nva_json_text(event, "vm"));
         if (vm && !strcmp(name, "vm-state"))
                 life_state(peer->nva, peer->nve, vm, nva_json_text(event, "state"), nva_json_text(event, "reason"));
-        else if (vm && !strcmp(name, "move-failed") && json_is_true(json_object_get(event, "running")))
+        else if (vm && !strcmp(name, "move-failed") && vm->state != GW_VM_PAUSED &&
+                 json_is_true(json_object_get(event, "running")))
                 life_state(peer->nva, peer->nve, vm, "running", "");
 }
 

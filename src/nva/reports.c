@@ -57,6 +57,10 @@ static void read_inventory(const struct nva_move *move, json_t *vms, struct gw_m
                         continue;
                 ev->copy = copy_of(nva_json_text(item, "state"));
                 ev->epoch = (uint64_t)json_integer_value(json_object_get(item, "epoch"));
+                /* One that stands still, and is not on its way, is as much there as another that runs. */
+                if (move->core.as != GW_MOVE_AS_RUNNING && ev->copy == GW_COPY_STOPPED &&
+                    !strcmp(nva_json_text(item, "role"), "serve"))
+                        ev->copy = GW_COPY_RUNNING;
                 of_ours = !strcmp(nva_json_text(item, "move"), move->core.id.s);
                 ev->copying = of_ours && !strcmp(nva_json_text(item, "role"), "source");
                 /* A target serves from the moment it has run; what its copy is now is another matter. */

@@ -17,18 +17,20 @@
 #include "nva/json.h"
 #include "nva/mover.h"
 
-void ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_ways *out) {
-        const char *word = gw_json_string(r, "mode", "hot");
+bool ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_ways *out) {
+        const char *given = gw_json_string(r, "mode", ""), *word = given && *given ? given : "hot";
         int number;
 
         gw_copy_options_read(r, &out->options);
         out->keep_disks = gw_json_bool(r, "keep_disks", 0);
+        if (!gw_json_failed(r) && out->options.stay)
+                gw_json_fault(r, "stay", "stay is not for you to say; it follows from what the VM does");
         if (gw_json_failed(r))
-                return;
+                return false;
         number = gw_move_mode_parse(word);
         if (number < 0) {
                 gw_json_fault(r, "mode", "mode is \"%.32s\"; allowed are hot, post-copy and cold", word);
-                return;
+                return false;
         }
         *mode = (enum gw_move_mode)number;
         out->options.post_copy = out->options.post_copy || *mode == GW_MOVE_POST_COPY;
@@ -41,6 +43,7 @@ void ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_way
                 *mode = GW_MOVE_POST_COPY;
         else if (out->options.cold)
                 *mode = GW_MOVE_COLD;
+        return *given || *mode != GW_MOVE_HOT;
 }
 
 bool ways_has_disks(const struct gw_vm *vm) {

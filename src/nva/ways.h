@@ -21,8 +21,8 @@ struct nva_ways {
         json_t *disks;   /* what the source said of its disks; owned, NULL: none */
 };
 
-/* The members mode, xbzrle, .. of what an operator asks for. */
-void ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_ways *out);
+/* The members mode, xbzrle, .. of what an operator asks for. Was a mode named? Else *mode is hot. */
+bool ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_ways *out);
 bool ways_has_disks(const struct gw_vm *vm);
 void ways_deinit(struct nva_ways *ways);
 
