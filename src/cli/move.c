@@ -17,11 +17,11 @@
 
 enum { SEGMENT = 3 * 80, POLL_MS = 200, SILENCE_MAX_MS = 30000 };
 
-int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[static 80], struct gw_error *error) {
-        json_t *body = json_pack("{s:s, s:s}", "to", wish->to, "mode", wish->mode ? wish->mode : "hot"), *answer = NULL;
-        char segment[SEGMENT];
-        int r;
+json_t *gw_move_wish_json(const struct gw_move_wish *wish) {
+        json_t *body = json_pack("{s:s}", "to", wish->to);
 
+        if (wish->mode)
+                json_object_set_new(body, "mode", json_string(wish->mode));
         if (wish->bandwidth_mib_s)
                 json_object_set_new(body, "bandwidth_mib_s", json_integer(wish->bandwidth_mib_s));
         if (wish->downtime_ms)
@@ -34,7 +34,15 @@ int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[sta
                 json_object_set_new(body, "auto_converge", json_true());
         if (wish->keep_disks)
                 json_object_set_new(body, "keep_disks", json_true());
-        r = gw_cli_try(cli, "POST", body, &answer, error, "/v1/vms/%s/move",
+        return body;
+}
+
+int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[static 80], struct gw_error *error) {
+        char segment[SEGMENT];
+        json_t *answer = NULL;
+        int r;
+
+        r = gw_cli_try(cli, "POST", gw_move_wish_json(wish), &answer, error, "/v1/vms/%s/move",
                        gw_client_segment(wish->vm, segment, sizeof segment));
         if (!r)
                 snprintf(id, 80, "%s", gw_member_text(answer, "id"));
@@ -107,7 +115,7 @@ int gw_vm_move(struct gw_cli *cli, const struct gw_args *args) {
         if (gw_args_has(args, "wait") && gw_args_has(args, "no-wait"))
                 return gw_cli_fail(GW_EXIT_USAGE, "--wait and --no-wait exclude each other");
         if (gw_args_has(args, "plan"))
-                return gw_move_plan(cli, args);
+                return gw_move_plan(cli, &wish);
         error.code = gw_move_ask(cli, &wish, id, &error);
         if (error.code)
                 return gw_cli_error(&error);
@@ -230,7 +238,7 @@ const struct gw_flag gw_vm_move_flags[] = {
          "stop the VM for the last copy when that is expected to take less; 50 when not given", 1, 60000, "ms"},
         {"mode", GW_FLAG_CHOICE, "MODE",
          "hot copies all memory, then switches; post-copy switches after one pass and sends the rest afterwards; cold "
-         "stops the VM first",
+         "stops the VM first; hot when not given, cold for a VM that does not run",
          .choices = "hot post-copy cold"},
         {"xbzrle", GW_FLAG_SWITCH, .help = "send the differences of pages that were sent before"},
         {"multifd", GW_FLAG_INT, "N", "send memory over N connections", 1, 16},

@@ -17,15 +17,16 @@ int gw_vm_move(struct gw_cli *cli, const struct gw_args *args);
 struct gw_move_wish {
         const char *vm, *to;
         long long bandwidth_mib_s, downtime_ms; /* 0: the authority's choice */
-        const char *mode;                       /* NULL: hot */
+        const char *mode;                       /* NULL: what takes the VM as it is */
         long long multifd;
         bool xbzrle, auto_converge, keep_disks;
 };
+json_t *gw_move_wish_json(const struct gw_move_wish *wish); /* as the body of a request; new */
 int gw_move_ask(struct gw_cli *cli, const struct gw_move_wish *wish, char id[static 80], struct gw_error *error);
 /* Follows a move to its end, drawing its progress when `live`. *out is the move as it ended. */
 int gw_move_follow(struct gw_cli *cli, const char *id, bool live, json_t **out, struct gw_error *error);
 
-int gw_move_plan(struct gw_cli *cli, const struct gw_args *args); /* rules.c: `vm move --plan` */
+int gw_move_plan(struct gw_cli *cli, const struct gw_move_wish *wish); /* plan.c: `vm move --plan` */
 
 /* timeline.c */
 bool gw_move_is_over(const json_t *move);

@@ -33,6 +33,7 @@ static int list_objects(struct gw_cli *cli, const char *collection, const char *
 
 static void nve_row(struct gw_columns *t, const json_t *nve) {
         json_t *capacity = json_object_get(nve, "capacity"), *used = json_object_get(nve, "used");
+        char modes[GW_CELL_MAX];
 
         gw_columns_cell(t, 0, "%s", gw_member_text(nve, "id"));
         gw_columns_cell(t, 1, "%s", gw_member_text(nve, "locator"));
@@ -44,10 +45,11 @@ static void nve_row(struct gw_columns *t, const json_t *nve) {
         if (json_object_get(capacity, "vcpus"))
                 gw_columns_cell(t, 5, "%lld of %lld", (long long)gw_member_int(used, "vcpus"),
                                 (long long)gw_member_int(capacity, "vcpus"));
+        gw_columns_cell(t, 6, "%s", gw_member_list(nve, "modes", modes, sizeof modes));
 }
 
 static int nve_list(struct gw_cli *cli, const struct gw_args *args) {
-        static const char *const heads[] = {"NVE", "LOCATOR", "EDGE", "HYPERVISOR", "MEMORY", "VCPUS", NULL};
+        static const char *const heads[] = {"NVE", "LOCATOR", "EDGE", "HYPERVISOR", "MEMORY", "VCPUS", "MOVES", NULL};
 
         (void)args;
         return list_objects(cli, "nves", heads, nve_row,

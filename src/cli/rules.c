@@ -111,62 +111,6 @@ int gw_tenant_update(struct gw_cli *cli, const struct gw_args *args) {
         return gw_print_done(cli, r, answer, args->words[0], "updated");
 }
 
-static void print_expected(const json_t *expected) {
-        char octets[32];
-
-        gw_octets_text((double)gw_member_int(expected, "memory_octets"), octets);
-        if (!gw_member_int(expected, "moves")) {
-                printf("%s: up to %s of memory; nothing has been measured yet. Connections are kept\n",
-                       gw_member_text(expected, "mode"), octets);
-                return;
-        }
-        printf("%s, from %lld moves of %s: a pause of %.0f ms (at most %.0f), %s of memory in %.1f s. Connections are "
-               "kept\n",
-               gw_member_text(expected, "mode"), (long long)gw_member_int(expected, "moves"),
-               gw_member_text(expected, "of"), json_number_value(json_object_get(expected, "pause_ms")),
-               json_number_value(json_object_get(expected, "pause_most_ms")), octets,
-               json_number_value(json_object_get(expected, "seconds")));
-}
-
-static int print_plan(struct gw_cli *cli, json_t *plan) {
-        static const char *const heads[] = {"CHECK", "VERDICT", "REASON", NULL};
-        bool allowed = json_is_true(json_object_get(plan, "allowed"));
-        struct gw_columns table;
-        json_t *check;
-        size_t i;
-
-        gw_columns_init(&table, heads);
-        json_array_foreach (json_object_get(plan, "checks"), i, check) {
-                gw_columns_row(&table);
-                gw_columns_cell(&table, 0, "%s", gw_member_text(check, "check"));
-                gw_columns_cell(&table, 1, "%s", gw_member_text(check, "verdict"));
-                gw_columns_cell(&table, 2, "%s", gw_member_text(check, "reason"));
-        }
-        gw_columns_print(&table, cli, stdout);
-        printf("%s from %s to %s: %s\n", gw_member_text(plan, "vm"), gw_member_text(plan, "from"),
-               gw_member_text(plan, "to"), allowed ? "the move may begin" : "the move would be refused");
-        print_expected(json_object_get(plan, "expected"));
-        return allowed ? GW_EXIT_OK : GW_EXIT_FAILED;
-}
-
-int gw_move_plan(struct gw_cli *cli, const struct gw_args *args) {
-        char segment[SEGMENT];
-        json_t *answer;
-        int r = gw_cli_call(cli, "POST", json_pack("{s:s}", "to", gw_args_text(args, "to")), &answer, "/v1/vms/%s/plan",
-                            gw_client_segment(args->words[0], segment, sizeof segment));
-
-        if (r)
-                return r;
-        if (cli->json) {
-                gw_print_json(answer);
-                r = json_is_true(json_object_get(answer, "allowed")) ? GW_EXIT_OK : GW_EXIT_FAILED;
-        } else {
-                r = print_plan(cli, answer);
-        }
-        json_decref(answer);
-        return r;
-}
-
 static const struct gw_flag rule_create_flags[] = {
         {"apart", GW_FLAG_SWITCH, .help = "no two of these VMs on one host"},
         {"together", GW_FLAG_SWITCH, .help = "all of these VMs on one host"},

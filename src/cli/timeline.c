@@ -144,7 +144,12 @@ void gw_move_conclude(const struct gw_cli *cli, const json_t *move, FILE *out) {
         bool well = gw_move_went_well(move);
         const char *reason = gw_member_text(move, "reason");
         double pause_ms = gw_move_pause_ms(move);
+        const char *as = gw_member_text(move, "as"), *still = NULL;
 
+        if (!strcmp(as, "suspended"))
+                still = "is suspended";
+        else if (!strcmp(as, "stopped"))
+                still = "is stopped, and has its disks";
         if (!gw_move_is_over(move)) {
                 fprintf(out, "%s is still moving: %s\n", gw_member_text(move, "vm"), gw_member_text(move, "phase"));
                 return;
@@ -152,7 +157,7 @@ void gw_move_conclude(const struct gw_cli *cli, const json_t *move, FILE *out) {
         fprintf(out, "%s%s%s: %s", gw_colour(cli, well ? GW_GREEN : GW_RED), well ? "moved" : "not moved",
                 gw_colour(cli, GW_PLAIN), gw_member_text(move, "vm"));
         if (well)
-                fprintf(out, " runs at %s now", gw_member_text(move, "to"));
+                fprintf(out, " %s at %s now", still ? still : "runs", gw_member_text(move, "to"));
         else
                 fprintf(out, " is at %s%s%s",
                         gw_member_text(move, "place")[0] ? gw_member_text(move, "place") : gw_member_text(move, "from"),

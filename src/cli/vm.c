@@ -118,6 +118,17 @@ static int build_disks(json_t *disks, const struct gw_args *args, struct gw_erro
         return 0;
 }
 
+/* "none" alone is an empty list. */
+static json_t *forbidden(const struct gw_args *args) {
+        json_t *list = json_array();
+        const char *text;
+
+        for (size_t i = 0; (text = gw_args_nth(args, "forbid", i)); i++)
+                if (strcmp(text, "none") != 0)
+                        json_array_append_new(list, json_string(text));
+        return list;
+}
+
 static int build_definition(json_t **out, const struct gw_args *args, struct gw_error *error) {
         static const char *const texts[][2] = {{"emulator", "emulator"}, {"cpu-model", "cpu_model"},
                                                {"kernel", "kernel"},     {"initrd", "initrd"},
@@ -134,6 +145,8 @@ static int build_definition(json_t **out, const struct gw_args *args, struct gw_
         for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
                 if (gw_args_text(args, texts[i][0]))
                         json_object_set_new(definition, texts[i][1], json_string(gw_args_text(args, texts[i][0])));
+        if (gw_args_has(args, "forbid"))
+                json_object_set_new(definition, "forbid", forbidden(args));
         r = build_ports(ports, args, error);
         if (!r)
                 r = build_disks(disks, args, error);
@@ -220,6 +233,35 @@ static int vm_stop(struct gw_cli *cli, const struct gw_args *args) {
         return show_change(cli, answer, args->words[0], gw_args_has(args, "wait") ? "has stopped" : "is told to stop");
 }
 
+static int turn(struct gw_cli *cli, const struct gw_args *args, const char *verb, const char *what) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r = gw_cli_call(cli, "POST", NULL, &answer, "/v1/vms/%s/%s",
+                            gw_client_segment(args->words[0], segment, sizeof segment), verb);
+
+        return r ? r : show_change(cli, answer, args->words[0], what);
+}
+
+static int vm_suspend(struct gw_cli *cli, const struct gw_args *args) {
+        return turn(cli, args, "suspend", "is suspended; `godwit vm resume` lets it go on");
+}
+
+static int vm_resume(struct gw_cli *cli, const struct gw_args *args) {
+        return turn(cli, args, "resume", "goes on");
+}
+
+static int vm_set(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer;
+        int r;
+
+        if (!gw_args_has(args, "forbid"))
+                return gw_cli_fail(GW_EXIT_USAGE, "nothing is to be changed; --forbid is what can be");
+        r = gw_cli_call(cli, "PATCH", json_pack("{s:o}", "forbid", forbidden(args)), &answer, "/v1/vms/%s",
+                        gw_client_segment(args->words[0], segment, sizeof segment));
+        return r ? r : show_change(cli, answer, args->words[0], "changed");
+}
+
 static int vm_delete(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
         json_t *answer;
@@ -243,7 +285,10 @@ static void vm_row(struct gw_columns *t, const json_t *vm) {
         gw_columns_cell(t, 0, "%s", gw_member_text(vm, "id"));
         gw_columns_cell(t, 1, "%s", gw_member_text(vm, "kind"));
         gw_columns_cell(t, 2, "%s", gw_member_text(vm, "state"));
-        gw_columns_cell(t, 3, "%s", gw_member_text(vm, "nve"));
+        if (*gw_member_text(vm, "nve") || !*gw_member_text(vm, "home"))
+                gw_columns_cell(t, 3, "%s", gw_member_text(vm, "nve"));
+        else
+                gw_columns_cell(t, 3, "(%s)", gw_member_text(vm, "home"));
         gw_columns_cell(t, 4, "%lld", (long long)gw_member_int(vm, "epoch"));
         gw_columns_cell(t, 5, "%s", all);
 }
@@ -286,6 +331,7 @@ static void tell_vm(const struct gw_cli *cli, const json_t *vm) {
         tell(cli, "reason", gw_member_text(vm, "reason"));
         snprintf(text, sizeof text, "%s at %s", gw_member_text(vm, "nve"), gw_member_text(binding, "locator"));
         tell(cli, "host", *gw_member_text(vm, "nve") ? text : "");
+        tell(cli, "was on", *gw_member_text(vm, "nve") ? "" : gw_member_text(vm, "home"));
         snprintf(text, sizeof text, "%s, epoch %lld", gw_member_text(binding, "state"),
                  (long long)gw_member_int(binding, "epoch"));
         tell(cli, "binding", text);
@@ -294,6 +340,7 @@ static void tell_vm(const struct gw_cli *cli, const json_t *vm) {
                  (long long)gw_member_int(definition, "vcpus"));
         tell(cli, "size", gw_member_int(definition, "memory_mib") ? text : "");
         tell(cli, "on crash", gw_member_text(vm, "on_crash"));
+        tell(cli, "forbids", gw_member_list(vm, "forbid", text, sizeof text));
         json_array_foreach (json_object_get(vm, "ports"), i, port)
                 tell_port(cli, port);
 }
@@ -314,6 +361,15 @@ static int vm_show(struct gw_cli *cli, const struct gw_args *args) {
         return GW_EXIT_OK;
 }
 
+#define FORBID_FLAG                                                                                                    \
+        {                                                                                                              \
+                "forbid", GW_FLAG_CHOICE, "MODE",                                                                      \
+                        "a way in which it must not be moved while it runs; what is given replaces what was, none "    \
+                        "empties it",                                                                                  \
+                        .choices = "hot post-copy cold none", .repeat = true                                           \
+        }
+
+static const struct gw_flag set_flags[] = {FORBID_FLAG, {0}};
 static const struct gw_flag create_flags[] = {
         {"vn", GW_FLAG_ID, "VN", "the VN of its first port"},
         {"ip", GW_FLAG_IP, "IP", "an address of its first port; chosen when none is given", .repeat = true},
@@ -332,12 +388,13 @@ static const struct gw_flag create_flags[] = {
         {"emulator", GW_FLAG_TEXT, "PROGRAM", "qemu, or a program that takes QEMU's command line"},
         {"on-crash", GW_FLAG_CHOICE, "WHAT", "when its emulator ends by itself", .choices = "restart stop",
          .fallback = "restart"},
+        FORBID_FLAG,
         {"start", GW_FLAG_SWITCH, .help = "start it as well"},
         {"on", GW_FLAG_NAME, "NVE", "with --start: where; the one with most free memory when not given"},
         {0},
 };
 static const struct gw_flag start_flags[] = {
-        {"on", GW_FLAG_NAME, "NVE", "where; the one with most free memory when not given"},
+        {"on", GW_FLAG_NAME, "NVE", "where; its host when it has disks, the one with most free memory else"},
         {0},
 };
 static const struct gw_flag stop_flags[] = {
@@ -352,7 +409,10 @@ const struct gw_command gw_vm_commands[] = {
         {"vm", "show", "VM", 1, 1, "one of them", .run = vm_show},
         {"vm", "start", "VM", 1, 1, "start a VM that is stopped", start_flags, vm_start},
         {"vm", "stop", "VM", 1, 1, "power it down", stop_flags, vm_stop},
+        {"vm", "suspend", "VM", 1, 1, "let it stand still, with its memory", .run = vm_suspend},
+        {"vm", "resume", "VM", 1, 1, "let one go on that is suspended", .run = vm_resume},
+        {"vm", "set", "VM", 1, 1, "change what may be done with it", set_flags, vm_set},
         {"vm", "delete", "VM", 1, 1, "delete one that is stopped", .run = vm_delete},
-        {"vm", "move", "VM", 1, 1, "move a running VM to another host", gw_vm_move_flags, gw_vm_move},
+        {"vm", "move", "VM", 1, 1, "move a VM to another host", gw_vm_move_flags, gw_vm_move},
         {0},
 };
