@@ -244,7 +244,7 @@ def test_start_that_fails_says_what_is_left(run):
 
 def test_stop_and_start(run):
     assert "web has stopped" in run("vm stop web --wait")
-    assert "does not run" in run("vm move web --to h2", 1)
+    assert "is on h2 already" in run("vm move web --to h2", 1)
     assert "web started" in run("vm start web --on h2")
     assert "h2" in run("vm show web")
     run("vm stop web --force --wait")

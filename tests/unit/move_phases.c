@@ -43,7 +43,11 @@ static void check_order(const struct gw_move *m, enum gw_move_order order) {
         if (order == GW_ORDER_MIGRATE)
                 assert_true(m->address.port && m->phase == GW_MOVE_COPY && !m->cut_seen);
         if (order == GW_ORDER_INCOMING || order == GW_ORDER_MIGRATE)
-                assert_true(m->settled || m->now.ns >= m->settle.ns);
+                assert_true(m->settled || m->now.ns >= m->settle.ns || m->as == GW_MOVE_AS_STOPPED);
+        if (m->as == GW_MOVE_AS_STOPPED && order != GW_ORDER_LOAD && order != GW_ORDER_ABANDON)
+                assert_true(m->loaded);
+        if (order == GW_ORDER_LOAD)
+                assert_int_equal(m->as, GW_MOVE_AS_STOPPED);
         if (order == GW_ORDER_CANCEL)
                 assert_true(!m->cut_seen);
 }
@@ -110,6 +114,7 @@ struct bench {
 };
 
 static enum gw_move_mode mode_of_next; /* what start makes */
+static enum gw_move_as as_of_next;
 
 static void start(struct bench *b) {
         memset(b, 0, sizeof *b);
@@ -123,6 +128,7 @@ static void start(struct bench *b) {
         strcpy(b->move.to.s, "h2");
         b->move.epoch = 7;
         b->move.mode = mode_of_next;
+        b->move.as = as_of_next;
         gw_move_start(&b->move, (struct gw_mono){b->ms * GW_NS_PER_MS}, (struct gw_wall){b->ms});
 }
 
@@ -163,6 +169,8 @@ static void reach(struct bench *b, enum gw_move_phase phase) {
         say(b, GW_MOVE_EV_SETTLED);
         if (phase == GW_MOVE_PREPARE)
                 return;
+        if (as_of_next == GW_MOVE_AS_STOPPED)
+                answer(b, GW_ORDER_LOAD, GW_ORDER_OK);
         if (phase == GW_MOVE_ABANDON) {
                 reach(b, GW_MOVE_COPY);
                 return say(b, GW_MOVE_EV_CANCEL);
@@ -519,7 +527,7 @@ static void restart_in_every_phase(void **state) {
 
 /* --- every sequence of events of a given length, from every phase --- */
 
-enum { DEPTH = 3, DEPTH_POST_COPY = 2, EVENTS_MAX = 80 };
+enum { DEPTH = 3, DEPTH_POST_COPY = 2, DEPTH_STOPPED = 2, EVENTS_MAX = 80 };
 
 static size_t all_events(struct gw_move_event *out, enum gw_move_mode mode) {
         int orders = mode == GW_MOVE_HOT ? GW_ORDER_RESUME + 1 : GW_ORDER_RECONNECT + 1;
@@ -589,6 +597,13 @@ static void walk_all(enum gw_move_mode mode, int depth) {
 static void every_sequence_keeps_the_rules(void **state) {
         (void)state;
         walk_all(GW_MOVE_HOT, DEPTH);
+}
+
+static void every_sequence_of_a_stopped_vm_keeps_the_rules(void **state) {
+        (void)state;
+        as_of_next = GW_MOVE_AS_STOPPED;
+        walk_all(GW_MOVE_HOT, DEPTH_STOPPED); /* cold is no other way */
+        as_of_next = GW_MOVE_AS_RUNNING;
 }
 
 static void every_sequence_of_post_copy_keeps_the_rules(void **state) {
@@ -665,6 +680,86 @@ static void post_copy_whose_target_dies_is_a_crash(void **state) {
         expect_done(&b, GW_MOVE_FAILED, GW_MOVE_TARGET, true);
 }
 
+/* --- VMs that do not run --- */
+
+static void start_stopped(struct bench *b) {
+        as_of_next = GW_MOVE_AS_STOPPED;
+        mode_of_next = GW_MOVE_COLD;
+        start(b);
+        as_of_next = GW_MOVE_AS_RUNNING;
+        mode_of_next = GW_MOVE_HOT;
+}
+
+/* Loaded first; and nobody is waited for who would have to know where it is. */
+static void a_stopped_vm_is_loaded_and_sent(void **state) {
+        struct bench b;
+
+        (void)state;
+        start_stopped(&b);
+        expect(&b, GW_MOVE_PREPARE);
+        assert_int_equal(b.seen.orders[GW_ORDER_LOAD], 1);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 0);
+        answer(&b, GW_ORDER_LOAD, GW_ORDER_OK);
+        answer(&b, GW_ORDER_INCOMING, GW_ORDER_OK);
+        expect(&b, GW_MOVE_COPY);
+        answer(&b, GW_ORDER_MIGRATE, GW_ORDER_OK);
+        say(&b, GW_MOVE_EV_CUT);
+        expect(&b, GW_MOVE_COMMIT);
+        say(&b, GW_MOVE_EV_RUNNING); /* it is there */
+        expect(&b, GW_MOVE_FINISH);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+        assert_int_equal(gw_move_pause(&b.move).ns, 0);
+}
+
+static void what_cannot_be_loaded_stays(void **state) {
+        struct bench b;
+
+        (void)state;
+        start_stopped(&b);
+        answer(&b, GW_ORDER_LOAD, GW_ORDER_REFUSED);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+        assert_int_equal(b.seen.orders[GW_ORDER_INCOMING], 0);
+        assert_non_null(strstr(b.move.reason, "cannot load it"));
+}
+
+/* That it is not there yet is no reason to give up; that it is gone again is. */
+static void an_authority_that_comes_back_loads_again(void **state) {
+        struct bench b;
+
+        (void)state;
+        for (int loaded = 0; loaded < 2; loaded++) {
+                start_stopped(&b);
+                if (loaded)
+                        answer(&b, GW_ORDER_LOAD, GW_ORDER_OK);
+                gw_move_restore(&b.move, &b.rules, b.move.now, b.move.wall);
+                back(&b, GW_MOVE_SOURCE, GW_COPY_NONE, false, 0);
+                back(&b, GW_MOVE_TARGET, GW_COPY_NONE, false, 0);
+                expect(&b, loaded ? GW_MOVE_ABANDON : GW_MOVE_PREPARE);
+                assert_int_equal(b.seen.orders[GW_ORDER_LOAD], loaded ? 1 : 2);
+        }
+}
+
+/* Its place is told to everybody, as that of one that runs. */
+static void a_suspended_vm_goes_the_whole_way(void **state) {
+        struct bench b;
+
+        (void)state;
+        as_of_next = GW_MOVE_AS_SUSPENDED;
+        mode_of_next = GW_MOVE_COLD;
+        reach(&b, GW_MOVE_ACTIVATE);
+        as_of_next = GW_MOVE_AS_RUNNING;
+        mode_of_next = GW_MOVE_HOT;
+        expect(&b, GW_MOVE_ACTIVATE);
+        assert_int_equal(b.seen.orders[GW_ORDER_LOAD], 0);
+        say(&b, GW_MOVE_EV_REGISTERED);
+        expect(&b, GW_MOVE_CONVERGE);
+        say(&b, GW_MOVE_EV_CONVERGED);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+}
+
 /* --- the queue --- */
 
 static void not_admitted_holds_nothing(void **state) {
@@ -719,6 +814,11 @@ int main(void) {
                 cmocka_unit_test(post_copy_connects_again),
                 cmocka_unit_test(post_copy_whose_source_dies_is_a_crash),
                 cmocka_unit_test(post_copy_whose_target_dies_is_a_crash),
+                cmocka_unit_test(every_sequence_of_a_stopped_vm_keeps_the_rules),
+                cmocka_unit_test(a_stopped_vm_is_loaded_and_sent),
+                cmocka_unit_test(what_cannot_be_loaded_stays),
+                cmocka_unit_test(an_authority_that_comes_back_loads_again),
+                cmocka_unit_test(a_suspended_vm_goes_the_whole_way),
                 cmocka_unit_test(not_admitted_holds_nothing),
         };
 
