@@ -133,8 +133,8 @@ json_t *nva_json_port(const struct gw_port *port) {
 
         return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o}", "id", id.s, "vm", port->vm->id.s, "vn",
                          port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac),
-                         "addresses", nva_json_addresses(port), "device", gw_port_device(port), "nve", nve ? nve->id.s : "",
-                         "allow", gw_allow_json(port->allow));
+                         "addresses", nva_json_addresses(port), "device", gw_port_device(port), "nve",
+                         nve ? nve->id.s : "", "allow", gw_allow_json(port->allow));
 }
 
 static json_t *previous(const struct gw_binding *binding) {
