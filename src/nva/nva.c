@@ -250,7 +250,7 @@ static int open_store(struct nva *nva, struct gw_error *error) {
 
         snprintf(path, sizeof path, "%s/store", nva->config.common.state_dir);
         if (r >= 0)
-                r = gw_store_lmdb_new(&nva->store, path);
+                r = gw_store_journal_new(&nva->store, path);
         if (r < 0)
                 return gw_fail(error, r, "state-dir", "cannot open the store %s: %s", path, strerror(-r));
         return load_all(nva, error);

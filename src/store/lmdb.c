@@ -13,22 +13,26 @@
  * cannot grow then. So what is staged is also kept as a list, and when the map
  * is full the transaction is dropped, the map doubled, and the list played into
  * a new one. A transaction of LMDB belongs to its thread: the store must be
- * used from one.
+ * used from one, or be shared: then one thread writes, another reads, each in
+ * transactions of its own, and only the map's growth keeps them apart.
  *
  * After a failed commit nothing that was staged is on disk, and what the caller
  * believes no longer agrees with it: every later call fails with the same error.
  */
-#include "store/store.h"
+#include "store/lmdb.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -51,8 +55,10 @@ struct lmdb {
         MDB_dbi tables[GW_STORE_TABLES];
         size_t map_octets;
         struct staged *first, **last;
-        int failed;
-        int lock_fd; /* the directory, locked: two daemons must not both decide */
+        atomic_int failed;
+        bool shared;            /* another thread than the writer's reads */
+        pthread_mutex_t mapped; /* shared: held by who reads, and by who changes the map */
+        int lock_fd;            /* the directory, locked: two daemons must not both decide */
 };
 
 static const char *const table_names[GW_STORE_TABLES] = {"meta",    "tenant", "vn",   "nve",     "vm",    "port",
@@ -146,16 +152,27 @@ static int grow(struct lmdb *l) {
                 if (l->map_octets > SIZE_MAX / 4)
                         return MDB_MAP_FULL;
                 l->map_octets *= 2;
+                pthread_mutex_lock(&l->mapped);
                 r = mdb_env_set_mapsize(l->env, l->map_octets);
+                pthread_mutex_unlock(&l->mapped);
                 if (r == 0)
                         r = replay(l);
         }
         return r;
 }
 
+/* LMDB says EIO where a write came short, and that is how a disk becomes full. */
+static bool is_full(const struct lmdb *l) {
+        struct statvfs disk;
+
+        return fstatvfs(l->lock_fd, &disk) == 0 && disk.f_bavail == 0;
+}
+
 static int fail(struct lmdb *l, int r) {
         drop_txn(l);
         forget_staged(l);
+        if (r == EIO && is_full(l))
+                r = ENOSPC;
         l->failed = error_of(r);
         return l->failed;
 }
@@ -230,32 +247,45 @@ static int each_in(MDB_txn *txn, MDB_dbi table, int (*each)(const void *, size_t
         return r == MDB_NOTFOUND ? 0 : error_of(r);
 }
 
+/* Begins reading: in the transaction that is open, or in one of its own. */
+static int reader_begin(struct lmdb *l, MDB_txn **own, MDB_txn **txn) {
+        int r;
+
+        *own = NULL;
+        if (!l->shared && l->txn) {
+                *txn = l->txn;
+                return 0;
+        }
+        if (l->shared)
+                pthread_mutex_lock(&l->mapped);
+        r = mdb_txn_begin(l->env, NULL, MDB_RDONLY, own);
+        if (r && l->shared)
+                pthread_mutex_unlock(&l->mapped);
+        *txn = *own;
+        return r;
+}
+
+static void reader_end(struct lmdb *l, MDB_txn *own) {
+        if (!own)
+                return;
+        mdb_txn_abort(own);
+        if (l->shared)
+                pthread_mutex_unlock(&l->mapped);
+}
+
 static int lmdb_each(struct gw_store *s, enum gw_store_table t,
                      int (*each)(const void *, size_t, const void *, size_t, void *), void *user) {
         struct lmdb *l = lmdb_of(s);
-        MDB_txn *txn;
+        MDB_txn *own, *txn;
         int r;
 
         if (l->failed)
                 return l->failed;
-        if (l->txn)
-                return each_in(l->txn, l->tables[t], each, user);
-        r = mdb_txn_begin(l->env, NULL, MDB_RDONLY, &txn);
+        r = reader_begin(l, &own, &txn);
         if (r)
                 return error_of(r);
         r = each_in(txn, l->tables[t], each, user);
-        mdb_txn_abort(txn);
-        return r;
-}
-
-/* The transaction that is open, or one for reading, in *own, to be ended by the caller. */
-static int reader(struct lmdb *l, MDB_txn **own, MDB_txn **txn) {
-        int r = 0;
-
-        *own = NULL;
-        if (!l->txn)
-                r = mdb_txn_begin(l->env, NULL, MDB_RDONLY, own);
-        *txn = l->txn ? l->txn : *own;
+        reader_end(l, own);
         return r;
 }
 
@@ -270,13 +300,13 @@ static ssize_t lmdb_get(struct gw_store *s, enum gw_store_table t, const void *k
                 return l->failed;
         if (nkey == 0 || nkey > (size_t)mdb_env_get_maxkeysize(l->env))
                 return -ENOENT;
-        r = reader(l, &own, &txn);
-        if (r == 0)
-                r = mdb_get(txn, l->tables[t], &k, &val);
+        r = reader_begin(l, &own, &txn);
+        if (r)
+                return error_of(r);
+        r = mdb_get(txn, l->tables[t], &k, &val);
         if (r == 0)
                 memcpy(out, val.mv_data, val.mv_size < room ? val.mv_size : room);
-        if (own)
-                mdb_txn_abort(own);
+        reader_end(l, own);
         if (r == MDB_NOTFOUND)
                 return -ENOENT;
         return r ? error_of(r) : (ssize_t)val.mv_size;
@@ -287,12 +317,15 @@ static size_t lmdb_count(struct gw_store *s, enum gw_store_table t) {
         MDB_txn *own, *txn;
         MDB_stat stat = {0};
 
-        if (l->failed || reader(l, &own, &txn))
+        if (l->failed || reader_begin(l, &own, &txn))
                 return 0;
         mdb_stat(txn, l->tables[t], &stat);
-        if (own)
-                mdb_txn_abort(own);
+        reader_end(l, own);
         return stat.ms_entries;
+}
+
+void gw_store_lmdb_share(struct gw_store *store) {
+        lmdb_of(store)->shared = true;
 }
 
 static void lmdb_free(struct gw_store *s) {
@@ -302,6 +335,7 @@ static void lmdb_free(struct gw_store *s) {
         forget_staged(l);
         mdb_env_close(l->env);
         close(l->lock_fd);
+        pthread_mutex_destroy(&l->mapped);
         free(l);
 }
 
@@ -368,6 +402,7 @@ int gw_store_lmdb_new(struct gw_store **out, const char *directory) {
                 return -ENOMEM;
         l->store.ops = &lmdb_ops;
         l->last = &l->first;
+        pthread_mutex_init(&l->mapped, NULL);
         r = lock_directory(l, directory);
         if (r)
                 goto no_lock;
@@ -391,6 +426,7 @@ no_tables:
 no_env:
         close(l->lock_fd);
 no_lock:
+        pthread_mutex_destroy(&l->mapped);
         free(l);
         return error_of(r);
 }

@@ -49,6 +49,7 @@ struct gw_store {
 
 int gw_store_memory_new(struct gw_store **out);
 int gw_store_lmdb_new(struct gw_store **out, const char *directory); /* made, mode 0700, when absent; -EBUSY: in use */
+int gw_store_journal_new(struct gw_store **out, const char *directory); /* the same, with a journal before it */
 
 /* Negative errno only. A failed commit leaves the store unusable: end the daemon. */
 static inline int gw_store_put(struct gw_store *s, enum gw_store_table t, const void *key, size_t nkey, const void *val,

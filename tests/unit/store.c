@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Both stores: order, staging, commit; LMDB also: growth, kill -9, a full disk, a second daemon. */
+/* All stores: order, staging, commit; those on disk also: growth, kill -9, a full disk, a second daemon. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,14 +19,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/journal.h"
 #include "store/memory.h"
 #include "store/store.h"
+
+enum { FOLD_OCTETS = 4096 }; /* small, so that what is tested happens while the journal's thread is at work */
+
+enum backend { MEMORY, LMDB, JOURNAL };
 
 struct place {
         char path[64];
         struct gw_store *store;
-        bool lmdb;
+        enum backend backend;
 };
+
+static int open_on_disk(struct gw_store **out, enum backend backend, const char *path) {
+        return backend == LMDB ? gw_store_lmdb_new(out, path) : gw_store_journal_new_folding(out, path, FOLD_OCTETS);
+}
 
 static void place_new(struct place *p) {
         strcpy(p->path, "/tmp/gw-store-XXXXXX");
@@ -34,7 +43,9 @@ static void place_new(struct place *p) {
 }
 
 static void place_open(struct place *p) {
-        assert_int_equal(p->lmdb ? gw_store_lmdb_new(&p->store, p->path) : gw_store_memory_new(&p->store), 0);
+        assert_int_equal(p->backend == MEMORY ? gw_store_memory_new(&p->store)
+                                              : open_on_disk(&p->store, p->backend, p->path),
+                         0);
 }
 
 static void place_remove(const char *path) {
@@ -52,10 +63,10 @@ static void place_remove(const char *path) {
         rmdir(path);
 }
 
-static int setup(void **state, bool lmdb) {
+static int setup(void **state, enum backend backend) {
         struct place *p = calloc(1, sizeof *p);
 
-        p->lmdb = lmdb;
+        p->backend = backend;
         place_new(p);
         place_open(p);
         *state = p;
@@ -63,11 +74,15 @@ static int setup(void **state, bool lmdb) {
 }
 
 static int setup_memory(void **state) {
-        return setup(state, false);
+        return setup(state, MEMORY);
 }
 
 static int setup_lmdb(void **state) {
-        return setup(state, true);
+        return setup(state, LMDB);
+}
+
+static int setup_journal(void **state) {
+        return setup(state, JOURNAL);
 }
 
 static int teardown(void **state) {
@@ -172,7 +187,7 @@ static void test_uncommitted_is_lost(void **state) {
         put(p->store, GW_STORE_VN, "lost", "1");
         put(p->store, GW_STORE_VN, "kept", "2");
         del(p->store, GW_STORE_VN, "back");
-        if (p->lmdb) {
+        if (p->backend != MEMORY) {
                 gw_store_free(p->store);
                 place_open(p);
         } else {
@@ -213,9 +228,9 @@ static void test_second_daemon_is_refused(void **state) {
         struct place *p = *state;
         struct gw_store *second = NULL;
 
-        assert_int_equal(gw_store_lmdb_new(&second, p->path), -EBUSY);
+        assert_int_equal(open_on_disk(&second, p->backend, p->path), -EBUSY);
         assert_null(second);
-        assert_int_equal(gw_store_lmdb_new(&second, "/proc/nowhere/store"), -ENOENT);
+        assert_int_equal(open_on_disk(&second, p->backend, "/proc/nowhere/store"), -ENOENT);
 }
 
 static void test_bad_keys(void **state) {
@@ -233,11 +248,11 @@ static void test_bad_keys(void **state) {
 enum { ROWS = 40 };
 
 /* Each commit writes the same number to every row of two tables, then tells it. */
-static void writer(const char *path, int tell) {
+static void writer(const struct place *p, int tell) {
         struct gw_store *s;
         char key[16];
 
-        if (gw_store_lmdb_new(&s, path))
+        if (open_on_disk(&s, p->backend, p->path))
                 _exit(1);
         for (uint32_t n = 1;; n++) {
                 for (int i = 0; i < ROWS; i++) {
@@ -277,7 +292,7 @@ static uint32_t kill_writer(struct place *p, unsigned after_us) {
         child = fork();
         if (child == 0) {
                 close(pipes[0]);
-                writer(p->path, pipes[1]);
+                writer(p, pipes[1]);
         }
         close(pipes[1]);
         assert_int_equal(read(pipes[0], &last, sizeof last), sizeof last);
@@ -312,7 +327,7 @@ static void test_kill_during_writes(void **state) {
 
 /* --- a full disk, in a mount namespace of its own --- */
 
-static int fill_disk(const char *path) {
+static int fill_disk(const char *path, enum backend backend) {
         struct gw_store *s;
         struct rows rows = {0};
         uint32_t good = 0, n;
@@ -322,7 +337,7 @@ static int fill_disk(const char *path) {
         if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
             mount("gw-store", path, "tmpfs", 0, "size=1m"))
                 return 77;
-        if (gw_store_lmdb_new(&s, path))
+        if (open_on_disk(&s, backend, path))
                 return 1;
         for (n = 0; r == 0; n++) {
                 snprintf(key, sizeof key, "%u", n % 50000);
@@ -335,7 +350,7 @@ static int fill_disk(const char *path) {
         if (r != -ENOSPC || gw_store_commit(s) != -ENOSPC || gw_store_put(s, GW_STORE_VM, "x", 1, "", 0) != -ENOSPC)
                 return 2;
         gw_store_free(s);
-        if (good == 0 || mount("gw-store", path, "tmpfs", MS_REMOUNT, "size=8m") || gw_store_lmdb_new(&s, path))
+        if (good == 0 || mount("gw-store", path, "tmpfs", MS_REMOUNT, "size=8m") || open_on_disk(&s, backend, path))
                 return 3;
         if (gw_store_each(s, GW_STORE_VM, row, &rows) || rows.count != (good < 50000 ? good : 50000))
                 return 4;
@@ -353,7 +368,7 @@ static void test_full_disk(void **state) {
         assert_int_equal(mkdir(path, 0700), 0);
         child = fork();
         if (child == 0)
-                _exit(fill_disk(path));
+                _exit(fill_disk(path, p->backend));
         assert_int_equal(waitpid(child, &status, 0), child);
         rmdir(path);
         assert_true(WIFEXITED(status));
@@ -362,33 +377,31 @@ static void test_full_disk(void **state) {
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void test_staging_lmdb(void **state) {
-        test_staging(state);
-}
-
-static void test_each_stops_lmdb(void **state) {
-        test_each_stops(state);
-}
-
-static void test_uncommitted_is_lost_lmdb(void **state) {
-        test_uncommitted_is_lost(state);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_staging, setup_memory, teardown),
-                cmocka_unit_test_setup_teardown(test_get_and_count, setup_memory, teardown),
-                cmocka_unit_test_setup_teardown(test_get_and_count, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_each_stops, setup_memory, teardown),
-                cmocka_unit_test_setup_teardown(test_uncommitted_is_lost, setup_memory, teardown),
-                cmocka_unit_test_setup_teardown(test_staging_lmdb, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_each_stops_lmdb, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_uncommitted_is_lost_lmdb, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_map_grows, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_second_daemon_is_refused, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_bad_keys, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_kill_during_writes, setup_lmdb, teardown),
-                cmocka_unit_test_setup_teardown(test_full_disk, setup_lmdb, teardown),
+                {"test_staging, memory", test_staging, setup_memory, teardown, NULL},
+                {"test_staging, lmdb", test_staging, setup_lmdb, teardown, NULL},
+                {"test_staging, journal", test_staging, setup_journal, teardown, NULL},
+                {"test_get_and_count, memory", test_get_and_count, setup_memory, teardown, NULL},
+                {"test_get_and_count, lmdb", test_get_and_count, setup_lmdb, teardown, NULL},
+                {"test_get_and_count, journal", test_get_and_count, setup_journal, teardown, NULL},
+                {"test_each_stops, memory", test_each_stops, setup_memory, teardown, NULL},
+                {"test_each_stops, lmdb", test_each_stops, setup_lmdb, teardown, NULL},
+                {"test_each_stops, journal", test_each_stops, setup_journal, teardown, NULL},
+                {"test_uncommitted_is_lost, memory", test_uncommitted_is_lost, setup_memory, teardown, NULL},
+                {"test_uncommitted_is_lost, lmdb", test_uncommitted_is_lost, setup_lmdb, teardown, NULL},
+                {"test_uncommitted_is_lost, journal", test_uncommitted_is_lost, setup_journal, teardown, NULL},
+                {"test_map_grows, lmdb", test_map_grows, setup_lmdb, teardown, NULL},
+                {"test_map_grows, journal", test_map_grows, setup_journal, teardown, NULL},
+                {"test_second_daemon_is_refused, lmdb", test_second_daemon_is_refused, setup_lmdb, teardown, NULL},
+                {"test_second_daemon_is_refused, journal", test_second_daemon_is_refused, setup_journal, teardown,
+                 NULL},
+                {"test_bad_keys, lmdb", test_bad_keys, setup_lmdb, teardown, NULL},
+                {"test_bad_keys, journal", test_bad_keys, setup_journal, teardown, NULL},
+                {"test_kill_during_writes, lmdb", test_kill_during_writes, setup_lmdb, teardown, NULL},
+                {"test_kill_during_writes, journal", test_kill_during_writes, setup_journal, teardown, NULL},
+                {"test_full_disk, lmdb", test_full_disk, setup_lmdb, teardown, NULL},
+                {"test_full_disk, journal", test_full_disk, setup_journal, teardown, NULL},
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
