@@ -25,6 +25,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/fold.h"
 #include "store/lmdb.h"
 #include "store/segment.h"
@@ -319,6 +320,8 @@ static int recover(struct journal *j) {
                         r = gw_segment_remove(j->folder, numbers[i]);
         }
         free(numbers);
+        if (n > 0 && r == 0)
+                gw_log(GW_NOTICE, "the last run did not end cleanly: what its journal had is in the store again");
         if (!j->next_segment)
                 j->next_segment = 1;
         if (!j->next_batch)

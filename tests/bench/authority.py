@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 
+SESSIONS_MAX, HANDSHAKES = 20000, 4096  # all of them come from this machine's address
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,6 +90,7 @@ class Authority:
                  "--set", f"api-socket={self.folder}/api.sock", "--set", f"listen=127.0.0.1:{self.port}",
                  "--set", f"tls-ca={self.folder}/pki/ca.pem", "--set", f"tls-cert={self.folder}/pki/nva.pem",
                  "--set", f"tls-key={self.folder}/pki/nva.key", "--set", "session-frames-per-s=0",
+                 "--set", f"sessions-per-address={SESSIONS_MAX}", "--set", f"handshakes={HANDSHAKES}",
                  "--set", "log-level=notice"], stderr=log)
         wait_for("godwit-nva", self.answers, self.process)
         return time.monotonic() - began

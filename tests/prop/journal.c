@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "prop/seed.h"
 #include "store/journal.h"
 #include "store/memory.h"
@@ -116,5 +117,6 @@ static void test_random(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
 
+        gw_log_init("test", GW_WARNING);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/journal.h"
 #include "store/segment.h"
 
@@ -434,5 +435,6 @@ int main(void) {
                 with_place(test_a_clean_end_leaves_lmdb_alone),
         };
 
+        gw_log_init("test", GW_WARNING);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "store/journal.h"
 #include "store/memory.h"
 #include "store/store.h"
@@ -404,5 +405,6 @@ int main(void) {
                 {"test_full_disk, journal", test_full_disk, setup_journal, teardown, NULL},
         };
 
+        gw_log_init("test", GW_WARNING);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
