@@ -91,7 +91,7 @@ static int reserve(struct journal *j, size_t more) {
 }
 
 static void append(struct journal *j, const void *octets, size_t size) {
-        if (size)
+        if (octets && size)
                 memcpy(j->batch + j->batch_size, octets, size);
         j->batch_size += size;
 }

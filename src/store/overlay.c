@@ -105,7 +105,7 @@ int gw_overlay_set(struct gw_overlay *o, enum gw_store_table t, const void *key,
                 return -ENOMEM;
         e->gone = !val;
         e->value_size = (uint32_t)nval;
-        if (nval)
+        if (val && nval)
                 memcpy(e->octets + e->key_size, val, nval);
         return 0;
 }
