@@ -52,8 +52,8 @@ void gw_dir_binding_changed(struct gw_directory *d, struct gw_vm *vm) {
         gw_dir_store_binding(d, vm);
         for (struct gw_port *port = vm->ports; port; port = port->next)
                 gw_dir_vn_touch_port(d, port);
-        gw_list_for_each (link, &vm->holders)
-                gw_dir_holder_dirty(d, gw_list_entry(link, struct directory_holder, in_vm));
+        gw_chain_for_each (link, &vm->holders)
+                gw_dir_holder_dirty(d, gw_container_of(link, struct directory_holder, in_vm));
         gw_dir_changed(d, GW_OBJECT_BINDING, vm->id.s, false);
 }
 

@@ -176,6 +176,7 @@ void gw_directory_deinit(struct gw_directory *d) {
         gw_order_deinit(&d->vms);
         gw_order_deinit(&d->rules);
         gw_order_deinit(&d->policies);
+        gw_slab_deinit(&d->slab);
         gw_dir_notices_deinit(d);
         gw_table_deinit(&d->pairs);
         gw_table_deinit(&d->by_locator);

@@ -20,9 +20,11 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "base/chain.h"
 #include "base/error.h"
 #include "base/index.h"
 #include "base/list.h"
+#include "base/slab.h"
 #include "base/table.h"
 #include "base/time.h"
 #include "directory/heap.h"
@@ -254,9 +256,9 @@ struct gw_vm {
         uint32_t vcpus, memory_mib;
         /* the directory's own: */
         struct gw_list at_nve;
-        struct gw_list holders;   /* gw_directory_holder */
+        struct gw_chain holders;  /* gw_directory_holder */
         struct gw_deadline timer; /* lifetime */
-        uint8_t kind, desired, state, on_crash;
+        uint8_t kind : 1, desired : 1, on_crash : 1, state : 5;
         uint8_t n_ports;
         struct {
                 char s[0]; /* as long as it is; a copy: gw_vm_name */
@@ -303,7 +305,8 @@ struct gw_directory {
         const struct gw_directory_effects *effects;
         void *user;
         uint64_t seed[2];
-        uint32_t lease_ms; /* longest lifetime granted to a registration */
+        uint32_t lease_ms;   /* longest lifetime granted to a registration */
+        struct gw_slab slab; /* VMs and their ports */
         struct gw_order tenants, vns, nves, vms, rules, policies;
         struct gw_table by_vni, by_locator;
         struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */

@@ -35,7 +35,7 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
                         return NULL;
                 }
                 h->vm = vm;
-                gw_list_append(&vm->holders, &h->in_vm);
+                gw_chain_push(&vm->holders, &h->in_vm);
                 gw_list_append(&nve->holders, &h->in_nve);
         }
         /* Who asks again at once is not moved to the end of the list again at once. */
@@ -49,7 +49,7 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
 
 void gw_dir_holder_free(struct gw_directory *d, struct directory_holder *h) {
         gw_dir_item_remove(d, &h->item);
-        gw_list_remove(&h->in_vm);
+        gw_chain_remove(&h->in_vm);
         gw_list_remove(&h->in_nve);
         gw_list_remove(&h->in_all);
         free(h);

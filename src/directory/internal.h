@@ -81,7 +81,8 @@ enum { FLUSH_POSITIVE = 1, FLUSH_NEGATIVE = 2 };
 struct directory_holder {
         struct directory_item item;
         struct gw_vm *vm;
-        struct gw_list in_vm, in_nve, in_all;
+        struct gw_link in_vm;
+        struct gw_list in_nve, in_all;
         struct gw_mono expires;
         bool known; /* has confirmed the present mapping */
 };

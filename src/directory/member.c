@@ -576,8 +576,8 @@ static void count_port(struct gw_directory *d, const struct gw_port *port, struc
 }
 
 static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all) {
-        gw_list_for_each (link, &vm->holders) {
-                const struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_vm);
+        gw_chain_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
                 if (h->item.nve == vm->binding.nve || !gw_dir_holder_concerned(d, h))
                         continue;
@@ -615,8 +615,8 @@ struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const s
         for (const struct gw_port *port = vm->ports; port; port = port->next)
                 if (port->vn->push)
                         count_port(d, port, &pending);
-        gw_list_for_each (link, &vm->holders) {
-                const struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_vm);
+        gw_chain_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
                 if (h->known || h->item.nve == vm->binding.nve || h->item.nve->mark == d->mark ||
                     !gw_dir_holder_concerned(d, h))

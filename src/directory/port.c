@@ -352,7 +352,8 @@ static int insert_keys(struct gw_directory *d, struct gw_port *port) {
         return 0;
 }
 
-static struct gw_port *port_new(struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec, unsigned index) {
+static struct gw_port *port_new(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn,
+                                const struct gw_port_spec *spec, unsigned index) {
         struct gw_port form = {.vm = vm,
                                .vn = vn,
                                .mac = spec->mac,
@@ -361,7 +362,7 @@ static struct gw_port *port_new(struct gw_vm *vm, struct gw_vn *vn, const struct
                                .n_ips = spec->n_ips,
                                .wide = is_wide(spec),
                                .named = vm->kind == GW_VM_TASK || (spec->device && *spec->device)};
-        struct gw_port *port = calloc(1, octets_of(&form));
+        struct gw_port *port = gw_slab_new(&d->slab, octets_of(&form));
 
         if (!port)
                 return NULL;
@@ -375,12 +376,12 @@ static struct gw_port *port_new(struct gw_vm *vm, struct gw_vn *vn, const struct
 
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
                     unsigned index, struct gw_port **out) {
-        struct gw_port *port = port_new(vm, vn, spec, index);
+        struct gw_port *port = port_new(d, vm, vn, spec, index);
 
         if (!port)
                 return -ENOMEM;
         if (insert_keys(d, port) < 0) {
-                free(port);
+                gw_slab_free(&d->slab, port, octets_of(port));
                 return -ENOMEM;
         }
         link_port(vm, port);
@@ -401,7 +402,7 @@ void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
         remove_keys(d, port, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
                 address_freed(port->vn, gw_port_ip(port, i));
-        free(port);
+        gw_slab_free(&d->slab, port, octets_of(port));
 }
 
 /* Checks, chooses what is missing, makes it. No record, no effect. */

@@ -29,10 +29,14 @@ struct gw_name gw_vm_name(const struct gw_vm *vm) {
         return name;
 }
 
+static void vm_give_back(struct gw_directory *d, struct gw_vm *vm, size_t id_size) {
+        gw_slab_free(&d->slab, vm, offsetof(struct gw_vm, id) + id_size + 1);
+}
+
 int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out) {
         size_t n = strlen(spec->id);
         uint64_t hash = gw_index_hash(&d->by_id, spec->id, n);
-        struct gw_vm *vm = calloc(1, offsetof(struct gw_vm, id) + n + 1);
+        struct gw_vm *vm = gw_slab_new(&d->slab, offsetof(struct gw_vm, id) + n + 1);
 
         if (!vm || gw_heap_promise(&d->heap) < 0)
                 goto no_memory;
@@ -45,7 +49,6 @@ int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct 
         vm->tenant = tenant;
         vm->timer.kind = TIMER_VM;
         vm->binding.reserved = vm->binding.epoch = d->epoch_floor;
-        gw_list_init(&vm->holders);
         tenant->n_vms++;
         *out = vm;
         return 0;
@@ -55,14 +58,14 @@ no_place:
 no_entry:
         gw_heap_forget(&d->heap, &vm->timer);
 no_memory:
-        free(vm);
+        vm_give_back(d, vm, n);
         return -ENOMEM;
 }
 
 void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         gw_dir_history_forget(d, vm);
-        gw_list_for_each (link, &vm->holders)
-                gw_dir_holder_free(d, gw_list_entry(link, struct directory_holder, in_vm));
+        gw_chain_for_each (link, &vm->holders)
+                gw_dir_holder_free(d, gw_container_of(link, struct directory_holder, in_vm));
         while (vm->ports)
                 gw_dir_port_free(d, vm->ports);
         gw_heap_forget(&d->heap, &vm->timer);
@@ -73,7 +76,7 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
                 gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
         free(vm->binding.previous);
         free(vm->binding.move);
-        free(vm);
+        vm_give_back(d, vm, strlen(vm->id.s));
 }
 
 static int spec_check(const struct gw_vm_spec *spec, struct gw_error *error) {

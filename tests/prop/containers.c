@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The hash table, the index and the list against arrays that are searched from end to end. */
+/* The hash table, the index, the lists and the slab against arrays that are searched from end to end. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -9,8 +9,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/chain.h"
 #include "base/index.h"
 #include "base/list.h"
+#include "base/slab.h"
 #include "base/table.h"
 #include "prop/seed.h"
 
@@ -222,12 +224,95 @@ static void index_model(void **state) {
         run_index(3);  /* hardly anything to tell entries apart by */
 }
 
+/* No two objects overlap, and none changes but by its owner. */
+static void slab_model(void **state) {
+        static struct {
+                uint8_t *octets, mark;
+                size_t size;
+        } objects[ITEMS];
+        struct gw_slab slab = {0};
+
+        (void)state;
+        for (int step = 0; step < STEPS; step++) {
+                size_t i = (size_t)dice_below(&dice, ITEMS);
+
+                if (objects[i].octets) {
+                        for (size_t k = 0; k < objects[i].size; k++)
+                                assert_int_equal(objects[i].octets[k], objects[i].mark);
+                        gw_slab_free(&slab, objects[i].octets, objects[i].size);
+                        objects[i].octets = NULL;
+                        continue;
+                }
+                objects[i].size = 1 + (size_t)dice_below(&dice, GW_SLAB_MAX + GW_SLAB_MAX / 8);
+                objects[i].mark = (uint8_t)dice_u64(&dice);
+                objects[i].octets = gw_slab_new(&slab, objects[i].size);
+                assert_non_null(objects[i].octets);
+                assert_int_equal((uintptr_t)objects[i].octets % GW_SLAB_ALIGN, 0);
+                for (size_t k = 0; k < objects[i].size; k++)
+                        assert_int_equal(objects[i].octets[k], 0);
+                memset(objects[i].octets, objects[i].mark, objects[i].size);
+        }
+        for (size_t i = 0; i < ITEMS; i++)
+                if (objects[i].octets)
+                        gw_slab_free(&slab, objects[i].octets, objects[i].size);
+        gw_slab_deinit(&slab);
+}
+
+/* Many of one size: also out of chunks of huge pages. */
+static void slab_many(void **state) {
+        enum { MANY = 60000, OCTETS = 72 };
+        static void *objects[MANY];
+        struct gw_slab slab = {0};
+
+        (void)state;
+        for (int i = 0; i < MANY; i++) {
+                objects[i] = gw_slab_new(&slab, OCTETS);
+                assert_non_null(objects[i]);
+                memset(objects[i], i % 251, OCTETS);
+        }
+        for (int i = 0; i < MANY; i++) {
+                assert_int_equal(((uint8_t *)objects[i])[0], i % 251);
+                assert_int_equal(((uint8_t *)objects[i])[OCTETS - 1], i % 251);
+                gw_slab_free(&slab, objects[i], OCTETS);
+        }
+        gw_slab_deinit(&slab);
+}
+
+static void chain_model(void **state) {
+        static struct {
+                struct gw_link link;
+                bool in;
+        } things[64];
+        struct gw_chain chain = {0};
+        size_t seen, in;
+
+        (void)state;
+        for (int step = 0; step < STEPS / 10; step++) {
+                size_t i = (size_t)dice_below(&dice, 64);
+
+                if (things[i].in || dice_below(&dice, 4) == 0)
+                        gw_chain_remove(&things[i].link);
+                else
+                        gw_chain_push(&chain, &things[i].link);
+                things[i].in = things[i].link.at != NULL;
+                if (things[i].in)
+                        assert_ptr_equal(chain.first, &things[i].link);
+                seen = in = 0;
+                gw_chain_for_each (link, &chain) {
+                        assert_ptr_equal(*link->at, link);
+                        seen++;
+                }
+                for (size_t k = 0; k < 64; k++)
+                        in += things[k].in;
+                assert_int_equal(seen, in);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(table_model),
-                cmocka_unit_test(table_collisions),
-                cmocka_unit_test(index_model),
-                cmocka_unit_test(list_model),
+                cmocka_unit_test(table_model), cmocka_unit_test(table_collisions), cmocka_unit_test(index_model),
+                cmocka_unit_test(list_model),  cmocka_unit_test(chain_model),      cmocka_unit_test(slab_model),
+                cmocka_unit_test(slab_many),
         };
 
         dice = dice_new();
