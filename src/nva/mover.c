@@ -337,6 +337,9 @@ void mover_restore(struct nva *nva, struct gw_now now) {
                 struct nva_move *move = mover_entry(link);
                 struct gw_vm *vm = mover_vm(move);
 
+                /* What was loaded for it is cleared by its agent's inventory; nobody waits for that any more. */
+                if (vm && !mover_is_open(move) && vm->state == GW_VM_STOPPING && !vm->binding.nve)
+                        gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STOPPED);
                 if (!mover_is_open(move))
                         continue;
                 gw_log(GW_NOTICE, "carrying on: move=%s vm=%s phase=%s", move->core.id.s, move->core.vm.s,
