@@ -231,8 +231,9 @@ struct gw_edge {
         struct gw_edge_now looked_at;
         bool look;
         size_t n_suspects, n_negatives, n_releasing_ports, held_octets;
-        struct edge_share strangers;  /* what is not from a port */
-        uint64_t strangers_tokens_ns; /* as query_tokens_ns of a port */
+        struct edge_share strangers;      /* what is not from a port */
+        uint64_t strangers_tokens_ns;     /* as query_tokens_ns of a port */
+        struct gw_mono source_said_until; /* that a host speaks for others' VMs */
         bool up, welcome;
         uint32_t features;         /* of the NVA, in this session */
         struct gw_absence absence; /* since the last session; the last one while there is a session */

@@ -28,6 +28,7 @@ enum {
         SUSPECT_ASK_MS = 100,
         SUSPECT_BELIEVED_MS = 5000,
         SUSPECT_REFUSED_MS = 100, /* how long a refusal is remembered: short, for the VM may come */
+        SUSPECT_SAY_MS = 1000,    /* a host that speaks for many makes no more lines than one that speaks for one */
 };
 
 static struct edge_suspect *suspect_find(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac,
@@ -180,6 +181,9 @@ static void suspect_refuse(struct gw_edge *edge, struct gw_edge_now now, struct 
         edge->counters[GW_EDGE_C_SOURCES_REFUSED] += gw_edge_held_clear(&s->held);
         s->refused = true;
         gw_edge_timer_set(&edge->timers, &s->timer, gw_mono_after(now.mono, gw_ms(SUSPECT_REFUSED_MS)));
+        if (now.mono.ns < edge->source_said_until.ns)
+                return;
+        edge->source_said_until = gw_mono_after(now.mono, gw_ms(SUSPECT_SAY_MS));
         gw_edge_log(edge, GW_WARNING, "vni=%u %s sends in the name of %s, which the authority has elsewhere; dropped",
                     s->vni, gw_ip_text(s->sender, text), gw_mac_text(s->mac, mac));
 }

@@ -168,8 +168,11 @@ static void fx_port_snoop(void *user, const struct gw_edge_attach *port, bool on
 }
 
 static void fx_port_group(void *user, uint32_t ifindex, struct gw_ip group, bool in) {
-        int r = gw_datapath_group_set(((struct nve *)user)->dp, ifindex, group, in);
+        struct nve *nve = user;
+        int r = gw_datapath_group_set(nve->dp, ifindex, group, in);
 
+        if (r && in) /* better all of them than not one that it wants */
+                (void)gw_datapath_port_flags(nve->dp, ifindex, 0, GW_PORT_SNOOPED);
         if (r)
                 gw_log_limited(GW_WARNING, 5, "ifindex=%u: a multicast group could not be written: %s", ifindex,
                                gw_error_word(r));

@@ -186,7 +186,9 @@ static void fx_vm_changed(void *user, const struct gw_name *vm) {
 }
 
 static void fx_log(void *user, int level, const char *text) {
-        (void)user, (void)level, (void)text;
+        (void)level;
+        if (strstr(text, "sends in the name of"))
+                ((struct world *)user)->n_told++;
 }
 
 static void fx_request(void *user, const struct gw_registration *request) {

@@ -62,6 +62,7 @@ struct world {
         uint8_t open[64];
         uint32_t limits[64][GW_EDGE_LIMITS]; /* by ifindex, as last told */
         size_t n_limits;
+        size_t n_told; /* logged: that a host speaks for another's VM */
         uint64_t redirected;
         struct gw_mono redirected_at;
         struct gw_ip talkers[4];

@@ -168,6 +168,35 @@ static void test_one_sender_leaves_room_for_others(void **state) {
         expect_down(w, 0, 1, 1);
 }
 
+/* A host that speaks for many does not fill the log. */
+static void test_refusals_are_told_once_a_second(void **state) {
+        enum { VMS = 20, ROUNDS = 4 };
+        struct world *w = start(state);
+        struct gw_mapping m[VMS];
+        uint8_t bytes[64] = {0};
+        struct gw_edge_punt punt = {
+                .reason = GW_EDGE_WIRE_SOURCE,
+                .frame = {.vni = WORLD_VNI, .sender = ip_of("10.98.0.1"), .bytes = bytes, .size = sizeof bytes}};
+
+        for (unsigned i = 0; i < VMS; i++) {
+                char ip[16];
+
+                snprintf(ip, sizeof ip, "10.1.1.%u", i);
+                m[i] = mapping_of(100 + i, ip, OLD_PLACE, 5);
+                assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &m[i], 1, NULL, 0), 0);
+                memcpy(bytes + 6, mac_of(100 + i).b, 6);
+                gw_edge_punted(w->edge, w->now, &punt);
+        }
+        for (int round = 0; round < ROUNDS; round++) {
+                for (unsigned i = 0; i < VMS; i++)
+                        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &m[i], 1, NULL, 0), 0);
+                world_pass(w, 110);
+                w->n_sent = 0;
+        }
+        assert_int_equal(world_counter(w, GW_EDGE_C_SOURCES_REFUSED), VMS);
+        assert_int_equal(w->n_told, 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_first_frames_are_faster_than_the_news, world_setup,
@@ -181,6 +210,7 @@ int main(void) {
                                                 world_teardown),
                 cmocka_unit_test_setup_teardown(test_suspects_are_bounded, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_one_sender_leaves_room_for_others, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_refusals_are_told_once_a_second, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
