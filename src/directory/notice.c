@@ -17,7 +17,7 @@
  * Addresses go in pairs (old, new). A VM keeps its addresses here, so both are
  * the same; where it is now says option 68, or, for an IPv4 locator, option 38, D2's IPv4
  * Proxy-CoA. Sequence numbers and time stamps are of one receiver, so that it
- * sees them grow, whatever VM it is about.
+ * sees them grow, whatever VM it is about; stamps are by its clock, once it has told it.
  *
  * A history is one record, staged with each change that a restart must know. What
  * was not answered then is sent again after a restart.
@@ -350,7 +350,7 @@ static void notice_build(const struct gw_notice *n, struct gw_registration *reg)
 }
 
 static void notice_send(struct gw_directory *d, struct gw_notice *n) {
-        uint64_t stamp = gw_registration_stamp(d->now.wall);
+        uint64_t stamp = gw_registration_stamp((struct gw_wall){d->now.wall.ns + (uint64_t)n->to->clock_ns});
         struct gw_registration reg;
         bool sent;
 
@@ -566,11 +566,20 @@ static void answered(struct gw_directory *d, struct gw_notice *n, const struct g
         gw_heap_set(&d->heap, &n->timer, gw_mono_after(d->now.mono, gw_ms(keep_ms)));
 }
 
-/* 135 and 156 may pass with the next number and stamp, which come with the time-out that is set. */
-static bool refusal_passes(struct gw_notice *n, const struct gw_registration *reply) {
+/* Numbers, stamps and clocks: the next one may pass, with a stamp by the receiver's clock. But 157 may also say that it knows a newer epoch, and then none will. */
+static bool refusal_passes(const struct gw_directory *d, struct gw_notice *n, const struct gw_registration *reply) {
+        struct gw_notice_receiver *to = n->to;
+        bool newer = (reply->has & GW_REG_HAS_EPOCH) && reply->epoch > n->epoch;
+        bool clock = reply->status == GW_MH_TIMESTAMP_MISMATCH || (reply->status == GW_MH_TIMESTAMP_LOWER && !newer);
+
         if (reply->status == GW_MH_SEQUENCE_OUT_OF_WINDOW)
-                n->to->sequence = reply->sequence;
-        return reply->status == GW_MH_SEQUENCE_OUT_OF_WINDOW || reply->status == GW_MH_TIMESTAMP_MISMATCH;
+                to->sequence = reply->sequence;
+        if (clock && (reply->has & GW_REG_HAS_TIMESTAMP)) {
+                to->clock_ns = (int64_t)(gw_registration_stamp_wall(reply->timestamp).ns - d->now.wall.ns);
+                if (reply->timestamp < to->stamp)
+                        to->stamp = 0;
+        }
+        return clock || reply->status == GW_MH_SEQUENCE_OUT_OF_WINDOW;
 }
 
 int gw_directory_noticed(struct gw_directory *d, struct gw_ip from, const struct gw_registration *reply,
@@ -584,9 +593,11 @@ int gw_directory_noticed(struct gw_directory *d, struct gw_ip from, const struct
         if (reply->status >= GW_MH_REJECTED)
                 gw_dir_note(d, GW_NOTE_REFUSED, "vm=%s epoch=%llu notice refused by %s: status=%u", n->vm->id.s,
                             (unsigned long long)n->epoch, gw_ip_text(from, text), reply->status);
-        if (refusal_passes(n, reply))
-                return 0;
-        answered(d, n, reply);
-        history_store(d, history_find(d, n->vm));
+        if (refusal_passes(d, n, reply)) { /* soon; the time-out, doubled each time, bounds how often */
+                gw_heap_set(&d->heap, &n->timer, gw_mono_after(d->now.mono, gw_ms(n->timeout_ms / 10)));
+        } else {
+                answered(d, n, reply);
+                history_store(d, history_find(d, n->vm));
+        }
         return 0;
 }

@@ -62,6 +62,7 @@ struct gw_notice_receiver {
         struct gw_ip ip;
         struct gw_list notices; /* gw_notice.in_receiver */
         uint64_t stamp;         /* of the last Request to it; the next one's is later */
+        int64_t clock_ns;       /* its clock less ours, as far as a refusal has told */
         uint16_t sequence;      /* the same; this end's own numbers */
 };
 

@@ -177,6 +177,8 @@ static bool mapping_meets_port(struct gw_edge *edge, struct gw_edge_now now, str
         struct edge_vm *vm = port->vm;
         bool elsewhere = leads_elsewhere(edge, said->state, said->locator);
 
+        if (vm->role == GW_EDGE_ARRIVING && said->epoch < vm->epoch)
+                return true; /* where it is until it has come: that counts should it never come */
         if (!elsewhere || said->epoch < vm->epoch)
                 return said->epoch >= vm->epoch;
         if (vm->role == GW_EDGE_SERVING && said->epoch == vm->epoch) {

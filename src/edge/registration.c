@@ -12,7 +12,10 @@
  * 157: clock, its offset taken from the answer; 128, 130): again in the same way.
  * Refused otherwise: no longer claimed, and not again before something changes; see
  * docs/decisions/0015. Refused with 157 and a newer epoch: the VM has another
- * place; the directory is asked for it, and its answer ends the service here.
+ * place; the directory is asked for it, and its answer ends the service here. So
+ * it is with 152, a VM that has no place: it may get another one. As long as the
+ * VM serves here both are asked again, in the slower way: nobody else may know that
+ * it has to be told.
  *
  * A deregistration is sent once; its entry ends with the answer, or after 1 s.
  * An answer counts only when it is to the last Request and, accepting, repeats what
@@ -239,7 +242,7 @@ static bool is_superseded(const struct edge_binding *b, const struct gw_registra
         return reply->status == GW_MH_TIMESTAMP_LOWER && (reply->has & GW_REG_HAS_EPOCH) && reply->epoch > b->vm->epoch;
 }
 
-/* Takes from the answer what makes the next try succeed. False: it would be refused again. */
+/* Takes from the answer what makes the next try succeed. False: it would be refused again, as far as can be known. */
 static bool refusal_passes(struct gw_edge *edge, struct gw_edge_now now, struct edge_binding *b,
                            const struct gw_registration *reply) {
         switch (reply->status) {
@@ -289,6 +292,8 @@ static void registration_refused(struct gw_edge *edge, struct gw_edge_now now, s
         b->state = GW_EDGE_REG_REFUSED;
         b->granted_ms = 0;
         b->expires = (struct gw_mono){0};
+        if (is_superseded(b, reply) || reply->status == GW_MH_PROXY_NOT_ENABLED)
+                gw_edge_timer_set(&edge->timers, &b->timer, gw_mono_after(now.mono, gw_ms(b->timeout_ms)));
         if (is_superseded(b, reply))
                 superseded(edge, now, b->vm);
 }

@@ -26,13 +26,10 @@
  *
  * GW_SEED repeats a run, GW_STEPS sets its length, GW_TRACE=1 prints it.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "directory/directory.h"
-#include "prop/seed.h"
-#include "store/memory.h"
+#include "sim/authority.h"
 
 enum {
         NVES = 8,
@@ -67,10 +64,6 @@ struct here { /* a VM at an NVE */
 struct nve {
         char id[8];
         struct gw_ip locator;
-        bool up;      /* the process */
-        bool session; /* both ends see it */
-        uint32_t generation;
-        uint64_t arrives_ns; /* when the last frame to it arrives: order is kept */
         uint64_t subscribes_ns;
         uint64_t sweeps_ns; /* lets go of what this session did not confirm */
         uint16_t sequence;
@@ -96,66 +89,27 @@ struct vm {
         int owner[1 << 12];      /* epoch -> NVE that had it accepted, + 1 */
 };
 
-struct message {
-        struct gw_deadline timer;
-        int nve;
-        bool to_nve;
-        uint32_t generation;
+struct frame {
         uint8_t type;
         uint32_t id;
+        const uint8_t *body;
         size_t size;
-        uint8_t body[];
 };
 
 struct sim {
-        struct dice dice;
-        struct gw_directory d;
-        struct gw_store *store;
-        bool authority_up;
-        uint64_t authority_back_ns;
-        uint64_t now_ns;
+        struct net net;
+        struct authority a;
         bool calm; /* no faults */
-        bool trace;
-        struct gw_heap messages;
-        struct message *outbox[1 << 14];
-        size_t n_outbox;
-        bool drops[NVES];
         struct nve nves[NVES];
         struct vm vms[VMS];
-        uint64_t n_moves, n_crashes, n_registrations, n_messages, n_refused;
+        uint64_t n_moves, n_crashes, n_registrations, n_refused;
 };
 
-static void die(const struct sim *s, const char *format, ...) {
-        va_list args;
+static const struct net_weather storm_weather = {.loss = 5, .twice = 5, .late = 5, .delay_ms = 20, .late_ms = 400};
+static const struct net_weather calm_weather = {.delay_ms = 20, .late_ms = 20};
 
-        va_start(args, format);
-        printf("not ok 1 - directory\n# at %.3f s: ", (double)s->now_ns / 1e9);
-        vprintf(format, args);
-        printf("\n");
-        va_end(args);
-        exit(1);
-}
-
-static void trace(const struct sim *s, const char *format, ...) {
-        va_list args;
-
-        if (!s->trace)
-                return;
-        va_start(args, format);
-        printf("# %9.3f ", (double)s->now_ns / 1e9);
-        vprintf(format, args);
-        printf("\n");
-        va_end(args);
-}
-
-static bool chance(struct sim *s, unsigned percent) {
-        return dice_below(&s->dice, 100) < percent;
-}
 static bool fault(struct sim *s, unsigned percent) {
-        return chance(s, percent) && !s->calm;
-}
-static struct gw_now now_of(const struct sim *s) {
-        return (struct gw_now){{s->now_ns}, {s->now_ns + UINT64_C(1700000000) * GW_NS_PER_S}};
+        return net_chance(&s->net, percent) && !s->calm;
 }
 static const char *vm_id(int i) {
         static char text[24];
@@ -164,147 +118,40 @@ static const char *vm_id(int i) {
         return text;
 }
 static struct gw_vm *vm_of(struct sim *s, int i) {
-        return gw_directory_vm(&s->d, vm_id(i));
+        return gw_directory_vm(&s->a.d, vm_id(i));
 }
 static struct gw_nve *nve_of(struct sim *s, int i) {
-        return gw_directory_nve(&s->d, s->nves[i].id);
-}
-static int index_of(const struct gw_nve *nve) {
-        return nve ? atoi(nve->id.s + 1) : NOWHERE;
+        return authority_nve(&s->a, i);
 }
 static int vm_index(const char *id) {
         return strncmp(id, "vm", 2) == 0 ? atoi(id + 2) : NOWHERE;
 }
 
-/* --- messages --- */
+/* --- the authority: turns, commits, crashes --- */
 
-static struct message *message_new(int nve, bool to_nve, uint8_t type, uint32_t id, const void *body, size_t size) {
-        struct message *m = calloc(1, sizeof *m + size);
-
-        m->nve = nve;
-        m->to_nve = to_nve;
-        m->type = type;
-        m->id = id;
-        m->size = size;
-        if (size)
-                memcpy(m->body, body, size);
-        return m;
-}
-
-static void post_at(struct sim *s, struct message *m, uint64_t at_ns) {
-        m->generation = s->nves[m->nve].generation;
-        if (gw_heap_promise(&s->messages) < 0)
-                abort();
-        gw_heap_set(&s->messages, &m->timer, (struct gw_mono){at_ns});
-        s->n_messages++;
-}
-
-static uint64_t some_delay_ns(struct sim *s) {
-        return (1 + dice_below(&s->dice, fault(s, 5) ? 400 : 20)) * GW_NS_PER_MS + dice_below(&s->dice, 1000000);
-}
-
-/* Takes the message over. */
-static void post(struct sim *s, struct message *m) {
-        struct nve *nve = &s->nves[m->nve];
-        uint64_t at = s->now_ns + some_delay_ns(s);
-
-        if (!nve->session || (m->type != GW_FRAME_SUBSCRIBE && fault(s, 5))) {
-                free(m);
-                return;
-        }
-        if (m->to_nve || m->type == GW_FRAME_SUBSCRIBE) {
-                at = at > nve->arrives_ns ? at : nve->arrives_ns + 1;
-                nve->arrives_ns = at;
-        }
-        if (fault(s, 5)) {
-                struct message *twice = message_new(m->nve, m->to_nve, m->type, m->id, m->body, m->size);
-
-                post_at(s, twice, m->to_nve ? at : s->now_ns + some_delay_ns(s));
-        }
-        post_at(s, m, at);
-}
-
+/* From an NVE, frames may overtake each other; all but its subscription, which nothing answers. */
 static void send_frame(struct sim *s, int nve, const struct gw_writer *w) {
         struct gw_frame_header header;
 
         if (gw_frame_header_decode(w->base, w->at, &header))
-                die(s, "a frame of our own does not decode");
-        post(s, message_new(nve, false, header.type, header.id, w->base + GW_FRAME_HEADER_SIZE,
-                            w->at - GW_FRAME_HEADER_SIZE));
-}
-
-/* --- the authority: turns, commits, crashes --- */
-
-static void effect_store(enum gw_record table, const void *key, size_t nkey, const void *val, size_t nval, void *user) {
-        if (gw_store_put(((struct sim *)user)->store, (enum gw_store_table)table, key, nkey, val, nval))
-                abort();
-}
-static void effect_unstore(enum gw_record table, const void *key, size_t nkey, void *user) {
-        if (gw_store_del(((struct sim *)user)->store, (enum gw_store_table)table, key, nkey))
-                abort();
-}
-static void effect_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t *body, size_t size, void *user) {
-        struct sim *s = user;
-
-        s->outbox[s->n_outbox++] = message_new(index_of(to), true, type, id, body, size);
-}
-static void effect_drop(struct gw_nve *nve, const char *reason, void *user) {
-        (void)reason;
-        ((struct sim *)user)->drops[index_of(nve)] = true;
-}
-static void effect_changed(enum gw_object kind, const char *id, bool gone, void *user) {
-        (void)kind, (void)id, (void)gone, (void)user;
-}
-static void effect_note(enum gw_note kind, const char *text, void *user) {
-        if (kind != GW_NOTE_REFUSED)
-                trace(user, "note: %s", text);
-}
-static const struct gw_directory_effects effects = {.store = effect_store,
-                                                    .unstore = effect_unstore,
-                                                    .send = effect_send,
-                                                    .drop = effect_drop,
-                                                    .changed = effect_changed,
-                                                    .note = effect_note};
-
-static void authority_init(struct sim *s) {
-        uint64_t seed[2] = {dice_u64(&s->dice), dice_u64(&s->dice)};
-
-        if (gw_directory_init(&s->d, seed, LEASE_S, &effects, s))
-                abort();
-        s->authority_up = true;
+                net_die(&s->net, "a frame of our own does not decode");
+        net_post(&s->net, net_message(nve, NET_UP, w->base, w->at),
+                 header.type == GW_FRAME_SUBSCRIBE ? NET_ORDERED | NET_SURE : 0);
 }
 
 static void session_break(struct sim *s, int i) {
-        struct nve *nve = &s->nves[i];
-
-        if (!nve->session)
+        if (!s->net.links[i].session)
                 return;
-        nve->session = false;
-        nve->generation++;
-        if (s->authority_up)
-                gw_directory_bye(&s->d, nve_of(s, i), now_of(s));
+        net_close(&s->net, i);
+        authority_bye(&s->a, i);
 }
 
-static void empty_outbox(struct sim *s, size_t sent) {
-        for (size_t i = 0; i < s->n_outbox; i++) {
-                if (i < sent)
-                        post(s, s->outbox[i]);
-                else
-                        free(s->outbox[i]);
-        }
-        s->n_outbox = 0;
-}
-
-static void authority_crash(struct sim *s) {
-        trace(s, "authority crashes");
+static void authority_away(struct sim *s) {
         s->n_crashes++;
-        gw_store_memory_crash(s->store);
-        s->authority_up = false;
-        gw_directory_deinit(&s->d);
-        memset(s->drops, 0, sizeof s->drops);
+        authority_crash(&s->a);
         for (int i = 0; i < NVES; i++)
                 session_break(s, i);
-        s->authority_back_ns = s->now_ns + dice_below(&s->dice, 3000) * GW_NS_PER_MS;
+        s->a.back_ns = s->net.now_ns + net_below(&s->net, 3000) * GW_NS_PER_MS;
 }
 
 static void check_commit(struct sim *s) {
@@ -314,8 +161,8 @@ static void check_commit(struct sim *s) {
                 if (!vm)
                         continue;
                 if (vm->binding.epoch < s->vms[i].seen_epoch)
-                        die(s, "%s: epoch fell from %llu to %llu", vm->id.s, (unsigned long long)s->vms[i].seen_epoch,
-                            (unsigned long long)vm->binding.epoch);
+                        net_die(&s->net, "%s: epoch fell from %llu to %llu", vm->id.s,
+                                (unsigned long long)s->vms[i].seen_epoch, (unsigned long long)vm->binding.epoch);
                 s->vms[i].seen_epoch = vm->binding.epoch;
         }
 }
@@ -323,40 +170,24 @@ static void check_commit(struct sim *s) {
 /* The end of one turn of the authority's loop. False: it crashed and what the turn did is gone. */
 static bool turn_end(struct sim *s) {
         if (fault(s, 1)) {
-                empty_outbox(s, 0);
-                authority_crash(s);
+                authority_away(s);
                 return false;
         }
-        if (gw_store_commit(s->store))
-                abort();
+        authority_commit(&s->a);
         check_commit(s);
         if (fault(s, 1)) {
-                empty_outbox(s, dice_below(&s->dice, s->n_outbox + 1));
-                authority_crash(s);
+                authority_post(&s->a, net_below(&s->net, s->a.n_outbox + 1));
+                authority_away(s);
                 return true;
         }
-        empty_outbox(s, s->n_outbox);
+        authority_post(&s->a, s->a.n_outbox);
         for (int i = 0; i < NVES; i++)
-                if (s->drops[i]) {
-                        trace(s, "%s is dropped", s->nves[i].id);
-                        s->drops[i] = false;
+                if (s->a.drops[i]) {
+                        net_trace(&s->net, "%s is dropped", s->nves[i].id);
+                        s->a.drops[i] = false;
                         session_break(s, i);
                 }
         return true;
-}
-
-struct loading {
-        struct sim *s;
-        enum gw_record table;
-};
-
-static int load_one(const void *key, size_t nkey, const void *val, size_t nval, void *user) {
-        struct loading *at = user;
-        struct gw_error error;
-
-        if (gw_directory_load(&at->s->d, at->table, key, nkey, val, nval, now_of(at->s), &error))
-                die(at->s, "%s", error.text);
-        return 0;
 }
 
 static void check_loaded(struct sim *s) {
@@ -365,22 +196,14 @@ static void check_loaded(struct sim *s) {
                 const struct gw_vm *vm = vm_of(s, i);
 
                 if (m->made != (vm != NULL))
-                        die(s, "%s %s after a restart", vm_id(i), vm ? "came back" : "is lost");
+                        net_die(&s->net, "%s %s after a restart", vm_id(i), vm ? "came back" : "is lost");
                 if (vm && vm->binding.reserved < m->reserved_epoch)
-                        die(s, "%s: an epoch that was given out is forgotten", vm->id.s);
+                        net_die(&s->net, "%s: an epoch that was given out is forgotten", vm->id.s);
         }
 }
 
-static void authority_start(struct sim *s) {
-        struct loading at = {s, GW_RECORD_META};
-
-        trace(s, "authority starts");
-        authority_init(s);
-        for (; at.table <= GW_RECORD_BINDING; at.table++)
-                gw_store_each(s->store, (enum gw_store_table)at.table, load_one, &at);
-        for (int i = 0; i < NVES; i++)
-                if (nve_of(s, i))
-                        gw_directory_nve_hv(&s->d, nve_of(s, i), true);
+static void authority_back(struct sim *s) {
+        authority_start(&s->a);
         check_loaded(s);
         check_commit(s);
 }
@@ -400,7 +223,7 @@ static struct gw_registration request_of(struct sim *s, int n, int v, uint64_t e
         strcpy(r.vm.s, vm_id(v));
         r.has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_EPOCH | GW_REG_HAS_TIMESTAMP;
         /* Each NVE's clock is off by another half second. */
-        r.timestamp = gw_registration_stamp(now_of(s).wall) + (uint64_t)n * 32768;
+        r.timestamp = gw_registration_stamp(net_now(&s->net).wall) + (uint64_t)n * 32768;
         for (const struct gw_port *port = vm_of(s, v) ? vm_of(s, v)->ports : NULL; port; port = port->next) {
                 r.macs[r.n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++)
@@ -421,11 +244,11 @@ static void nve_register(struct sim *s, int n, int v) {
         struct gw_register reg = {.locator = s->nves[n].locator, .message = message};
 
         if (gw_registration_encode(&m, reg.locator, to, &r))
-                die(s, "a registration does not encode");
+                net_die(&s->net, "a registration does not encode");
         reg.message_size = m.at;
         gw_register_encode(&w, GW_FRAME_REGISTER, 1, &reg);
         send_frame(s, n, &w);
-        here->next_ns = s->now_ns + 1000 * GW_NS_PER_MS;
+        here->next_ns = s->net.now_ns + 1000 * GW_NS_PER_MS;
 }
 
 /* Its last port in the VN went, and with it all that it held of it. */
@@ -458,21 +281,21 @@ static void nve_subscribe(struct sim *s, int n) {
 }
 
 static void nve_learn(struct sim *s, int n, const struct gw_mapping *m) {
-        struct gw_port *port = s->authority_up ? gw_directory_port_by_mac(&s->d, m->vni, m->mac) : NULL;
+        struct gw_port *port = s->a.up ? gw_directory_port_by_mac(&s->a.d, m->vni, m->mac) : NULL;
         int v = *m->vm.s ? vm_index(m->vm.s) : port ? vm_index(port->vm->id.s) : NOWHERE;
         struct entry *e;
 
         if (v == NOWHERE)
                 return;
         e = &s->nves[n].cache[v];
-        if (e->there && e->ends_ns > s->now_ns && m->epoch < e->epoch)
+        if (e->there && e->ends_ns > s->net.now_ns && m->epoch < e->epoch)
                 return;
         *e = (struct entry){.there = true,
                             .confirmed = true,
                             .state = m->state,
                             .epoch = m->epoch,
                             .locator = m->locator,
-                            .ends_ns = s->now_ns + m->lifetime_ms * GW_NS_PER_MS};
+                            .ends_ns = s->net.now_ns + m->lifetime_ms * GW_NS_PER_MS};
 }
 
 static void nve_learn_member(struct sim *s, int n, const struct gw_member *m) {
@@ -489,17 +312,17 @@ static void nve_learn_member(struct sim *s, int n, const struct gw_member *m) {
                         s->nves[n].members[vn][i] = !m->gone;
 }
 
-static void nve_flush(struct sim *s, int n, const struct message *m) {
+static void nve_flush(struct sim *s, int n, const struct frame *m) {
         struct gw_flush_request flush;
 
         if (gw_flush_decode(m->body, m->size, &flush) || !flush.all)
-                die(s, "a flush does not decode");
+                net_die(&s->net, "a flush does not decode");
         for (int v = 0; v < VMS; v++)
                 if (flush.positive && s->vms[v].vn == (int)flush.vni - 100)
                         s->nves[n].cache[v].there = false;
 }
 
-static void nve_update(struct sim *s, int n, const struct message *m) {
+static void nve_update(struct sim *s, int n, const struct frame *m) {
         struct gw_batch batch = gw_batch_open(m->body, m->size);
         uint8_t frame[32];
         struct gw_writer w = gw_writer(frame, sizeof frame);
@@ -511,7 +334,7 @@ static void nve_update(struct sim *s, int n, const struct message *m) {
                 nve_flush(s, n, m);
         while (m->type != GW_FRAME_FLUSH && (what = gw_batch_next(&batch, &mapping, &member)) != GW_BATCH_END) {
                 if (what == GW_BATCH_BAD)
-                        die(s, "an update does not decode");
+                        net_die(&s->net, "an update does not decode");
                 if (what == GW_BATCH_MAPPING)
                         nve_learn(s, n, &mapping);
                 else if (what == GW_BATCH_MEMBER)
@@ -523,7 +346,7 @@ static void nve_update(struct sim *s, int n, const struct message *m) {
         send_frame(s, n, &w);
 }
 
-static void nve_registered(struct sim *s, int n, const struct message *m) {
+static void nve_registered(struct sim *s, int n, const struct frame *m) {
         struct gw_ip from = {{[15] = 9}};
         struct gw_registration r;
         struct gw_register reg;
@@ -532,18 +355,18 @@ static void nve_registered(struct sim *s, int n, const struct message *m) {
 
         if (gw_register_decode(m->body, m->size, &reg) ||
             gw_registration_decode(reg.message, reg.message_size, from, s->nves[n].locator, &r))
-                die(s, "an answer to a registration does not decode");
+                net_die(&s->net, "an answer to a registration does not decode");
         v = vm_index(r.vm.s);
         here = &s->nves[n].vms[v];
         if (here->role != ROLE_SERVING)
                 return;
         if (r.status == 0 && r.epoch == here->epoch) {
                 here->accepted = true;
-                here->next_ns = s->now_ns + r.lifetime_units * 3 * GW_NS_PER_S; /* 3/4 of it */
+                here->next_ns = s->net.now_ns + r.lifetime_units * 3 * GW_NS_PER_S; /* 3/4 of it */
         }
         if (r.status == GW_MH_TIMESTAMP_LOWER && r.epoch > here->epoch && s->vms[v].runs_at == n)
-                die(s, "%s runs at %s with its newest epoch %llu, and is refused", r.vm.s, s->nves[n].id,
-                    (unsigned long long)here->epoch);
+                net_die(&s->net, "%s runs at %s with its newest epoch %llu, and is refused", r.vm.s, s->nves[n].id,
+                        (unsigned long long)here->epoch);
 }
 
 /* --- what the authority does with messages --- */
@@ -552,17 +375,17 @@ static void check_accepted(struct sim *s, int n, const struct gw_registration *r
         int v = vm_index(r->vm.s), *owner = &s->vms[v].owner[r->epoch & 0xfff];
 
         if (r->epoch > 0xfff)
-                die(s, "too many epochs for one run");
+                net_die(&s->net, "too many epochs for one run");
         if (*owner && *owner != n + 1)
-                die(s, "%s: epoch %llu accepted from %s and from %s", r->vm.s, (unsigned long long)r->epoch,
-                    s->nves[*owner - 1].id, s->nves[n].id);
+                net_die(&s->net, "%s: epoch %llu accepted from %s and from %s", r->vm.s, (unsigned long long)r->epoch,
+                        s->nves[*owner - 1].id, s->nves[n].id);
         *owner = n + 1;
         if (s->vms[v].runs_at != n && r->epoch > s->vms[v].epoch)
-                die(s, "%s: an epoch was accepted that it never ran with", r->vm.s);
+                net_die(&s->net, "%s: an epoch was accepted that it never ran with", r->vm.s);
         s->n_registrations++;
 }
 
-static void authority_register(struct sim *s, int n, const struct message *m) {
+static void authority_register(struct sim *s, int n, const struct frame *m) {
         struct gw_ip self = {{[15] = 9}};
         struct gw_registration request, reply;
         struct gw_register reg;
@@ -571,37 +394,35 @@ static void authority_register(struct sim *s, int n, const struct message *m) {
 
         if (gw_register_decode(m->body, m->size, &reg) ||
             gw_registration_decode(reg.message, reg.message_size, reg.locator, self, &request))
-                die(s, "a registration does not decode");
-        if (gw_directory_register(&s->d, nve_of(s, n), &request, now_of(s), &reply))
+                net_die(&s->net, "a registration does not decode");
+        if (gw_directory_register(&s->a.d, nve_of(s, n), &request, net_now(&s->net), &reply))
                 return;
         if (reply.status == 0)
                 check_accepted(s, n, &reply);
         else
                 s->n_refused++;
         if (gw_registration_encode(&out, self, reg.locator, &reply))
-                die(s, "an answer does not encode");
+                net_die(&s->net, "an answer does not encode");
         reg.message = message;
         reg.message_size = out.at;
         gw_register_encode(&w, GW_FRAME_REGISTERED, m->id, &reg);
-        s->outbox[s->n_outbox++] = message_new(n, true, GW_FRAME_REGISTERED, m->id, frame + GW_FRAME_HEADER_SIZE,
-                                               w.at - GW_FRAME_HEADER_SIZE);
+        authority_answer(&s->a, n, frame, w.at);
 }
 
-static void authority_query(struct sim *s, int n, const struct message *m) {
+static void authority_query(struct sim *s, int n, const struct frame *m) {
         struct gw_query query;
         struct gw_mapping mapping;
         uint8_t frame[2048];
         struct gw_writer w = gw_writer(frame, sizeof frame);
 
         if (gw_query_decode(m->body, m->size, &query))
-                die(s, "a query does not decode");
-        gw_directory_query(&s->d, nve_of(s, n), &query, now_of(s), &mapping);
+                net_die(&s->net, "a query does not decode");
+        gw_directory_query(&s->a.d, nve_of(s, n), &query, net_now(&s->net), &mapping);
         gw_batch_encode(&w, GW_FRAME_RESPONSE, m->id, &mapping, 1, NULL, 0);
-        s->outbox[s->n_outbox++] = message_new(n, true, GW_FRAME_RESPONSE, m->id, frame + GW_FRAME_HEADER_SIZE,
-                                               w.at - GW_FRAME_HEADER_SIZE);
+        authority_answer(&s->a, n, frame, w.at);
 }
 
-static void authority_frame(struct sim *s, int n, const struct message *m) {
+static void take_frame(struct sim *s, int n, const struct frame *m) {
         uint32_t vnis[VNS];
         size_t count;
 
@@ -614,29 +435,32 @@ static void authority_frame(struct sim *s, int n, const struct message *m) {
                 break;
         case GW_FRAME_SUBSCRIBE:
                 if (gw_subscribe_decode(m->body, m->size, vnis, VNS, &count))
-                        die(s, "a subscription does not decode");
-                gw_directory_subscribe(&s->d, nve_of(s, n), vnis, count, now_of(s));
+                        net_die(&s->net, "a subscription does not decode");
+                gw_directory_subscribe(&s->a.d, nve_of(s, n), vnis, count, net_now(&s->net));
                 break;
         case GW_FRAME_UPDATE_ACK:
-                gw_directory_ack(&s->d, nve_of(s, n), m->id, now_of(s));
+                gw_directory_ack(&s->a.d, nve_of(s, n), m->id, net_now(&s->net));
                 break;
         default:
-                die(s, "frame of type %u", m->type);
+                net_die(&s->net, "frame of type %u", m->type);
         }
         turn_end(s);
 }
 
-static void deliver(struct sim *s, struct message *m) {
-        struct nve *nve = &s->nves[m->nve];
+static void deliver(struct sim *s, struct net_message *m) {
+        struct gw_frame_header header;
+        struct frame frame = {.body = m->bytes + GW_FRAME_HEADER_SIZE, .size = m->size - GW_FRAME_HEADER_SIZE};
 
-        if (nve->session && m->generation == nve->generation) {
-                if (!m->to_nve)
-                        authority_frame(s, m->nve, m);
-                else if (m->type == GW_FRAME_REGISTERED)
-                        nve_registered(s, m->nve, m);
-                else
-                        nve_update(s, m->nve, m);
-        }
+        if (gw_frame_header_decode(m->bytes, m->size, &header))
+                net_die(&s->net, "a frame does not decode");
+        frame.type = header.type;
+        frame.id = header.id;
+        if (m->way == NET_UP)
+                take_frame(s, m->link, &frame);
+        else if (frame.type == GW_FRAME_REGISTERED)
+                nve_registered(s, m->link, &frame);
+        else
+                nve_update(s, m->link, &frame);
         free(m);
 }
 
@@ -647,13 +471,13 @@ static void run_at(struct sim *s, int v, int n, uint64_t epoch) {
 
         vm->runs_at = n;
         vm->epoch = epoch;
-        s->nves[n].vms[v] = (struct here){.role = ROLE_SERVING, .epoch = epoch, .next_ns = s->now_ns};
-        s->nves[n].subscribes_ns = s->now_ns;
+        s->nves[n].vms[v] = (struct here){.role = ROLE_SERVING, .epoch = epoch, .next_ns = s->net.now_ns};
+        s->nves[n].subscribes_ns = s->net.now_ns;
 }
 
 static void here_none(struct sim *s, int v, int n) {
         s->nves[n].vms[v] = (struct here){0};
-        s->nves[n].subscribes_ns = s->now_ns;
+        s->nves[n].subscribes_ns = s->net.now_ns;
 }
 
 static void vm_make(struct sim *s, int v) {
@@ -663,11 +487,11 @@ static void vm_make(struct sim *s, int v) {
         struct gw_error error;
         char vn[16];
 
-        vm->vn = (int)dice_below(&s->dice, VNS);
+        vm->vn = (int)net_below(&s->net, VNS);
         snprintf(vn, sizeof vn, "vn%d", vm->vn);
         port.vn = vn;
-        if (gw_directory_vm_create(&s->d, &spec, NULL, &error))
-                die(s, "%s", error.text);
+        if (gw_directory_vm_create(&s->a.d, &spec, NULL, &error))
+                net_die(&s->net, "%s", error.text);
         if (turn_end(s)) {
                 vm->made = true;
                 vm->runs_at = NOWHERE;
@@ -677,19 +501,19 @@ static void vm_make(struct sim *s, int v) {
 }
 
 static void vm_start(struct sim *s, int v) {
-        int n = (int)dice_below(&s->dice, NVES);
+        int n = (int)net_below(&s->net, NVES);
         struct vm *vm = &s->vms[v];
         uint64_t epoch;
         struct gw_error error;
 
         vm->wanted = true;
-        if (!nve_of(s, n) || gw_directory_place(&s->d, vm_of(s, v), nve_of(s, n), now_of(s), &epoch, &error))
+        if (!nve_of(s, n) || gw_directory_place(&s->a.d, vm_of(s, v), nve_of(s, n), net_now(&s->net), &epoch, &error))
                 return; /* not connected */
         if (!turn_end(s))
                 return;
-        trace(s, "%s starts at n%d, epoch %llu", vm_id(v), n, (unsigned long long)epoch);
+        net_trace(&s->net, "%s starts at n%d, epoch %llu", vm_id(v), n, (unsigned long long)epoch);
         vm->reserved_epoch = epoch;
-        if (!s->authority_up)
+        if (!s->a.up)
                 return; /* it crashed before it could call the hypervisor */
         run_at(s, v, n, epoch);
 }
@@ -701,7 +525,7 @@ static void vm_stop(struct sim *s, int v) {
         if (vm->runs_at != NOWHERE)
                 here_none(s, v, vm->runs_at);
         vm->runs_at = NOWHERE;
-        gw_directory_release(&s->d, vm_of(s, v), now_of(s));
+        gw_directory_release(&s->a.d, vm_of(s, v), net_now(&s->net));
         turn_end(s);
 }
 
@@ -709,10 +533,10 @@ static void vm_delete(struct sim *s, int v) {
         struct gw_vm *vm = vm_of(s, v);
         uint64_t floor = vm->binding.reserved;
 
-        if (vm->binding.nve || gw_directory_vm_delete(&s->d, vm, NULL))
+        if (vm->binding.nve || gw_directory_vm_delete(&s->a.d, vm, NULL))
                 return;
         if (turn_end(s)) {
-                trace(s, "%s is deleted", vm_id(v));
+                net_trace(&s->net, "%s is deleted", vm_id(v));
                 s->vms[v].made = false;
                 s->vms[v].reserved_epoch = s->vms[v].seen_epoch = floor; /* for whoever has its name next */
         }
@@ -720,11 +544,11 @@ static void vm_delete(struct sim *s, int v) {
 
 static void move_begin(struct sim *s, int v) {
         struct vm *vm = &s->vms[v];
-        int to = (int)dice_below(&s->dice, NVES);
+        int to = (int)net_below(&s->net, NVES);
         uint64_t a, b;
 
         if (!nve_of(s, to) || vm_of(s, v)->binding.epoch != vm->epoch ||
-            gw_directory_reserve(&s->d, vm_of(s, v), nve_of(s, to), now_of(s), &a, &b, NULL))
+            gw_directory_reserve(&s->a.d, vm_of(s, v), nve_of(s, to), net_now(&s->net), &a, &b, NULL))
                 return;
         if (!turn_end(s))
                 return;
@@ -734,8 +558,8 @@ static void move_begin(struct sim *s, int v) {
         vm->back_epoch = vm->reserved_epoch = b;
         vm->phase = RESERVED;
         s->n_moves++;
-        trace(s, "%s moves n%d -> n%d, epochs %llu, %llu", vm_id(v), vm->from, to, (unsigned long long)a,
-              (unsigned long long)b);
+        net_trace(&s->net, "%s moves n%d -> n%d, epochs %llu, %llu", vm_id(v), vm->from, to, (unsigned long long)a,
+                  (unsigned long long)b);
 }
 
 /* The authority learns the end of a move; again after each crash, until it has. */
@@ -743,19 +567,19 @@ static void move_settle(struct sim *s, int v) {
         struct vm *vm = &s->vms[v];
         struct gw_vm *known = vm_of(s, v);
 
-        if (!s->authority_up)
+        if (!s->a.up)
                 return;
-        if (known->binding.move && known->binding.epoch < vm->epoch && (s->calm || chance(s, 50))) {
+        if (known->binding.move && known->binding.epoch < vm->epoch && (s->calm || net_chance(&s->net, 50))) {
                 if (vm->phase == RAN)
-                        gw_directory_commit(&s->d, known, now_of(s));
+                        gw_directory_commit(&s->a.d, known, net_now(&s->net));
                 else
-                        gw_directory_take_back(&s->d, known, now_of(s));
+                        gw_directory_take_back(&s->a.d, known, net_now(&s->net));
                 turn_end(s);
                 return;
         }
         if (known->binding.epoch < vm->epoch)
                 return; /* the registration will tell it */
-        gw_directory_unreserve(&s->d, known);
+        gw_directory_unreserve(&s->a.d, known);
         if (!turn_end(s))
                 return;
         here_none(s, v, vm->phase == RAN ? vm->from : vm->to);
@@ -773,7 +597,7 @@ static void move_step(struct sim *s, int v) {
                         break;
                 }
                 to->vms[v] = (struct here){.role = ROLE_ARRIVING, .epoch = vm->move_epoch};
-                to->subscribes_ns = s->now_ns;
+                to->subscribes_ns = s->net.now_ns;
                 vm->phase = PREPARED;
                 break;
         case PREPARED:
@@ -801,7 +625,7 @@ static void manage(struct sim *s, int v) {
 
         if (vm->phase != REST) {
                 move_step(s, v);
-        } else if (!s->authority_up) {
+        } else if (!s->a.up) {
                 return;
         } else if (!vm->made) {
                 if (!s->calm)
@@ -809,11 +633,11 @@ static void manage(struct sim *s, int v) {
         } else if (vm->runs_at == NOWHERE && !vm->wanted && vm_of(s, v)->binding.nve) {
                 vm_stop(s, v); /* the authority crashed before it had noted it */
         } else if (vm->runs_at == NOWHERE) {
-                if (vm->wanted || (!s->calm && chance(s, 70)))
+                if (vm->wanted || (!s->calm && net_chance(&s->net, 70)))
                         vm_start(s, v);
                 else if (!s->calm)
                         vm_delete(s, v);
-        } else if (!s->calm && chance(s, 10)) {
+        } else if (!s->calm && net_chance(&s->net, 10)) {
                 vm_stop(s, v);
         } else if (!s->calm) {
                 move_begin(s, v);
@@ -821,8 +645,8 @@ static void manage(struct sim *s, int v) {
 }
 
 static void ask(struct sim *s, int n, int v) {
-        struct gw_port *port = s->authority_up && vm_of(s, v) ? vm_of(s, v)->ports : NULL;
-        struct gw_query query = {.by_mac = chance(s, 50)};
+        struct gw_port *port = s->a.up && vm_of(s, v) ? vm_of(s, v)->ports : NULL;
+        struct gw_query query = {.by_mac = net_chance(&s->net, 50)};
         uint8_t frame[128];
         struct gw_writer w = gw_writer(frame, sizeof frame);
 
@@ -844,19 +668,18 @@ static void connect_nve(struct sim *s, int n) {
         struct gw_error error;
 
         strcpy(hello.id.s, nve->id);
-        if (gw_directory_hello(&s->d, &hello, now_of(s), &known, &error))
-                die(s, "%s", error.text);
-        gw_directory_nve_hv(&s->d, known, true);
-        gw_directory_nve_capacity(&s->d, known, 1000, 1000);
-        nve->session = true;
-        nve->generation++;
-        nve->arrives_ns = 0;
+        if (gw_directory_hello(&s->a.d, &hello, net_now(&s->net), &known, &error))
+                net_die(&s->net, "%s", error.text);
+        gw_directory_nve_hv(&s->a.d, known, true);
+        gw_directory_nve_capacity(&s->a.d, known, 1000, 1000);
+        s->a.hello[n] = true;
+        net_open(&s->net, n);
         if (!turn_end(s))
                 return;
         for (int v = 0; v < VMS; v++)
-                nve->vms[v].next_ns = s->now_ns; /* tells it all again */
-        nve->subscribes_ns = s->now_ns;
-        nve->sweeps_ns = s->now_ns + SWEEP_MS * GW_NS_PER_MS;
+                nve->vms[v].next_ns = s->net.now_ns; /* tells it all again */
+        nve->subscribes_ns = s->net.now_ns;
+        nve->sweeps_ns = s->net.now_ns + SWEEP_MS * GW_NS_PER_MS;
         for (int v = 0; v < VMS; v++)
                 nve->cache[v].confirmed = false;
 }
@@ -872,37 +695,31 @@ static void nve_sweep(struct sim *s, int n) {
 static void nve_tick(struct sim *s, int n) {
         struct nve *nve = &s->nves[n];
 
-        if (!nve->session) {
-                if (s->authority_up && (s->calm || chance(s, 20)))
+        if (!s->net.links[n].session) {
+                if (s->a.up && (s->calm || net_chance(&s->net, 20)))
                         connect_nve(s, n);
                 return;
         }
-        if (nve->subscribes_ns <= s->now_ns)
+        if (nve->subscribes_ns <= s->net.now_ns)
                 nve_subscribe(s, n);
-        if (nve->sweeps_ns <= s->now_ns)
+        if (nve->sweeps_ns <= s->net.now_ns)
                 nve_sweep(s, n);
         for (int v = 0; v < VMS; v++)
-                if (nve->vms[v].role == ROLE_SERVING && nve->vms[v].next_ns <= s->now_ns)
+                if (nve->vms[v].role == ROLE_SERVING && nve->vms[v].next_ns <= s->net.now_ns)
                         nve_register(s, n, v);
 }
 
 static void pass(struct sim *s, uint64_t ms) {
-        uint64_t end = s->now_ns + ms * GW_NS_PER_MS;
-        struct gw_deadline *timer;
+        uint64_t end = s->net.now_ns + ms * GW_NS_PER_MS;
+        struct net_message *m;
 
-        while ((timer = gw_heap_first(&s->messages)) && timer->at.ns <= end) {
-                struct message *m = gw_container_of(timer, struct message, timer);
-
-                s->now_ns = timer->at.ns > s->now_ns ? timer->at.ns : s->now_ns;
-                gw_heap_forget(&s->messages, timer);
+        while ((m = net_next(&s->net, end)))
                 deliver(s, m);
-        }
-        s->now_ns = end;
-        if (!s->authority_up) {
-                if (s->now_ns >= s->authority_back_ns || s->calm)
-                        authority_start(s);
-        } else if (gw_mono_reached((struct gw_mono){s->now_ns}, gw_directory_deadline(&s->d))) {
-                gw_directory_tick(&s->d, now_of(s));
+        if (!s->a.up) {
+                if (s->net.now_ns >= s->a.back_ns || s->calm)
+                        authority_back(s);
+        } else if (gw_mono_reached((struct gw_mono){s->net.now_ns}, gw_directory_deadline(&s->a.d))) {
+                gw_directory_tick(&s->a.d, net_now(&s->net));
                 turn_end(s);
         }
         for (int n = 0; n < NVES; n++)
@@ -919,12 +736,13 @@ static void check_vm(struct sim *s, int v) {
         if (!vm->made)
                 return;
         if (vm->wanted && vm->runs_at == NOWHERE)
-                die(s, "%s should run and does not", known->id.s);
-        if (index_of(b->nve) != vm->runs_at || b->move)
-                die(s, "%s runs at n%d, the directory says n%d", known->id.s, vm->runs_at, index_of(b->nve));
+                net_die(&s->net, "%s should run and does not", known->id.s);
+        if (authority_link(b->nve) != vm->runs_at || b->move)
+                net_die(&s->net, "%s runs at n%d, the directory says n%d", known->id.s, vm->runs_at,
+                        authority_link(b->nve));
         if (vm->runs_at != NOWHERE && (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch))
-                die(s, "%s: %s, epoch %llu; it runs with %llu", known->id.s, gw_binding_state_word(b->state),
-                    (unsigned long long)b->epoch, (unsigned long long)vm->epoch);
+                net_die(&s->net, "%s: %s, epoch %llu; it runs with %llu", known->id.s, gw_binding_state_word(b->state),
+                        (unsigned long long)b->epoch, (unsigned long long)vm->epoch);
 }
 
 static void check_held(struct sim *s, int n, int v) {
@@ -937,16 +755,17 @@ static void check_held(struct sim *s, int n, int v) {
         if (!known)
                 return;
         gw_directory_mapping(known->ports, &m);
-        live = e->there && e->ends_ns > s->now_ns;
+        live = e->there && e->ends_ns > s->net.now_ns;
         for (int k = 0; k < VMS; k++)
                 listens |= s->nves[n].vms[k].role != ROLE_NONE && s->vms[k].vn == s->vms[v].vn;
         if (live && listens &&
             (e->state != m.state || (m.state == GW_MAPPING_SERVING && !gw_ip_eq(e->locator, m.locator))))
-                die(s, "n%d holds %s of %s with epoch %llu; the directory: %s with %llu", n,
-                    e->state == GW_MAPPING_SERVING ? "a place" : "absence", known->id.s, (unsigned long long)e->epoch,
-                    m.state == GW_MAPPING_SERVING ? "a place" : "absence", (unsigned long long)m.epoch);
+                net_die(&s->net, "n%d holds %s of %s with epoch %llu; the directory: %s with %llu", n,
+                        e->state == GW_MAPPING_SERVING ? "a place" : "absence", known->id.s,
+                        (unsigned long long)e->epoch, m.state == GW_MAPPING_SERVING ? "a place" : "absence",
+                        (unsigned long long)m.epoch);
         if (member && listens && known->ports->vn->push && m.state == GW_MAPPING_SERVING && !live)
-                die(s, "n%d was not told of %s", n, known->id.s);
+                net_die(&s->net, "n%d was not told of %s", n, known->id.s);
 }
 
 static void check_members(struct sim *s, int n) {
@@ -959,13 +778,13 @@ static void check_members(struct sim *s, int n) {
         for (int k = 0; k < VNS; k++) {
                 bool is[NVES] = {0};
                 struct gw_nve *m = NULL;
-                const struct gw_vn *vn = gw_directory_vn_by_vni(&s->d, 100 + (uint32_t)k);
+                const struct gw_vn *vn = gw_directory_vn_by_vni(&s->a.d, 100 + (uint32_t)k);
 
                 while (listens[k] && (m = gw_directory_member_after(vn, m)))
-                        is[index_of(m)] = true;
+                        is[authority_link(m)] = true;
                 for (int i = 0; i < NVES && listens[k]; i++)
                         if (i != n && is[i] != nve->members[k][i])
-                                die(s, "n%d: n%d is %s member of vn%d", n, i, is[i] ? "a" : "no", k);
+                                net_die(&s->net, "n%d: n%d is %s member of vn%d", n, i, is[i] ? "a" : "no", k);
         }
 }
 
@@ -981,42 +800,36 @@ static void check_all(struct sim *s) {
 
 static void storm(struct sim *s, unsigned steps) {
         s->calm = false;
+        s->net.weather = storm_weather;
         while (steps--) {
-                pass(s, dice_below(&s->dice, chance(s, 2) ? 20000 : 120));
-                if (chance(s, 60))
-                        manage(s, (int)dice_below(&s->dice, VMS));
-                if (chance(s, 30))
-                        ask(s, (int)dice_below(&s->dice, NVES), (int)dice_below(&s->dice, VMS));
-                if (chance(s, 2))
-                        session_break(s, (int)dice_below(&s->dice, NVES));
-                if (chance(s, 1) && s->authority_up) {
-                        gw_directory_vn_flush(&s->d,
-                                              gw_directory_vn_by_vni(&s->d, 100 + (uint32_t)dice_below(&s->dice, VNS)),
-                                              chance(s, 50), true, now_of(s));
+                pass(s, net_below(&s->net, net_chance(&s->net, 2) ? 20000 : 120));
+                if (net_chance(&s->net, 60))
+                        manage(s, (int)net_below(&s->net, VMS));
+                if (net_chance(&s->net, 30))
+                        ask(s, (int)net_below(&s->net, NVES), (int)net_below(&s->net, VMS));
+                if (net_chance(&s->net, 2))
+                        session_break(s, (int)net_below(&s->net, NVES));
+                if (net_chance(&s->net, 1) && s->a.up) {
+                        gw_directory_vn_flush(&s->a.d,
+                                              gw_directory_vn_by_vni(&s->a.d, 100 + (uint32_t)net_below(&s->net, VNS)),
+                                              net_chance(&s->net, 50), true, net_now(&s->net));
                         turn_end(s);
                 }
-                if (chance(s, 1) && s->authority_up)
-                        authority_crash(s);
+                if (net_chance(&s->net, 1) && s->a.up)
+                        authority_away(s);
         }
 }
 
 /* The last thing a storm may do, so that nothing that happens later makes good what was lost. */
-static void lose_updates_on_the_way(struct sim *s) {
-        for (uint32_t i = s->messages.count; i > 0; i--) {
-                struct message *m = gw_container_of(s->messages.timers[i], struct message, timer);
-
-                if (m->type != GW_FRAME_UPDATE && m->type != GW_FRAME_UPDATE_ACK)
-                        continue;
-                gw_heap_forget(&s->messages, &m->timer);
-                free(m);
-                i = s->messages.count + 1;
-        }
+static bool is_update(const struct net_message *m) {
+        return m->bytes[5] == GW_FRAME_UPDATE || m->bytes[5] == GW_FRAME_UPDATE_ACK;
 }
 
 static void quiet(struct sim *s) {
-        if (chance(s, 50))
-                lose_updates_on_the_way(s);
+        if (net_chance(&s->net, 50))
+                net_lose(&s->net, is_update);
         s->calm = true;
+        s->net.weather = calm_weather;
         for (int i = 0; i < QUIET_MS / 50; i++) {
                 pass(s, 50);
                 manage(s, i % VMS);
@@ -1034,9 +847,7 @@ static void begin(struct sim *s) {
                 snprintf(name, sizeof name, n % 2 ? "fd99::%d" : "10.99.0.%d", n + 1);
                 gw_ip_parse(name, &s->nves[n].locator);
         }
-        if (gw_store_memory_new(&s->store))
-                abort();
-        authority_init(s);
+        authority_init(&s->a, &s->net, LEASE_S);
         for (int k = 0; k < VNS; k++) {
                 static const uint8_t models[VNS] = {GW_VN_HYBRID, GW_VN_PUSH, GW_VN_PULL, GW_VN_HYBRID};
                 struct gw_vn_spec spec = {
@@ -1045,8 +856,8 @@ static void begin(struct sim *s) {
                 snprintf(name, sizeof name, "10.%d.0.0/16", k);
                 gw_prefix_parse(name, &subnet);
                 snprintf(name, sizeof name, "vn%d", k);
-                if (gw_directory_vn_create(&s->d, &spec, NULL, &error))
-                        die(s, "%s", error.text);
+                if (gw_directory_vn_create(&s->a.d, &spec, NULL, &error))
+                        net_die(&s->net, "%s", error.text);
         }
         for (int i = 0; i < FILLERS; i++) {
                 struct gw_port_spec port = {.vn = name};
@@ -1054,23 +865,10 @@ static void begin(struct sim *s) {
                 struct gw_vm_spec spec = {.id = id, .memory_mib = 1, .vcpus = 1, .n_ports = 1, .ports = &port};
 
                 snprintf(id, sizeof id, "filler%d", i);
-                if (gw_directory_vm_create(&s->d, &spec, NULL, &error))
-                        die(s, "%s", error.text);
+                if (gw_directory_vm_create(&s->a.d, &spec, NULL, &error))
+                        net_die(&s->net, "%s", error.text);
         }
-        if (gw_store_commit(s->store))
-                abort();
-}
-
-static void end(struct sim *s) {
-        struct gw_deadline *timer;
-
-        while ((timer = gw_heap_first(&s->messages))) {
-                gw_heap_forget(&s->messages, timer);
-                free(gw_container_of(timer, struct message, timer));
-        }
-        gw_heap_deinit(&s->messages);
-        gw_directory_deinit(&s->d);
-        gw_store_free(s->store);
+        authority_commit(&s->a);
 }
 
 int main(void) {
@@ -1078,9 +876,8 @@ int main(void) {
         const char *steps = getenv("GW_STEPS");
         unsigned left = steps ? (unsigned)strtoul(steps, NULL, 0) : 8000;
 
-        s.dice = dice_new();
-        s.trace = getenv("GW_TRACE") != NULL;
-        s.now_ns = GW_NS_PER_S;
+        net_init(&s.net, "directory");
+        s.net.sessions = NET_ORDERED; /* and no more: harsher than TCP */
         begin(&s);
         printf("1..1\n");
         for (; left; left -= left < STORM_STEPS ? left : STORM_STEPS) {
@@ -1089,10 +886,11 @@ int main(void) {
         }
         printf("# %.0f s, %llu moves, %llu crashes of the authority, %llu registrations accepted, %llu refused, "
                "%llu messages\n",
-               (double)s.now_ns / 1e9, (unsigned long long)s.n_moves, (unsigned long long)s.n_crashes,
+               (double)s.net.now_ns / 1e9, (unsigned long long)s.n_moves, (unsigned long long)s.n_crashes,
                (unsigned long long)s.n_registrations, (unsigned long long)s.n_refused,
-               (unsigned long long)s.n_messages);
+               (unsigned long long)s.net.n_posted);
         printf("ok 1 - directory\n");
-        end(&s);
+        authority_deinit(&s.a);
+        net_deinit(&s.net);
         return 0;
 }

@@ -280,6 +280,48 @@ static void test_sequence_of_the_receiver(void **state) {
         assert_int_equal(said(w, "10.99.0.1")->sequence, 701);
 }
 
+static void refuse_clock(struct world *w, uint8_t status, uint64_t epoch, int64_t its_clock_ms) {
+        struct gw_registration reply;
+
+        gw_registration_answer(said(w, "10.99.0.1"), status, &reply);
+        reply.epoch = epoch;
+        reply.timestamp = gw_registration_stamp(
+                (struct gw_wall){w->now.wall.ns + (uint64_t)(its_clock_ms * (int64_t)GW_NS_PER_MS)});
+        assert_int_equal(gw_directory_noticed(&w->d, ip_of("10.99.0.1"), &reply, w->now), 0);
+        forget(w);
+        world_pass(w, GW_NOTICE_FIRST_MS / 5);
+}
+
+/* How far the stamp of the last notice is from our clock, in ms. */
+static int64_t off_ms(const struct world *w) {
+        return (int64_t)(gw_registration_stamp_wall(said(w, "10.99.0.1")->timestamp).ns - w->now.wall.ns) /
+               (int64_t)GW_NS_PER_MS;
+}
+
+static void test_clock_of_the_receiver(void **state) {
+        struct world *w = *state;
+
+        moved_once(w);
+        refuse_clock(w, GW_MH_TIMESTAMP_MISMATCH, 2, 5000);
+        assert_int_equal(w->n_noticed, 1);
+        assert_in_range(off_ms(w), 4800, 5000);           /* when it was sent */
+        refuse_clock(w, GW_MH_TIMESTAMP_LOWER, 2, -5000); /* set back meanwhile */
+        assert_int_equal(w->n_noticed, 1);
+        assert_in_range(-off_ms(w), 5000, 5200);
+        assert_int_equal(at(w, "10.99.0.1")->state, GW_NOTICE_SENT);
+        assert_int_equal(answer(w, "10.99.0.1", 0, 150), 0);
+}
+
+static void test_a_newer_epoch_there(void **state) {
+        struct world *w = *state;
+
+        moved_once(w);
+        refuse_clock(w, GW_MH_TIMESTAMP_LOWER, 3, 0);
+        assert_int_equal(w->n_noticed, 0); /* none will pass */
+        assert_int_equal(at(w, "10.99.0.1")->state, GW_NOTICE_ANSWERED);
+        assert_int_equal(at(w, "10.99.0.1")->status, GW_MH_TIMESTAMP_LOWER);
+}
+
 /* ---- how what is kept ends ---- */
 
 static void test_redirect_ends(void **state) {
@@ -474,6 +516,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_answers_that_are_not_due, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_sequence_of_the_receiver, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_clock_of_the_receiver, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_newer_epoch_there, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_redirect_ends, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_time_ends, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_vm_stops_and_goes, setup, teardown),

@@ -236,12 +236,20 @@ static void test_passing_refusals_are_bounded(void **state) {
 }
 
 static void test_final_refusals(void **state) {
-        static const uint8_t statuses[] = {
-                GW_MH_PROHIBITED,          GW_MH_ID_MISMATCH,           GW_MH_AUTH_FAILED,
-                GW_MH_PROXY_NOT_ENABLED,   GW_MH_NOT_SERVED_HERE,       GW_MH_SENDER_NOT_AUTHORIZED,
-                GW_MH_MISSING_IDENTIFIER,  GW_MH_MISSING_HANDOFF,       GW_MH_MISSING_ACCESS_TYPE,
-                GW_MH_PREFIX_SET_DIFFERS,  GW_MH_IPV4_NOT_AUTHORIZED,   GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED,
-                GW_MH_IPV6_NOT_AUTHORIZED, GW_MH_PREFIX_NOT_AUTHORIZED, GW_MH_MISSING_PREFIX};
+        static const uint8_t statuses[] = {GW_MH_PROHIBITED,
+                                           GW_MH_ID_MISMATCH,
+                                           GW_MH_AUTH_FAILED,
+                                           GW_MH_NOT_SERVED_HERE,
+                                           GW_MH_SENDER_NOT_AUTHORIZED,
+                                           GW_MH_MISSING_IDENTIFIER,
+                                           GW_MH_MISSING_HANDOFF,
+                                           GW_MH_MISSING_ACCESS_TYPE,
+                                           GW_MH_PREFIX_SET_DIFFERS,
+                                           GW_MH_IPV4_NOT_AUTHORIZED,
+                                           GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED,
+                                           GW_MH_IPV6_NOT_AUTHORIZED,
+                                           GW_MH_PREFIX_NOT_AUTHORIZED,
+                                           GW_MH_MISSING_PREFIX};
         struct world *w = *state;
         struct gw_registration reg;
 
@@ -259,6 +267,30 @@ static void test_final_refusals(void **state) {
                 gw_edge_register_again(w->edge, w->now, NULL);
                 assert_int_equal(requests(w), 1);
         }
+}
+
+/* It may get another place, and nobody but this edge knows that it serves here. */
+static void test_no_place(void **state) {
+        struct world *w = *state;
+        struct gw_registration reg;
+        size_t before;
+
+        world_serve(w);
+        reg = world_registration(w);
+        assert_int_equal(world_reply(w, &reg, GW_MH_PROXY_NOT_ENABLED, 0), 0);
+        assert_int_equal(binding(w)->state, GW_EDGE_REG_REFUSED);
+        assert_int_equal(binding(w)->granted_ms, 0);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
+        world_forget_sent(w);
+        world_pass(w, 100000);
+        assert_in_range(requests(w), 4, 7); /* 3, 6, 12, 24, 32 s ... after each other */
+        assert_int_equal(binding(w)->state, GW_EDGE_REG_REFUSED);
+        before = requests(w);
+        world_pass(w, 64000);
+        assert_int_equal(requests(w), before + 2);
+        reg = world_registration(w);
+        assert_int_equal(world_reply(w, &reg, GW_MH_ACCEPTED, 10), 0);
+        assert_int_equal(binding(w)->state, GW_EDGE_REG_ACCEPTED);
 }
 
 static void test_passing_refusals_are_asked_again(void **state) {
@@ -436,6 +468,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_clock_goes_back, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_passing_refusals_are_bounded, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_final_refusals, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_no_place, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_passing_refusals_are_asked_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_superseded, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_deregisters_once, world_setup, world_teardown),
