@@ -328,6 +328,14 @@ const struct gw_keys_entry *gw_keys_to_sign_for(const struct gw_keys *keys, cons
         return best;
 }
 
+const struct gw_keys_entry *gw_keys_next_peer(const struct gw_keys *keys, const struct gw_keys_entry *last) {
+        size_t i = last ? first_of(keys, last->peer) : 0;
+
+        while (last && i < keys->n && gw_ip_eq(keys->entries[i].peer, last->peer))
+                i++;
+        return i < keys->n ? gw_keys_to_sign(keys, keys->entries[i].peer) : NULL;
+}
+
 bool gw_keys_has_peer(const struct gw_keys *keys, struct gw_ip peer) {
         return gw_keys_to_sign(keys, peer) != NULL;
 }

@@ -46,6 +46,8 @@ const struct gw_keys_entry *gw_keys_find(const struct gw_keys *keys, struct gw_i
 const struct gw_keys_entry *gw_keys_to_sign(const struct gw_keys *keys, struct gw_ip peer);
 const struct gw_keys_entry *gw_keys_to_sign_for(const struct gw_keys *keys, const char *id);
 bool gw_keys_has_peer(const struct gw_keys *keys, struct gw_ip peer);
+/* One key to sign with for each peer, one peer after the other; NULL starts. */
+const struct gw_keys_entry *gw_keys_next_peer(const struct gw_keys *keys, const struct gw_keys_entry *last);
 
 /* For gw_auth_sign and gw_auth_verify. */
 int gw_keys_mac(const struct gw_auth_key *key, const uint8_t *bytes, size_t size, uint8_t *out, size_t out_size);

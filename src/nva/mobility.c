@@ -27,6 +27,9 @@
  *
  * An answer is signed with the key of its question. Replies wait for the turn's
  * commit like everything else (io/mobility.h).
+ *
+ * Having started, the authority asks everybody who has a key to register again
+ * (RFC 7077, reason 1). It is not repeated: a heartbeat's answer says the same.
  */
 #include "nva/mobility.h"
 
@@ -60,6 +63,7 @@ enum counter {
         C_FORGED,
         C_MALFORMED,
         C_REPLAYED,
+        C_NOTIFICATIONS_SENT,
         COUNTERS,
 };
 static const char *const counter_words[COUNTERS] = {
@@ -72,6 +76,7 @@ static const char *const counter_words[COUNTERS] = {
         [C_FORGED] = "forged",
         [C_MALFORMED] = "drop-malformed",
         [C_REPLAYED] = "replayed",
+        [C_NOTIFICATIONS_SENT] = "notifications-sent",
 };
 
 /* Who has been heard, by address. */
@@ -344,6 +349,21 @@ static void on_message(struct gw_ip from, const uint8_t *bytes, size_t size, voi
 
 /* --- life --- */
 
+/* The Requests that follow are the answer, so none is asked for (RFC 7077 section 4.1). The number of starts grows with
+ * each of them, so that it is never taken for the one before. */
+static void ask_for_all(struct nva_mobility *m) {
+        struct gw_upkeep asked = {.kind = GW_MH_UPDATE_NOTIFICATION,
+                                  .reason = GW_MH_NOTIFY_REREGISTER,
+                                  .sequence = (uint16_t)m->nva->restart_count,
+                                  .has = GW_UPKEEP_HAS_GROUP,
+                                  .group_subtype = GW_MH_GROUP_BULK,
+                                  .group = GW_MH_GROUP_ALL};
+        const struct gw_keys_entry *to = NULL;
+
+        while ((to = gw_keys_next_peer(m->keys, to)))
+                m->count[C_NOTIFICATIONS_SENT] += !mobility_send_upkeep(m->nva, to, &asked);
+}
+
 int mobility_listen(struct nva *nva, struct gw_error *error) {
         const struct nva_config *config = &nva->config;
         struct nva_mobility *m;
@@ -365,6 +385,7 @@ int mobility_listen(struct nva *nva, struct gw_error *error) {
                                gw_ip_text(config->registration_listen, text), strerror(-r));
         gw_log(GW_NOTICE, "registrations are received: address=%s keys=%zu",
                gw_ip_text(config->registration_listen, text), gw_keys_count(m->keys));
+        ask_for_all(m);
         return 0;
 }
 

@@ -232,7 +232,7 @@ class Hypervisor:
 
     def __init__(self, address, nva, key=None):
         self.address, self.nva, self.key = address, nva, key
-        self.sequence, self.notices = 0, []
+        self.sequence, self.notices, self.asked_again = 0, [], []
         self.sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 135)
         self.sock.setsockopt(socket.IPPROTO_IPV6, 7, struct.pack("i", -1))  # IPV6_CHECKSUM: ours, right or wrong
         self.sock.bind((address, 0))
@@ -271,9 +271,13 @@ class Hypervisor:
             octets, peer = self.sock.recvfrom(4096)
             assert peer[0] == self.nva
             reply = Reply(octets, self.nva, self.address)
-            if reply.type != BU:
+            if reply.type == BU:
+                self.answer(reply)
+            elif reply.type == UPN:     # the authority has started
+                assert reply.signed_by(self.key, self.nva), octets.hex()
+                self.asked_again.append(reply)
+            else:
                 return reply
-            self.answer(reply)
 
     def answer(self, request):
         """As a former place that holds nothing: status 0, lifetime 0, the options as they were."""

@@ -7,6 +7,7 @@
 """
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ import time
 
 import pytest
 
+import dissect
 import mobility_peer as mp
 import nve_world as nw
 
@@ -260,6 +262,81 @@ def test_deregisters_once(world):
     nw.wait_for("its entry to end without an answer",
                 lambda: all(b["vm"] != "d@default" for b in h1.get("/v1/bindings")["bindings"]))
     assert h1.counters()["edge"]["deregistrations-unanswered"] >= 1
+
+
+# ---- as others see it ----
+
+
+def heartbeats(world, own, n):
+    """Both ends' heartbeats are answered, n times."""
+    for sequence in range(1, n + 1):
+        beat = world.management.receive(own, mp.HEARTBEAT)
+        world.management.send(own, mp.message(MANAGEMENT, own, mp.HEARTBEAT, struct.pack("!HI", 1, beat.sequence),
+                                              [struct.pack("!BBBBI", 1, 0, 28, 4, 8)], KEY, asker=own))
+        world.management.send(own, mp.message(MANAGEMENT, own, mp.HEARTBEAT, struct.pack("!HI", 0, 5000 + sequence), [], KEY))
+
+
+def whole_life(world, name):
+    """Everything that an edge sends about a VM, and beside it."""
+    h1, own = world.hosts[0], world.own["h1"]
+    guest, _ = world.serve(name, 0x1f)                          # created
+    pairs, elsewhere = [guest.ips[0]] * 2 + [guest.ips[1]] * 2, world.hosts[1].locator
+    heartbeats(world, own, 2)
+    world.management.forget()
+    world.management.send(own, mp.message(MANAGEMENT, own, mp.UPN, struct.pack("!HHH", 78, 1, 0x8000),
+                                          [mp.VmId(ident=f"{name}@default".encode())], KEY))
+    assert world.management.receive(own, mp.UPA)
+    world.management.accept(own, world.management.registration(own, name), status=156, stamp=mp.stamp_now(0))
+    again = world.management.registration(own, name)            # refused, asked again
+    once_more = world.management.registration(own, name)        # not answered: retransmitted
+    assert once_more.sequence == again.sequence + 1
+    world.management.accept(own, once_more)
+    assert world.stranger.ask(own, name, pairs, elsewhere, epoch=2).status == 129
+    assert world.management.ask(own, name, pairs, elsewhere, epoch=2, stamp=-60.0).status == 156
+    assert world.management.ask(own, name, pairs, elsewhere, epoch=2).status == 0      # it has moved
+    world.management.send(own, mp.message(MANAGEMENT, own, 12, bytes(6), [], KEY))     # a type that nobody knows
+    assert world.management.receive(own, mp.ERROR).status == 2
+    h1.request("DELETE", f"/v1/vms/{name}@default")
+    guest, _ = world.serve(name + "2", 0x2f)
+    h1.request("DELETE", f"/v1/vms/{name}2@default")
+    assert world.management.registration(own, name + "2").lifetime == 0                # gone
+
+
+SEEN = {mp.BU: {"mip6.bu.seqnr": "sequence", "mip6.bu.lifetime": "lifetime"},
+        mp.BA: {"mip6.ba.seqnr": "sequence", "mip6.ba.lifetime": "lifetime", "mip6.ba.status": "status"},
+        mp.HEARTBEAT: {"mip6.hb.seqnr": "sequence"}, mp.ERROR: {"mip6.be.status": "status"}, mp.UPA: {}}
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
+def test_life_is_dissected(world):
+    """Every Mobility Header of a real edge, on either underlay: tshark finds no fault, and reads what it should."""
+    h1, own = world.hosts[0], world.own["h1"]
+    path = f"{h1.folder}/life.pcap"
+    with nw.netns(h1.space):
+        capture = dissect.Capture("eth0")
+    whole_life(world, "life")
+    octets = [message for source, message in capture.write(path) if source == own]
+    assert not dissect.malformed(path)
+    rows = [row for row in dissect.dissect(path) if row["ipv6.src"] == own and row["mip6.mhtype"]]
+    assert len(rows) == len(octets)
+    assert {int(row["mip6.mhtype"]) for row in rows} == set(SEEN)
+    for row, message in zip(rows, octets):
+        said = mp.Reply(message, own, STRANGER if checks(message, own, STRANGER) else MANAGEMENT)   # its checksum, too
+        assert int(row["mip6.mhtype"]) == said.type
+        for field, attribute in SEEN[said.type].items():
+            assert int(row[field], 0) == getattr(said, attribute), (field, message.hex())
+        if 8 in said.options:
+            assert row["mip6.mnid.identifier"] == said.options[8][0][1:].decode()
+        if 23 in said.options:
+            assert (int(row["mip6.hi"]), int(row["mip6.att"])) == (said.options[23][0][1], said.options[24][0][1])
+        if 9 in said.options:
+            assert int(row["mip6.auth.mobility_spi"], 0) == struct.unpack_from("!I", said.options[9][0], 1)[0]
+        if 28 in said.options:
+            assert int(row["mip6.rc"]) == said.number(28)
+
+
+def checks(octets, source, destination):
+    return mp.checksum(source, destination, octets) == 0
 
 
 # ---- notices ----

@@ -61,7 +61,7 @@ static uint64_t elsewhere(const struct model_vm *v) {
 }
 
 static int model_attach(struct model_vm *v, uint8_t role, uint64_t epoch, unsigned peer) {
-        if (v->here && epoch < v->epoch)
+        if (v->here && epoch < v->epoch && v->role != GW_EDGE_ARRIVING)
                 return GW_E_STALE;
         if (elsewhere(v) > epoch)
                 return GW_E_STALE;
@@ -132,7 +132,7 @@ static void model_delete(struct model_vm *v, bool keep) {
 static void model_map(struct model_vm *v, bool serving, unsigned locator, uint64_t epoch, uint64_t now_ns) {
         bool away = serving && locator;
 
-        if (v->here && epoch < v->epoch)
+        if (v->here && epoch < v->epoch && v->role != GW_EDGE_ARRIVING)
                 return;
         if (v->here && away && v->role == GW_EDGE_SERVING) {
                 if (epoch == v->epoch)

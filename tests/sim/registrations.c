@@ -487,7 +487,7 @@ static void attach(struct sim *s, int v, int n, uint8_t role, uint64_t epoch, in
         struct gw_error error = {0};
 
         for (unsigned i = 0; i < known->n_ips; i++)
-                port.ips[i] = known->addresses[i].ip;
+                port.ips[i] = gw_port_ip(known, i);
         if (peer != NOWHERE)
                 port.peer = s->hosts.host[peer].locator;
         cause(&s->places[n].requests[v], true);
