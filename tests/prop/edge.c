@@ -61,7 +61,7 @@ static uint64_t elsewhere(const struct model_vm *v) {
 }
 
 static int model_attach(struct model_vm *v, uint8_t role, uint64_t epoch, unsigned peer) {
-        if (v->here && epoch < v->epoch && v->role != GW_EDGE_ARRIVING)
+        if (v->here && epoch < v->epoch)
                 return GW_E_STALE;
         if (elsewhere(v) > epoch)
                 return GW_E_STALE;
