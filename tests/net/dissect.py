@@ -43,9 +43,10 @@ def tshark(path, *args):
     return subprocess.run(["tshark", "-r", path, *args], capture_output=True, text=True, check=True).stdout
 
 
-def malformed(path):
-    """What tshark finds fault with: nothing."""
-    return tshark(path, "-Y", "_ws.malformed || _ws.expert.severity >= error")
+def malformed(path, source=None):
+    """What tshark finds fault with: nothing, at least of what came from there."""
+    faults = "(_ws.malformed || _ws.expert.severity >= error)"
+    return tshark(path, "-Y", f"ipv6.src == {source} && {faults}" if source else faults)
 
 
 def dissect(path):

@@ -316,7 +316,7 @@ def test_life_is_dissected(world):
         capture = dissect.Capture("eth0")
     whole_life(world, "life")
     octets = [message for source, message in capture.write(path) if source == own]
-    assert not dissect.malformed(path)
+    assert not dissect.malformed(path, own)
     rows = [row for row in dissect.dissect(path) if row["ipv6.src"] == own and row["mip6.mhtype"]]
     assert len(rows) == len(octets)
     assert {int(row["mip6.mhtype"]) for row in rows} == set(SEEN)
@@ -329,7 +329,7 @@ def test_life_is_dissected(world):
             assert row["mip6.mnid.identifier"] == said.options[8][0][1:].decode()
         if 23 in said.options:
             assert (int(row["mip6.hi"]), int(row["mip6.att"])) == (said.options[23][0][1], said.options[24][0][1])
-        if 9 in said.options:
+        if 9 in said.options and len(said.options[9][0]) == 17:     # tshark knows no longer ones
             assert int(row["mip6.auth.mobility_spi"], 0) == struct.unpack_from("!I", said.options[9][0], 1)[0]
         if 28 in said.options:
             assert int(row["mip6.rc"]) == said.number(28)
