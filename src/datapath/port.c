@@ -25,6 +25,7 @@ static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struc
                                          .flags = in->flags,
                                          .mac = gw_abi_mac(in->mac),
                                          .activated_ns = in->activated_ns,
+                                         .arrival = in->arrival,
                                          .moved_to = gw_abi_ip(in->moved_to)};
         for (int i = 0; i < GW_LIMIT_MAX; i++)
                 out->per_s[i] = in->limits[i].per_s;
@@ -40,7 +41,8 @@ static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *por
                                     .port_id = port->port_id,
                                     .mtu = port->mtu,
                                     .flags = port->flags,
-                                    .activated_ns = port->activated_ns};
+                                    .activated_ns = port->activated_ns,
+                                    .arrival = port->arrival};
         struct gw_abi_port old;
 
         if (!bpf_map_lookup_elem(dp->maps[MAP_PORTS], &port->ifindex, &old)) {
@@ -75,11 +77,13 @@ static uint32_t with_peer(const struct gw_datapath_port *port) {
         return flags | GW_PORT_FAR | (flags & HOLDS ? 0 : GW_PORT_PEER);
 }
 
-/* From then on group frames come both ways for a while (GW_JOINING_NS). */
-static uint64_t activated_ns(const struct gw_datapath_port *old, uint32_t flags) {
-        if (flags & GW_PORT_ARRIVING)
-                return 0;
-        return old->flags & GW_PORT_ARRIVING ? gw_mono_now().ns : old->activated_ns;
+/* Once it no longer arrives, group frames come both ways for a while (GW_JOINING_NS). old: NULL, a new port. */
+static void port_arrives(struct gw_datapath_port *port, const struct gw_datapath_port *old) {
+        uint64_t now_ns = gw_mono_now().ns;
+        bool did = old && old->flags & GW_PORT_ARRIVING, does = port->flags & GW_PORT_ARRIVING;
+
+        port->arrival = !does && !old ? 0 : does && !did ? (uint32_t)(now_ns / GW_NS_PER_US) : old->arrival;
+        port->activated_ns = does || !old ? 0 : did ? now_ns : old->activated_ns;
 }
 
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
@@ -97,7 +101,7 @@ int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *
         if (r)
                 return r;
         port->flags = with_peer(port);
-        port->activated_ns = found ? 0 : activated_ns(&old, port->flags);
+        port_arrives(port, found ? NULL : &old);
         r = write_port(dp, port);
         if (!r)
                 r = gw_program_attach((int)port->ifindex, false, bpf_program__fd(dp->bpf->progs.from_guest));
@@ -184,13 +188,14 @@ int gw_datapath_port_each(struct gw_datapath *dp, int (*each)(const struct gw_da
 }
 
 int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t set, uint32_t clear) {
-        struct gw_datapath_port port;
-        int r = gw_datapath_port_get(dp, ifindex, &port);
+        struct gw_datapath_port port, old;
+        int r = gw_datapath_port_get(dp, ifindex, &old);
 
         if (r)
                 return r;
-        port.activated_ns = activated_ns(&port, (port.flags & ~clear) | set);
+        port = old;
         port.flags = (port.flags & ~clear) | set;
+        port_arrives(&port, &old);
         if (port.flags & HOLDS)
                 port.flags &= ~(uint32_t)(GW_PORT_PEER | GW_PORT_SETTLING);
         return write_port(dp, &port);
@@ -278,7 +283,6 @@ int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, u
         r = gw_datapath_fdb_set(dp, port.vni, port.mac, &moved);
         if (r)
                 return r;
-        gw_next_hop_want(dp, to);
         port.flags |= GW_PORT_MOVED | (punt ? GW_PORT_HOLD : 0);
         port.moved_to = to;
         return write_port(dp, &port);

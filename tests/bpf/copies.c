@@ -145,6 +145,11 @@ static void each_copy_by_the_ports_state(void **state) {
                 EXPECT(&f, MARK, GW_COUNT_FLOOD_LOCAL);
                 EXPECT(&f, OF_ANOTHER, GW_COUNT_DROP_NO_FLOOD);
                 EXPECT(&f, 0, GW_COUNT_FLOOD_SECOND);
+                numbered(&f, v6, ++n); /* before the next cut, and after it */
+                EXPECT(&f, MARK, GW_COUNT_FLOOD_LOCAL);
+                port(HERE, 1, GW_PORT_MOVED, gw_mono_now().ns);
+                EXPECT(&f, 0, GW_COUNT_FLOOD_SECOND);
+                EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
                 port(HERE, 1, 0, gw_mono_now().ns - GW_JOINING_NS - GW_NS_PER_S);
                 EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
                 EXPECT(&f, 0, GW_COUNT_FLOOD_LOCAL);

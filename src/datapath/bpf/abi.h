@@ -285,6 +285,8 @@ struct gw_abi_port {
         __u8 pad[2];
         __u8 moved_to[16];  /* with GW_PORT_MOVED */
         __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
+        __u32 arrival;      /* tells the moves apart that brought a VM here */
+        __u32 pad2;
         /* What gw_allow says of this port, as far as there is room: looked at first. Unused ones are zero. */
         __be32 own4[GW_OWN_MAX];
         __u8 own6[GW_OWN_MAX][16];
@@ -319,7 +321,7 @@ struct gw_abi_former { /* of a VM: the locator before the one that its forwardin
 struct gw_abi_copy_key {
         __u64 name; /* of a group frame (copies.h) */
         __u32 ifindex;
-        __u32 pad;
+        __u32 arrival; /* of the port */
 };
 struct gw_abi_copies {
         __u64 last_ns, marked_ns; /* when the last one came, and the last marked one */

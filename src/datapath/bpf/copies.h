@@ -88,8 +88,8 @@ static __noinline __u64 frame_name(struct __sk_buff *skb) {
         return name ? name : 1;
 }
 
-static __always_inline struct gw_abi_copies *copies_of(__u32 ifindex, __u64 name, __u64 now) {
-        struct gw_abi_copy_key key = {.name = name, .ifindex = ifindex};
+static __always_inline struct gw_abi_copies *copies_of(__u32 ifindex, __u32 arrival, __u64 name, __u64 now) {
+        struct gw_abi_copy_key key = {.name = name, .ifindex = ifindex, .arrival = arrival};
         struct gw_abi_copies *copies = bpf_map_lookup_elem(&gw_copies, &key), none = {.last_ns = now};
 
         if (copies)
@@ -109,9 +109,9 @@ static __always_inline __u64 fetch_add(__u64 *at, __u64 n) {
 }
 
 /* Is this copy of a frame one that its port still lacks? */
-static __noinline bool copy_is_lacking(__u32 ifindex, __u64 name, bool marked) {
+static __noinline bool copy_is_lacking(__u32 ifindex, __u32 arrival, __u64 name, bool marked) {
         __u64 now = bpf_ktime_get_ns(), was;
-        struct gw_abi_copies *copies = copies_of(ifindex, name, now);
+        struct gw_abi_copies *copies = copies_of(ifindex, arrival, name, now);
         __u32 direct, redirected;
 
         if (!copies)

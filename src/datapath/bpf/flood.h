@@ -6,7 +6,8 @@
  *      serving          yes                                no
  *      ... joining      of the two, whichever comes first (copies.h)
  *      ARRIVING         no: the old place has it           yes
- *      MOVED            sent on, marked, to the new place  no
+ *      MOVED            sent on, marked, to the new place; no
+ *      ... was joining  not one that came before the cut
  *      HOLD, with any   up, for that port, instead
  *
  * A marked frame is meant for one VM, whose MAC's last bits the mark has. Nothing
@@ -50,10 +51,11 @@ static __always_inline bool flood_joins(const struct gw_abi_port *port, __u64 no
         return port->activated_ns && now_ns < port->activated_ns + GW_JOINING_NS;
 }
 
-static __always_inline bool flood_lacking(struct __sk_buff *skb, struct flood_walk *w, __u32 ifindex) {
+static __always_inline bool flood_lacking(struct __sk_buff *skb, struct flood_walk *w, const struct gw_abi_port *port,
+                                          __u32 ifindex) {
         if (!w->name)
                 w->name = frame_name(skb);
-        if (copy_is_lacking(ifindex, w->name, w->gbp))
+        if (copy_is_lacking(ifindex, port->arrival, w->name, w->gbp))
                 return true;
         w->second = true;
         return false;
@@ -66,12 +68,12 @@ static __always_inline bool flood_wanted(struct __sk_buff *skb, struct flood_wal
         if (port->vni != w->vni || port->flags & GW_PORT_CLAIMING || mac_eq(w->source, port->mac))
                 return false;
         if (port->flags & GW_PORT_ARRIVING) /* noted, so that the other copy is not lacking later */
-                return meant && flood_lacking(skb, w, ifindex);
-        joins = flood_joins(port, w->now_ns) && !(port->flags & GW_PORT_MOVED);
-        if (w->gbp && !(meant && joins))
+                return meant && flood_lacking(skb, w, port, ifindex);
+        joins = flood_joins(port, w->now_ns);
+        if (w->gbp && !(meant && joins && !(port->flags & GW_PORT_MOVED)))
                 return false;
         w->key.id = ifindex;
-        return group_wanted(port, &w->key, w->kind) && (!joins || flood_lacking(skb, w, ifindex));
+        return group_wanted(port, &w->key, w->kind) && (!joins || flood_lacking(skb, w, port, ifindex));
 }
 
 /* i is in range already; the barrier keeps the compiler from dropping what the verifier needs to see. */
