@@ -130,9 +130,9 @@ static json_t *forbidden(const struct gw_args *args) {
 }
 
 static int build_definition(json_t **out, const struct gw_args *args, struct gw_error *error) {
-        static const char *const texts[][2] = {{"emulator", "emulator"}, {"cpu-model", "cpu_model"},
-                                               {"kernel", "kernel"},     {"initrd", "initrd"},
-                                               {"cmdline", "cmdline"},   {"on-crash", "on_crash"}};
+        static const char *const texts[][2] = {
+                {"emulator", "emulator"}, {"cpu-model", "cpu_model"}, {"kernel", "kernel"},      {"initrd", "initrd"},
+                {"cmdline", "cmdline"},   {"on-crash", "on_crash"},   {"nic-model", "nic_model"}};
         json_t *definition, *ports = json_array(), *disks = json_array();
         struct gw_name name, tenant;
         int r;
@@ -380,6 +380,8 @@ static const struct gw_flag create_flags[] = {
         {"memory", GW_FLAG_INT, "MIB", "memory", 16, 16777216, "MiB", .fallback = "256"},
         {"vcpus", GW_FLAG_INT, "N", "processors", 1, 512, .fallback = "1"},
         {"cpu-model", GW_FLAG_TEXT, "MODEL", "what QEMU's -cpu takes; the host's choice when not given"},
+        {"nic-model", GW_FLAG_CHOICE, "MODEL", "what the guest finds for its ports", .choices = "virtio e1000 vmxnet3",
+         .fallback = "virtio"},
         {"kernel", GW_FLAG_PATH, "FILE", "a kernel to boot; the same path on every host"},
         {"initrd", GW_FLAG_PATH, "FILE", "its initial RAM disk"},
         {"cmdline", GW_FLAG_TEXT, "TEXT", "its command line"},

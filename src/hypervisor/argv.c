@@ -5,7 +5,8 @@
  * -nodefaults -no-user-config: only what is written here exists, so both ends
  * of a move have the same devices in the same slots.
  * -cpu: a fixed model. "host" or "max" differ between machines, and a guest that
- * has seen an instruction keeps using it after the move.
+ * has seen an instruction keeps using it after the move. enforce: what this host
+ * cannot give is refused here, not left out.
  * -sandbox: a guest that breaks out of its emulator cannot start programs.
  * -blockdev takes JSON, which no path can break out of. discard: what a guest, or
  * a mirror, says is empty takes no room.
@@ -100,7 +101,9 @@ static void add_disk(struct gw_argv *argv, const struct gw_definition_disk *disk
         gw_argv_add(argv, "virtio-blk-pci,drive=%s,id=blk%zu", node, i);
 }
 
-static void add_port(struct gw_argv *argv, const struct gw_definition_port *port, int fd, size_t i) {
+static void add_port(struct gw_argv *argv, const struct gw_definition *d, size_t i, int fd) {
+        const struct gw_definition_port *port = &d->ports[i];
+        bool other = d->nic_model[0] && strcmp(d->nic_model, GW_NIC_VIRTIO);
         char mac[GW_MAC_TEXT], mtu[32] = "";
 
         if (port->mtu_octets)
@@ -108,8 +111,8 @@ static void add_port(struct gw_argv *argv, const struct gw_definition_port *port
         gw_argv_add(argv, "-netdev");
         gw_argv_add(argv, "tap,id=n%zu,fd=%d", i, fd);
         gw_argv_add(argv, "-device");
-        gw_argv_add(argv, "virtio-net-pci,netdev=n%zu,mac=%s,id=nic%zu,romfile=,rx_queue_size=1024%s", i,
-                    gw_mac_text(port->mac, mac), i, mtu);
+        gw_argv_add(argv, "%s,netdev=n%zu,mac=%s,id=nic%zu,romfile=%s%s", other ? d->nic_model : "virtio-net-pci", i,
+                    gw_mac_text(port->mac, mac), i, other ? "" : ",rx_queue_size=1024", other ? "" : mtu);
 }
 
 /*
@@ -139,7 +142,7 @@ static void add_machine(struct gw_argv *argv, const struct gw_vm_start *start) {
         gw_argv_add(argv, "-accel");
         gw_argv_add(argv, "%s", start->kvm ? "kvm" : "tcg");
         gw_argv_add(argv, "-cpu");
-        gw_argv_add(argv, "%s", d->cpu_model[0] ? d->cpu_model : DEFAULT_CPU);
+        gw_argv_add(argv, "%s,enforce", d->cpu_model[0] ? d->cpu_model : DEFAULT_CPU);
         add_memory(argv, start);
         gw_argv_add(argv, "-smp");
         gw_argv_add(argv, "%u", d->vcpus);
@@ -196,7 +199,7 @@ int gw_argv_build(struct gw_argv *argv, const struct gw_vm_start *start) {
         for (size_t i = 0; i < d->n_disks; i++)
                 add_disk(argv, &d->disks[i], i);
         for (size_t i = 0; i < d->n_ports; i++)
-                add_port(argv, &d->ports[i], start->tap_fds[i], i);
+                add_port(argv, d, i, start->tap_fds[i]);
         add_control(argv, start);
         if (start->held)
                 gw_argv_add(argv, "-S");

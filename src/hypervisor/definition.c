@@ -109,6 +109,17 @@ static void parse_id(struct gw_json_reader *r, struct gw_definition *d) {
                 gw_json_fault(r, "name", "name and tenant make \"%s\"; an id looks like web@tenant", text);
 }
 
+static void parse_nic_model(struct gw_json_reader *r, struct gw_definition *d) {
+        const char *model = gw_json_string(r, "nic_model", GW_NIC_VIRTIO);
+
+        if (gw_json_failed(r))
+                return;
+        if (strcmp(model, GW_NIC_VIRTIO) && strcmp(model, GW_NIC_E1000) && strcmp(model, GW_NIC_VMXNET3))
+                gw_json_fault(r, "nic_model", "nic_model is \"%.32s\"; allowed are virtio, e1000 and vmxnet3", model);
+        else
+                strcpy(d->nic_model, model);
+}
+
 static void parse_emulator(struct gw_json_reader *r, struct gw_definition *d) {
         const char *emulator = gw_json_string(r, "emulator", "qemu");
 
@@ -133,6 +144,7 @@ int gw_definition_parse(json_t *object, struct gw_definition *out, struct gw_err
         d.memory_mib = (unsigned)gw_json_int(&r, "memory_mib", 1, MEMORY_MIB_MAX, 128);
         d.vcpus = (unsigned)gw_json_int(&r, "vcpus", 1, VCPUS_MAX, 1);
         copy_text(&r, "cpu_model", d.cpu_model, sizeof d.cpu_model);
+        parse_nic_model(&r, &d);
         copy_text(&r, "cmdline", d.cmdline, sizeof d.cmdline);
         copy_path(&r, "kernel", d.kernel);
         copy_path(&r, "initrd", d.initrd);

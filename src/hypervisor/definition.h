@@ -22,6 +22,11 @@ enum {
         GW_DEFINITION_CMDLINE_MAX = 1024,
 };
 
+/* What a guest finds for a port. Only the first lets it announce itself after a move, and tells it the MTU. */
+#define GW_NIC_VIRTIO "virtio"
+#define GW_NIC_E1000 "e1000"
+#define GW_NIC_VMXNET3 "vmxnet3"
+
 struct gw_definition_port {
         struct gw_name id, vn;
         uint32_t vni;
@@ -41,6 +46,7 @@ struct gw_definition {
         struct gw_name id; /* name@tenant */
         unsigned memory_mib, vcpus;
         char cpu_model[64]; /* empty: the driver's choice */
+        char nic_model[16]; /* of all its ports */
         char emulator[GW_DEFINITION_PATH_MAX];
         char kernel[GW_DEFINITION_PATH_MAX], initrd[GW_DEFINITION_PATH_MAX];
         char cmdline[GW_DEFINITION_CMDLINE_MAX];

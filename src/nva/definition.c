@@ -97,6 +97,14 @@ static void take_model(struct gw_json_reader *r, json_t *into) {
                               model);
 }
 
+static void take_nic_model(struct gw_json_reader *r, json_t *into) {
+        const char *model = take_text(r, into, "nic_model", NVA_MODEL_MAX);
+
+        if (*model && strcmp(model, "virtio") && strcmp(model, "e1000") && strcmp(model, "vmxnet3") &&
+            !gw_json_failed(r))
+                gw_json_fault(r, "nic_model", "nic_model is \"%.32s\"; allowed are virtio, e1000 and vmxnet3", model);
+}
+
 static void take_emulator(struct gw_json_reader *r, json_t *into) {
         const char *emulator = take_text(r, into, "emulator", NVA_PATH_MAX);
 
@@ -212,6 +220,7 @@ int nva_definition_read(struct nva_definition *out, json_t *body, struct gw_erro
         json_object_set_new(into, "memory_mib", json_integer(out->spec.memory_mib));
         json_object_set_new(into, "vcpus", json_integer(out->spec.vcpus));
         take_model(&r, into);
+        take_nic_model(&r, into);
         take_emulator(&r, into);
         take_boot(&r, into);
         take_policy(&r, into, &out->spec);

@@ -61,6 +61,7 @@ static void definition_faults_are_named(void **state) {
                 {"{\"name\": \"a\", \"vcpus\": 1.5}", "vcpus"},
                 {"{\"name\": \"a\", \"emulator\": \"qemu-x\"}", "emulator"},
                 {"{\"name\": \"a\", \"cmdline\": \"a\\nb\"}", "cmdline"},
+                {"{\"name\": \"a\", \"nic_model\": \"ne2k_pci\"}", "nic_model"},
                 {"{\"name\": \"a\", \"disks\": [{\"format\": \"raw\"}]}", "disks[0].path"},
                 {"{\"name\": \"a\", \"disks\": [{\"path\": \"/a\", \"format\": \"vmdk\"}]}", "disks[0].format"},
                 {"{\"name\": \"a\", \"ports\": [{\"id\": \"a-0\", \"mac\": \"01:00:00:00:00:00\", \"vni\": 1}]}",
@@ -106,7 +107,7 @@ static void command_line(void **state) {
         assert_string_equal(argv.v[0], "qemu");
         assert_string_equal(value_of(&argv, "-accel", 0), "tcg");
         assert_string_equal(value_of(&argv, "-m", 0), "262136K"); /* not a multiple of 64 pages */
-        assert_string_equal(value_of(&argv, "-cpu", 0), "Nehalem");
+        assert_string_equal(value_of(&argv, "-cpu", 0), "Nehalem,enforce");
         assert_string_equal(value_of(&argv, "-kernel", 0), "/k,1");
         assert_string_equal(value_of(&argv, "-incoming", 0), "defer");
         assert_string_equal(value_of(&argv, "-netdev", 1), "tap,id=n1,fd=12");
@@ -117,10 +118,12 @@ static void command_line(void **state) {
         assert_non_null(strstr(value_of(&argv, "-blockdev", 0), "\"/d,\\\"x.qcow2\""));
         gw_argv_deinit(&argv);
         start.incoming = false;
+        strcpy(d.nic_model, GW_NIC_E1000);
         start.kvm = true;
         assert_int_equal(gw_argv_build(&argv, &start), 0);
         assert_string_equal(value_of(&argv, "-accel", 0), "kvm");
         assert_string_equal(value_of(&argv, "-m", 0), "262144K");
+        assert_string_equal(value_of(&argv, "-device", 1), "e1000,netdev=n0,mac=52:54:00:00:00:01,id=nic0,romfile=");
         assert_string_equal(value_of(&argv, "-incoming", 0), "");
         gw_argv_deinit(&argv);
 }

@@ -130,6 +130,7 @@ BAD = [
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "initrd": "/i", "emulator": "/e"}, 400, "initrd"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "emulator": "kvmtool"}, 400, "emulator"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "cpu_model": "a b"}, 400, "cpu_model"),
+    ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "nic_model": "ne2k"}, 400, "nic_model"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "kernel": "/k", "on_crash": "pray"}, 400, "on_crash"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "disks": [{"path": "../d"}]}, 400, "disks[0].path"),
     ("POST", "/v1/vms", {"name": "v", "memory_mib": 128, "disks": [{"path": "/d", "format": "vmdk"}]}, 400,
