@@ -37,9 +37,9 @@ cp "$here/init" "$root/init"
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -static -s -o "$root/bin/guest-echo" "$here/guest-echo.c" "$here/echo.c"
 ${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -Wall -static -s -o "$root/bin/guest-work" "$here/work.c"
 
-# Dependencies first, each module once, under its own name: modules.dep lists them nearest first.
+# Not every kernel has all of them. Dependencies first, each module once, under its own name: modules.dep lists them nearest first.
 : >"$root/lib/order"
-for module in virtio_pci virtio_net virtio_blk button evdev; do
+for module in virtio_pci virtio_net virtio_blk button evdev vmxnet3 e1000; do
         line=$(grep "/$module\.ko[.xz]*:" "$modules/modules.dep" || true)
         for path in $(echo "$line" | tr -d : | tr ' ' '\n' | tac); do
                 name=$(basename "$path")

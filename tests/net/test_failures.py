@@ -4,26 +4,17 @@
 A synthetic VM moves from one host to another, and at a chosen phase one process is killed with SIGKILL, then, if it is a
 daemon, started again as the service manager would. Whatever happened to the move: the VM ends up answering at exactly
 one place, the directory agrees with it, and a later move works.
-
-How a phase is held still while we kill:
-  prepare    the target's agent is stopped (SIGSTOP)
-  copy       the copy takes long
-  cut        the source's edge is stopped, so that the stopped VM waits for its cut
-  activate   the VM's pause is long: cut and committed, not running yet
-  converge   the third host's edge is stopped, so that it does not acknowledge
 """
 import os
-import signal
 import sys
 import time
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from kills import PHASES, VICTIMS, kill_in, phase_of, places, settled  # noqa: E402
 from labs import Lab, wait_until  # noqa: E402
 
-PHASES = ["prepare", "copy", "cut", "activate", "converge"]
-VICTIMS = ["nva", "nve-source", "nve-target", "hv-source", "hv-target", "emulator-source", "emulator-target"]
 ADDRESSES = ["10.1.0.10", "fd00:1::10"]
 
 
@@ -38,66 +29,12 @@ def lab():
         yield lab
 
 
-def phase_of(lab, move):
-    return lab.get(f"/v1/moves/{move}")["phase"]
-
-
-def hold(lab, phase, source, target):
-    """What to stop so that the move stays in the phase: (host, daemon) or None."""
-    held = {"prepare": (target, "hv"), "cut": (source, "nve"), "converge": ("h3", "nve")}.get(phase)
-    if held:
-        lab.signal(*held, signal.SIGSTOP)
-    return held
-
-
-def reached(phase, now):
-    """'activate' is any phase between the cut and the VM running; a held converge shows as converge."""
-    return now in {"activate": ("commit", "activate"), "cut": ("cut",)}.get(phase, (phase,))
-
-
-def kill(lab, victim, source, target):
-    kind, _, side = victim.partition("-")
-    host = "nva" if kind == "nva" else {"source": source, "target": target}[side]
-    if kind == "emulator":
-        pid = lab.emulators("web").get(host)
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-        return None
-    lab.lab("kill", host, kind, "--signal", "9")
-    return host, kind
-
-
-def places(lab):
-    """The hosts whose edge says that it serves the VM."""
-    return [host for host in ("h1", "h2", "h3")
-            if any(port["vm"].startswith("web@") and port["role"] == "serving" for port in lab.edge(host, "/v1/ports")["ports"])]
-
-
-def settled(lab):
-    vm = lab.vm("web")
-    running = [host for host in ("h1", "h2", "h3")
-               for copy in lab.agent(host, "/v1/vms") if copy["id"].startswith("web@") and copy["state"] == "running"]
-    return vm["state"] == "running" and running == [vm["nve"]] and places(lab) == [vm["nve"]] and vm["nve"]
-
-
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("phase", PHASES)
 def test_kill(lab, phase, victim):
     source = wait_until("the VM is settled before", lambda: settled(lab), 30)
     target = "h2" if source == "h1" else "h1"
-    held = hold(lab, phase, source, target)
-    restart = None
-    try:
-        move = lab.move("web", target)
-        wait_until(f"the move is in {phase}", lambda: reached(phase, phase_of(lab, move)), 15, every_s=0.002)
-        restart = kill(lab, victim, source, target)
-    finally:
-        if held and held != restart:
-            lab.signal(*held, signal.SIGCONT)
-    if restart:
-        time.sleep(0.2)        # as a service manager's RestartSec
-        lab.lab("start", *restart)
-    ended = lab.moved(move)
+    ended = kill_in(lab, phase, victim, source, target)
     at = wait_until("the VM is settled after", lambda: settled(lab), 40)
     for address in ADDRESSES:
         wait_until(f"{address} answers", lambda a=address: lab.answers("client", a), 15)

@@ -13,6 +13,7 @@ import ctypes
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -187,6 +188,10 @@ class Nve:
             except OSError:
                 return len(self.drained) - n
 
+    def forget(self):
+        with self.lock:
+            self.calls, self.drained, self.refuse = [], [], {}
+
     def made(self, end, method=None):
         with self.lock:
             return [c for c in self.calls if c[1].split("?")[0].endswith(end) and method in (None, c[0])]
@@ -350,7 +355,7 @@ class Bed:
     def definition(self, **change):
         port = {"id": "web-0@default", "vn": "blue@default", "vni": 100, "mtu": 1430, "mac": "52:54:00:00:00:01",
                 "addresses": ["10.1.0.10", "fd00:1::10"]}
-        return {"name": "web", "tenant": "default", "memory_mib": 128, "vcpus": 1, "ports": [port],
+        return {"name": "web", "tenant": "default", "memory_mib": 96, "vcpus": 1, "ports": [port],
                 "on_crash": "restart", **change}
 
     def synth(self, pause_ms=20, copy_ms=0):
@@ -389,6 +394,13 @@ def echo(host, address, timeout=3):
         return False
 
 
+def work(host):
+    """What the guest says of its work, when it writes to memory and disks (lab/guest/work.c)."""
+    with open(f"{host.dir}/state/vm/web@default/console.log", encoding="utf-8", errors="replace") as console:
+        lines = re.findall(r"work: pages=(\d+) blocks=(\d+) bad=(\d+)", console.read())
+    return dict(zip(("pages", "blocks", "bad"), map(int, lines[-1]))) if lines else None
+
+
 def move(source, target, definition, epoch, copy=None, **options):
     """The authority's part of a move, up to the copy's start."""
     vm, name = "web@default", f"move-{epoch}"
@@ -402,3 +414,63 @@ def move(source, target, definition, epoch, copy=None, **options):
              **ways, **options}
     source.post(f"/v1/vms/{vm}/migrate", order)
     return name
+
+
+class Life:
+    """One VM of a bed that several tests use one after the other: where it runs, and with which epoch. A test that ends
+    it, or leaves it half-way, has the next one boot it anew."""
+
+    def __init__(self, bed, definition):
+        self.bed, self.definition, self.epoch = bed, definition, 0
+        self.one, self.two = bed.hosts
+
+    def ready(self):
+        """It runs at `one`, answers, nothing of it is at `two`, and nothing that was before is seen any more."""
+        for host in self.bed.hosts:
+            if host.process.poll() is not None:
+                host.start()
+        if not self.epoch or not self.is_well():
+            self.boot()
+        for host in self.bed.hosts:
+            host.events.clear()
+            host.nve.forget()
+        return self
+
+    def is_well(self):
+        if self.two.vm() and not self.one.vm():
+            self.one, self.two = self.two, self.one
+        at = self.one.vm()
+        if not at or at["state"] != "running" or at["role"] != "serve" or self.two.vm():
+            return False
+        self.epoch = at["epoch"]
+        address_tap(self.one)
+        return echo(self.one, "10.1.0.10")
+
+    def boot(self):
+        for host in self.bed.hosts:
+            if host.vm():
+                host.call("DELETE", "/v1/vms/web@default")
+        for host in self.bed.hosts:
+            wait_for("nothing is left", lambda h=host: h.vm() is None)
+        self.epoch += 10
+        self.one.post("/v1/vms", {"definition": self.definition, "epoch": self.epoch})
+        address_tap(self.one)
+        assert echo(self.one, "10.1.0.10", timeout=60), self.one.log_tail()
+        assert echo(self.one, "fd00:1::10", timeout=5)
+
+    def start_move(self, **options):
+        return move(self.one, self.two, self.definition, self.epoch, **options)
+
+    def go(self, **options):
+        """A move to its end; the two have changed places then."""
+        one, two = self.one, self.two
+        name = self.start_move(**options)
+        wait_for("it runs there", lambda: two.event("move-running", move=name) or one.event("move-failed", move=name), 60)
+        assert not one.event("move-failed", move=name), one.event("move-failed", move=name)
+        wait_for("all sent", lambda: one.event("move-completed", move=name), 20)
+        one.post("/v1/vms/web@default/finish", {"move": name})
+        self.moved()
+        return name
+
+    def moved(self):
+        self.one, self.two, self.epoch = self.two, self.one, self.epoch + 1

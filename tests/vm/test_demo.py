@@ -33,7 +33,7 @@ def traces(name):
 @pytest.mark.parametrize("kind", ["synthetic", "vm"])
 def test_demo(tmp_path, kind, underlay):
     name, figures = f"d{os.getpid() % 1000}{kind[0]}{underlay}", tmp_path / "figures.json"
-    flags = ["--synthetic", "--moves", "10", "--udp-rate", "1000"] if kind == "synthetic" else ["--moves", "4", "--udp-rate", "300"]
+    flags = {"synthetic": ["--synthetic", "--moves", "10", "--udp-rate", "1000"], "vm": ["--moves", "2", "--udp-rate", "300"]}[kind]
     done = subprocess.run([GODWIT, "lab", "demo", "--name", name, "--underlay", underlay, "--json", str(figures),
                            "--accelerator", "tcg", *flags], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,25 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Post-copy when things go wrong: the connection breaks while memory is still on its way, or an emulator dies then."""
 import os
-import re
 import signal
 import subprocess
 
 import pytest
 
-from hvbed import GUEST, Bed, address_tap, echo, move, wait_for
+from hvbed import Bed, address_tap, echo, move, wait_for, work
 
 VM = "web@default"
-SLOW = {"bandwidth_mib_s": 8, "downtime_ms": 1}
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    if not [f for f in os.listdir("/boot") if f.startswith("vmlinuz-") and f.endswith("-cloud-amd64")]:
-        pytest.skip("no Debian cloud kernel in /boot: apt-get install linux-image-cloud-amd64")
-    out = tmp_path_factory.mktemp("guest")
-    subprocess.run([GUEST, str(out)], check=True)
-    return out
+SLOW = {"bandwidth_mib_s": 12, "downtime_ms": 1}
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +22,6 @@ def guest(bed, images):
     return bed.definition(kernel=f"{images}/vmlinuz", initrd=f"{images}/initrd",
                           cmdline="console=ttyS0 quiet mitigations=off gw.ip4=10.1.0.10/24 gw.ip6=fd00:1::10/64 "
                                   "gw.work=24,3000")
-
-
-def work(host):
-    with open(f"{host.dir}/state/vm/{VM}/console.log", encoding="utf-8", errors="replace") as console:
-        lines = re.findall(r"work: pages=(\d+) blocks=(\d+) bad=(\d+)", console.read())
-    return dict(zip(("pages", "blocks", "bad"), map(int, lines[-1]))) if lines else None
 
 
 def switched(one, two, definition, epoch):
