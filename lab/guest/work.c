@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, WORDS = PAGE / 8, TICKS = 50, BLOCKS_A_TICK = 4, STRIDE = 7, DISKS_MAX = 8, BLOCKS_MAX = 1 << 16 };
+enum { PAGE = 4096, WORDS = PAGE / 8, TICKS = 50, BLOCKS_A_TICK = 2, STRIDE = 7, DISKS_MAX = 8, BLOCKS_MAX = 1 << 16 };
 
 struct disk {
         int fd;

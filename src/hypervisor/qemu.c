@@ -260,7 +260,7 @@ static int qmp_open(struct qemu *qemu) {
         return gw_qmp_new(&qemu->qmp, qemu->event, path, &qmp_ops, qemu);
 }
 
-/* The last line the emulator wrote, usually its complaint. */
+/* The last line the emulator wrote, usually its complaint; of a copy that it could not take, the line before says why. */
 static void last_words(const struct qemu *qemu, char *out, size_t size) {
         char path[sizeof qemu->directory + sizeof GW_QEMU_LOG_FILE + 1], text[1024], *line;
         ssize_t n = 0;
@@ -278,6 +278,10 @@ static void last_words(const struct qemu *qemu, char *out, size_t size) {
                 n--;
         text[n < 0 ? 0 : n] = '\0';
         line = strrchr(text, '\n');
+        if (line && strstr(line, "load of migration failed")) {
+                *line = '\0';
+                line = strrchr(text, '\n');
+        }
         snprintf(out, size, "%.*s", (int)size - 1, line ? line + 1 : text);
 }
 

@@ -204,7 +204,7 @@ class Host:
         self.dir = os.path.join(bed.dir, name)
         os.makedirs(f"{self.dir}/disks")
         self.nve = Nve(os.path.join(self.dir, "agent.sock"))
-        self.process, self.events = None, []
+        self.process, self.events, self.settings = None, [], {}
 
     def start(self):
         command = [HV, "--config", "/dev/null"]
@@ -214,7 +214,7 @@ class Host:
                            "migration-address": self.ip, "accelerator": "tcg", "log-level": "debug",
                            "tls-ca": f"{pki}/ca.pem", "tls-cert": f"{pki}/{self.name}.pem",
                            "tls-key": f"{pki}/{self.name}.key", "memory-mib": "1024",
-                           "disk-dir": f"{self.dir}/disks", **self.bed.settings}.items():
+                           "disk-dir": f"{self.dir}/disks", **self.bed.settings, **self.settings}.items():
             command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/hv.log", "ab") as log:
             self.process = subprocess.Popen(["ip", "netns", "exec", self.netns] + command, stdout=log, stderr=log)
@@ -355,7 +355,7 @@ class Bed:
     def definition(self, **change):
         port = {"id": "web-0@default", "vn": "blue@default", "vni": 100, "mtu": 1430, "mac": "52:54:00:00:00:01",
                 "addresses": ["10.1.0.10", "fd00:1::10"]}
-        return {"name": "web", "tenant": "default", "memory_mib": 96, "vcpus": 1, "ports": [port],
+        return {"name": "web", "tenant": "default", "memory_mib": 112, "vcpus": 1, "ports": [port],
                 "on_crash": "restart", **change}
 
     def synth(self, pause_ms=20, copy_ms=0):

@@ -129,6 +129,39 @@ def test_killed_after_completion_is_resumed(vm):
     assert echo(one, "10.1.0.10", timeout=10)
 
 
+def test_another_processor_is_refused(vm):
+    """A model that this host cannot give: refused before anything is sent, by name."""
+    definition = {**vm.definition, "cpu_model": "Skylake-Server-v1"}
+    status, answer = vm.two.call("POST", f"/v1/vms/{VM}/incoming", {
+        "definition": definition, "move": "other-cpu", "epoch": vm.epoch + 1, "from": vm.one.ip, "source": vm.one.name})
+    assert status == 409 and "requested feature" in answer["error"]["text"], answer
+    wait_for("nothing is left", lambda: vm.two.vm() is None and tap_of(vm.two) is None)
+    assert echo(vm.one, "10.1.0.10")
+
+
+def test_another_machine_is_refused(vm):
+    """The target's emulator makes another machine of the same definition: the copy ends there, the VM has noticed nothing."""
+    one, two = vm.one, vm.two
+    other = f"{vm.bed.dir}/other-machine"
+    with open(other, "w", encoding="utf-8") as script:
+        script.write('#!/bin/bash\nfor word; do [ "$word" != pc ] || word=q35; words+=("$word"); done\n'
+                     'exec qemu-system-x86_64 "${words[@]}"\n')
+    os.chmod(other, 0o755)
+    two.settings = {"qemu": other}
+    try:
+        two.kill()
+        two.start()
+        name = vm.start_move()
+        failed = wait_for("refused", lambda: two.event("move-failed", move=name) and one.event("move-failed", move=name), 60)
+        assert failed["running"] and "achine type" in two.event("move-failed", move=name)["reason"], two.events[-3:]
+        wait_for("nothing is left", lambda: two.vm() is None)
+        assert echo(one, "10.1.0.10") and one.vm()["state"] == "running"
+    finally:
+        two.settings = {}
+        two.kill()
+        two.start()
+
+
 def agent_is_back(one, two, name):
     one.start()
     wait_for("it runs there", lambda: two.event("move-running", move=name), 20)

@@ -25,7 +25,7 @@ def create(lab, name, host="h1", **change):
     cmdline = (f"console=ttyS0 quiet mitigations=off gw.ip4={ADDRESSES[0]}/24,{SECOND}/24 gw.ip6={ADDRESSES[1]}/64 "
                f"gw.work={WORK_MIB},{PAGES_A_SECOND}")
     lab.api("POST", "/v1/vms", {
-        "name": name, "memory_mib": 96, "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": cmdline,
+        "name": name, "memory_mib": 128, "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": cmdline,
         "ports": [{"vn": "blue", "addresses": ADDRESSES}, {"vn": "green", "addresses": [SECOND]}], **change})
     lab.api("POST", f"/v1/vms/{name}/start", {"nve": host}, timeout_s=60)
 
