@@ -838,7 +838,8 @@ static const char *unsettled(struct sim *s, int v) {
 
                         if (gw_notice_is_kept(notice) && notice->state != GW_NOTICE_ANSWERED)
                                 return "a notice is not answered";
-                        if (gw_notice_is_kept(notice) && notice->status)
+                        /* 157: it was to arrive there again meanwhile, with a newer epoch, and did not. */
+                        if (gw_notice_is_kept(notice) && notice->status && notice->status != GW_MH_TIMESTAMP_LOWER)
                                 return "a notice was refused for good";
                 }
         return NULL;
