@@ -63,9 +63,9 @@ static json_t *attach_body(const struct gw_port *port) {
 
         return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o, s:b}", "id", id.s, "vm", port->vm->id.s,
                          "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
-                         nva_json_addresses(port), "mtu", (json_int_t)port->vn->mtu, "device", gw_port_device(port), "mode",
-                         "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow", gw_allow_json(port->allow),
-                         "task", true);
+                         nva_json_addresses(port), "mtu", (json_int_t)port->vn->mtu, "device", gw_port_device(port),
+                         "mode", "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow",
+                         gw_allow_json(port->allow), "task", true);
 }
 
 void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {

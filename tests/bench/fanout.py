@@ -20,7 +20,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[10, 100, 1000, 10000])
+    parser.add_argument("--sessions", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--rounds", type=int, default=200)
     args = parser.parse_args()
     figures = {}
