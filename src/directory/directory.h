@@ -169,6 +169,8 @@ struct gw_nve {
         struct gw_name site; /* may be empty */
         bool gateway;        /* it has that role */
         uint32_t gateway_cost;
+        struct gw_ip *unreached; /* gateways that do not answer it, as it said in this session */
+        uint16_t n_unreached;
         /* the directory's own: */
         struct gw_table_node by_locator;
         struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "directory/internal.h"
 
@@ -108,9 +109,33 @@ void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw
         out->cost = gw_directory_gateway_cost(gateway->vn, nve, receiver);
 }
 
+bool gw_directory_gateway_answers(const struct gw_nve *gateway, const struct gw_nve *nve) {
+        for (unsigned i = 0; i < nve->n_unreached; i++)
+                if (gw_ip_eq(nve->unreached[i], gateway->locator))
+                        return false;
+        return true;
+}
+
+void gw_directory_unreached(struct gw_nve *nve, const struct gw_ip *locators, size_t n) {
+        struct gw_ip *copy = NULL;
+
+        if (n > GW_UNREACHED_MAX)
+                n = GW_UNREACHED_MAX;
+        if (n && !(copy = malloc(n * sizeof *copy)))
+                return;
+        if (n)
+                memcpy(copy, locators, n * sizeof *copy);
+        free(nve->unreached);
+        nve->unreached = copy;
+        nve->n_unreached = (uint16_t)n;
+}
+
 static bool better(const struct gw_vn *vn, const struct gw_nve *a, const struct gw_nve *b, const struct gw_nve *nve) {
+        bool answers = gw_directory_gateway_answers(a, nve);
         uint32_t x = gw_directory_gateway_cost(vn, a, nve), y = gw_directory_gateway_cost(vn, b, nve);
 
+        if (answers != gw_directory_gateway_answers(b, nve))
+                return answers;
         return x != y ? x < y : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
 }
 

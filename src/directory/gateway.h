@@ -15,6 +15,7 @@ enum {
         GW_POLICIES_MAX = 4096,
         GW_SITE_COST = 1000,   /* of a gateway at another site than the host's */
         GW_PIN_COST = 1000000, /* of any other than the one that the VN is pinned to */
+        GW_UNREACHED_MAX = 64,
 };
 
 struct gw_policy {
@@ -38,6 +39,10 @@ const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const
 /* What hosts at nve reckon that gateway's cost for the VN to be. */
 uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve);
 bool gw_directory_gateway_lives(const struct gw_nve *gateway);
+/* It answers hosts at nve, or nobody says otherwise. */
+bool gw_directory_gateway_answers(const struct gw_nve *gateway, const struct gw_nve *nve);
+/* What a GW_REPORT_PATHS says; nothing with each new session. */
+void gw_directory_unreached(struct gw_nve *nve, const struct gw_ip *locators, size_t n);
 /* The policy by which packets of the VN may go to an address that is in none of its own subnets, and where: *to is the
  * VN, NULL the outside. NULL: no policy leads there. */
 const struct gw_policy *gw_directory_way(const struct gw_directory *d, const struct gw_vn *from, struct gw_ip ip,

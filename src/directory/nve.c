@@ -8,6 +8,7 @@
  * stays a member of its VNs for as long as a lease; what it missed it is told
  * after its next HELLO and SUBSCRIBE (member.c, holder.c).
  */
+#include "directory/gateway.h"
 #include "directory/internal.h"
 
 #include <errno.h>
@@ -56,6 +57,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         if (!gw_ip_is_unspecified(nve->locator))
                 gw_table_remove(&d->by_locator, &nve->by_locator);
         free(nve->tenancies);
+        free(nve->unreached);
         free(nve);
 }
 
@@ -224,6 +226,7 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         nve->gateway_cost = hello->gateway_cost;
         was_gateway = nve->gateway;
         nve->gateway = hello->gateway;
+        gw_directory_unreached(nve, NULL, 0);
         if (nve->gateway || was_gateway)
                 gw_dir_gateways_review_nve(d, nve);
         gw_heap_clear(&d->heap, &nve->timer);

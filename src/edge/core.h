@@ -22,7 +22,8 @@ enum edge_timer_kind {
         TIMER_REPORT,
         TIMER_PRESENCE,
         TIMER_SUSPECT,
-        TIMER_GROUPS
+        TIMER_GROUPS,
+        TIMER_PATHS
 };
 
 /* (VNI, MAC) or (VNI, IP); no padding, so that it can be hashed as octets. */
@@ -224,7 +225,9 @@ struct gw_edge {
         struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
         struct gw_list asking, releasing, ended, offers, suspects;
-        struct edge_timer presence, groups;
+        struct edge_timer presence, groups, path_timer;
+        struct gw_list paths; /* to gateways */
+        size_t n_paths;
         struct gw_list asked; /* ports */
         struct gw_list claims;
         size_t n_claims;
@@ -299,11 +302,21 @@ void gw_edge_presence_look(struct gw_edge *edge, struct edge_vn *vn); /* a VM ha
 void gw_edge_presence_timer(struct gw_edge *edge, struct gw_edge_now now);
 /* gateway.c */
 void gw_edge_member_role(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role, uint32_t cost);
+void gw_edge_member_routes(struct gw_edge *edge, struct edge_vn *vn, struct edge_member *m, uint8_t role);
 void gw_edge_gateway_choose(struct gw_edge *edge, struct edge_vn *vn);
 bool gw_edge_gateway_fdb(const struct gw_edge *edge, uint32_t vni, struct gw_edge_fdb *out);
 void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role);
 void gw_edge_gateway_adopt(struct gw_edge *edge, struct edge_vn *vn, const struct gw_edge_fdb *entry);
 void gw_edge_gateway_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+
+/* path.c: add and remove once for each VN in which it is a gateway */
+void gw_edge_path_add(struct gw_edge *edge, const struct edge_vn *vn, struct gw_ip locator);
+void gw_edge_path_remove(struct gw_edge *edge, const struct edge_vn *vn, struct gw_ip locator);
+enum gw_edge_path_state gw_edge_path_state(const struct gw_edge *edge, struct gw_ip locator);
+void gw_edge_path_heard(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+void gw_edge_paths_timer(struct gw_edge *edge, struct gw_edge_now now);
+void gw_edge_paths_tell(struct gw_edge *edge); /* the NVA, which of them are not to be used */
+void gw_edge_paths_free_all(struct gw_edge *edge);
 
 /* punt.c: asks for what the key says, and holds the frame until the answer */
 void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
@@ -439,6 +452,8 @@ int gw_edge_notice_frame(struct gw_edge *edge, struct gw_edge_now now, uint32_t 
 
 /* redirect.c */
 void gw_edge_report(struct gw_edge *edge, uint8_t kind, const struct gw_name *vm, uint64_t epoch);
+void gw_edge_report_locators(struct gw_edge *edge, uint8_t kind, const struct gw_name *name,
+                             const struct gw_ip *locators, size_t n);
 int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_redirect_cancel(struct gw_edge *edge, struct edge_vm *vm); /* the VM is back */
 void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);

@@ -76,6 +76,9 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_CLAIMS] = "claims",
         [GW_EDGE_C_GROUPS_HEARD] = "groups-heard",
         [GW_EDGE_C_GROUPS_FULL] = "groups-full",
+        [GW_EDGE_C_PATHS_ASKED] = "paths-asked",
+        [GW_EDGE_C_PATHS_HEARD] = "paths-heard",
+        [GW_EDGE_C_PATHS_LOST] = "paths-lost",
 };
 
 /* ---- keys ---- */
@@ -160,7 +163,8 @@ static int tables_init(struct gw_edge *edge) {
         if (gw_edge_timer_add(&edge->timers, &edge->report_timer, TIMER_REPORT))
                 return -ENOMEM;
         if (gw_edge_timer_add(&edge->timers, &edge->presence, TIMER_PRESENCE) ||
-            gw_edge_timer_add(&edge->timers, &edge->groups, TIMER_GROUPS))
+            gw_edge_timer_add(&edge->timers, &edge->groups, TIMER_GROUPS) ||
+            gw_edge_timer_add(&edge->timers, &edge->path_timer, TIMER_PATHS))
                 return -ENOMEM;
         return gw_edge_timer_add(&edge->timers, &edge->sweep, TIMER_SWEEP);
 }
@@ -193,6 +197,7 @@ int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const
         gw_list_init(&edge->asked);
         gw_list_init(&edge->claims);
         gw_list_init(&edge->offers);
+        gw_list_init(&edge->paths);
         if (tables_init(edge)) {
                 tables_deinit(edge);
                 gw_edge_timers_deinit(&edge->timers);
@@ -216,6 +221,8 @@ void gw_edge_free(struct gw_edge *edge) {
         gw_edge_vn_free_all(edge);
         gw_edge_reports_free_all(edge);
         gw_edge_offers_drop(edge);
+        gw_edge_paths_free_all(edge);
+        gw_edge_timer_remove(&edge->timers, &edge->path_timer);
         gw_edge_timer_remove(&edge->timers, &edge->report_timer);
         gw_edge_timer_remove(&edge->timers, &edge->sweep);
         gw_edge_timer_remove(&edge->timers, &edge->presence);
@@ -257,6 +264,9 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                         break;
                 case TIMER_GROUPS:
                         gw_edge_groups_timer(edge, now);
+                        break;
+                case TIMER_PATHS:
+                        gw_edge_paths_timer(edge, now);
                         break;
                 case TIMER_SUSPECT:
                         gw_edge_source_timer(edge, now, gw_container_of(timer, struct edge_suspect, timer));
@@ -354,6 +364,7 @@ static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_
         if (!edge->config.own_transport)
                 gw_edge_register_again(edge, now, NULL);
         gw_edge_reports_due(edge);
+        gw_edge_paths_tell(edge);
         gw_edge_query_again(edge);
         return 0;
 }

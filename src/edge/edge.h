@@ -98,6 +98,7 @@ enum gw_edge_inject {
         GW_EDGE_FROM_WIRE,   /* as if a member had just sent it */
         GW_EDGE_ROUTE,       /* as if it had just come to the gateway here from .vni */
         GW_EDGE_SAY,         /* the gateway's own, to a MAC of .vni */
+        GW_EDGE_PROBE,       /* in .vni to the gateway whose locator is its IPv6 destination */
         GW_EDGE_DRAIN,       /* after the VM of port .ifindex, which was cut: marked, whatever its destination */
 };
 
@@ -154,6 +155,7 @@ struct gw_edge_config {
         struct gw_name site;       /* may be empty */
         bool gateway;              /* told to the NVA */
         uint32_t gateway_cost;
+        uint32_t probe_ms;      /* how often gateways are asked whether they answer (path.c); 0: never */
         bool own_transport;     /* registrations go by effects.request, with or without a session */
         uint32_t queries_per_s; /* that one port may cause; 0: no limit */
         bool snoop;             /* effects.port_snoop and .port_group are there: multicast where it is wanted */
@@ -173,6 +175,7 @@ enum {
         GW_EDGE_MEMBERS_MAX = 4096, /* of one VN */
         GW_EDGE_PORTS_MAX = 1 << 16,
         GW_EDGE_CLAIMS_MAX = 256,
+        GW_EDGE_PATHS_MAX = 64, /* gateways that are asked; any more count as answering */
         GW_EDGE_TALKERS_MAX = GW_REPORT_LOCATORS_MAX,
         GW_EDGE_SWEEP_MS = 10000,        /* after a WELCOME, what was not confirmed until then is doubted */
         GW_EDGE_REPORT_EVERY_MS = 60000, /* VNs and what is attached are told again, and digests compared */
@@ -251,6 +254,7 @@ enum gw_edge_reason {
         GW_EDGE_GROUPS,       /* from a port: IGMP or MLD says which multicast groups it is in */
         GW_EDGE_WIRE_SOURCE,  /* from the wire: its source MAC has an entry that leads elsewhere, or .punt_from */
         GW_EDGE_GATEWAY,      /* to be routed from .vni; its owner is not known, or it is to be answered */
+        GW_EDGE_PATH,         /* from the wire: a gateway's answer to a probe */
 };
 struct gw_edge_punt {
         uint8_t reason; /* enum gw_edge_reason */
@@ -369,9 +373,25 @@ struct gw_edge_gateway_view {
         uint32_t cost;
         bool live; /* as far as the NVA knows */
         bool used;
+        uint8_t path; /* enum gw_edge_path_state */
 };
 void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
                           void (*each)(const struct gw_edge_gateway_view *view, void *user), void *user);
+
+/* The ways to gateways (path.c). */
+enum gw_edge_path_state {
+        GW_EDGE_PATH_GOOD, /* or not known to be otherwise */
+        GW_EDGE_PATH_LOST, /* no answers */
+        GW_EDGE_PATH_HELD, /* answers again; not trusted before .good_at */
+};
+struct gw_edge_path_view {
+        struct gw_ip locator;
+        uint8_t state;                 /* enum gw_edge_path_state */
+        struct gw_mono heard, good_at; /* heard: the last answer; 0: never */
+        uint32_t rtt_us, losses;
+};
+void gw_edge_each_path(const struct gw_edge *edge, void (*each)(const struct gw_edge_path_view *view, void *user),
+                       void *user);
 
 /* What an entry of the data plane rests on, and putting right one that the authority contradicts (audit.c). */
 enum gw_edge_origin {
@@ -448,6 +468,9 @@ enum gw_edge_counter {
         GW_EDGE_C_GATEWAY_UNANSWERED,
         GW_EDGE_C_GROUPS_HEARD,
         GW_EDGE_C_GROUPS_FULL,
+        GW_EDGE_C_PATHS_ASKED,
+        GW_EDGE_C_PATHS_HEARD,
+        GW_EDGE_C_PATHS_LOST,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

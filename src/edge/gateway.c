@@ -6,8 +6,10 @@
  * worked out for this edge. The least of those that live is taken, by each VN for
  * itself; when it ends, the next one is, at once and without a question, also while
  * the NVA is away. When none is said to live, the present one is kept as long as
- * it is a member: after a start of the NVA nobody lives for a moment. A VM that moves
- * finds at its new edge the choice that was made there.
+ * it is a member: after a start of the NVA nobody lives for a moment. Before all that
+ * counts whether it answers this edge (path.c): what the NVA cannot see, and what is
+ * seen while the NVA is away. A VM that moves finds at its new edge the choice that
+ * was made there.
  *
  * Being one. The shell hands in which VNs are routed here and the ways between
  * them; the data plane routes by them. What it cannot decide comes up: its owner is
@@ -37,7 +39,18 @@ enum {
 
 /* ---- using one ---- */
 
-static bool better(const struct edge_member *a, const struct edge_member *b) {
+/* GOOD before HELD before LOST. */
+static int path_rank(const struct gw_edge *edge, const struct edge_member *m) {
+        static const int ranks[] = {[GW_EDGE_PATH_GOOD] = 0, [GW_EDGE_PATH_HELD] = 1, [GW_EDGE_PATH_LOST] = 2};
+
+        return ranks[gw_edge_path_state(edge, m->locator)];
+}
+
+static bool better(const struct gw_edge *edge, const struct edge_member *a, const struct edge_member *b) {
+        int x = path_rank(edge, a), y = b ? path_rank(edge, b) : 0;
+
+        if (b && x != y)
+                return x < y;
         if (!b || (a->role & GW_MEMBER_LIVE) != (b->role & GW_MEMBER_LIVE))
                 return !b || a->role & GW_MEMBER_LIVE;
         if (a->cost != b->cost)
@@ -45,7 +58,7 @@ static bool better(const struct edge_member *a, const struct edge_member *b) {
         return memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
 }
 
-static struct gw_ip best(const struct edge_vn *vn) {
+static struct gw_ip best(const struct gw_edge *edge, const struct edge_vn *vn) {
         const struct edge_member *found = NULL, *present = NULL;
 
         for (size_t i = 0; i < vn->n_members; i++) {
@@ -55,16 +68,16 @@ static struct gw_ip best(const struct edge_vn *vn) {
                         continue;
                 if (gw_ip_eq(m->locator, vn->gateway))
                         present = m;
-                if (better(m, found))
+                if (better(edge, m, found))
                         found = m;
         }
-        if (found && present && !(found->role & GW_MEMBER_LIVE))
+        if (found && present && !(found->role & GW_MEMBER_LIVE) && path_rank(edge, present) <= path_rank(edge, found))
                 found = present;
         return found ? found->locator : (struct gw_ip){{0}};
 }
 
 void gw_edge_gateway_choose(struct gw_edge *edge, struct edge_vn *vn) {
-        struct gw_ip now = vn->routed ? edge->config.locator : best(vn);
+        struct gw_ip now = vn->routed ? edge->config.locator : best(edge, vn);
         char text[GW_IP_TEXT];
 
         if (gw_ip_eq(now, vn->gateway))
@@ -76,6 +89,17 @@ void gw_edge_gateway_choose(struct gw_edge *edge, struct edge_vn *vn) {
         gw_edge_fdb_program(edge, vn->vni, GW_GATEWAY_MAC);
 }
 
+/* Its role becomes another, and with it, whether the way to it is watched. */
+void gw_edge_member_routes(struct gw_edge *edge, struct edge_vn *vn, struct edge_member *m, uint8_t role) {
+        bool was = m->role & GW_MEMBER_ROUTES, is = role & GW_MEMBER_ROUTES;
+
+        m->role = role;
+        if (is && !was)
+                gw_edge_path_add(edge, vn, m->locator);
+        else if (was && !is)
+                gw_edge_path_remove(edge, vn, m->locator);
+}
+
 void gw_edge_member_role(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role, uint32_t cost) {
         for (size_t i = 0; i < vn->n_members; i++) {
                 struct edge_member *m = &vn->members[i];
@@ -84,7 +108,7 @@ void gw_edge_member_role(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip 
                         continue;
                 if ((m->role ^ role) & GW_MEMBER_ROUTES)
                         edge->fx->member_set(edge->user, vn->vni, locator, role);
-                m->role = role;
+                gw_edge_member_routes(edge, vn, m, role);
                 m->cost = cost;
                 gw_edge_gateway_choose(edge, vn);
                 return;
@@ -121,7 +145,8 @@ void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
                 view = (struct gw_edge_gateway_view){.locator = m->locator,
                                                      .cost = m->cost,
                                                      .live = m->role & GW_MEMBER_LIVE,
-                                                     .used = gw_ip_eq(m->locator, vn->gateway)};
+                                                     .used = gw_ip_eq(m->locator, vn->gateway),
+                                                     .path = (uint8_t)gw_edge_path_state(edge, m->locator)};
                 each(&view, user);
         }
 }
@@ -131,7 +156,7 @@ void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, stru
         for (size_t i = 0; role && i < vn->n_members; i++) {
                 if (!gw_ip_eq(vn->members[i].locator, locator))
                         continue;
-                vn->members[i].role = role;
+                gw_edge_member_routes(edge, vn, &vn->members[i], role);
                 edge->fx->member_set(edge->user, vn->vni, locator, role);
         }
 }

@@ -257,6 +257,9 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
         case GW_EDGE_GROUPS:
                 gw_edge_groups_heard(edge, now, &punt->frame);
                 break;
+        case GW_EDGE_PATH:
+                gw_edge_path_heard(edge, now, &punt->frame);
+                break;
         case GW_EDGE_WIRE_SOURCE:
                 gw_edge_source_punted(edge, now, &punt->frame);
                 break;

@@ -48,6 +48,11 @@ static void report_send(struct gw_edge *edge, uint8_t kind, const struct gw_name
         gw_edge_send_written(edge, gw_report_encode(&w, 0, &edge->report));
 }
 
+void gw_edge_report_locators(struct gw_edge *edge, uint8_t kind, const struct gw_name *name,
+                             const struct gw_ip *locators, size_t n) {
+        report_send(edge, kind, name, 0, locators, n);
+}
+
 void gw_edge_report(struct gw_edge *edge, uint8_t kind, const struct gw_name *vm, uint64_t epoch) {
         if (edge->welcome)
                 report_send(edge, kind, vm, epoch, NULL, 0);

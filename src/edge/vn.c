@@ -49,8 +49,10 @@ void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
                 gw_edge_presence_look(edge, vn);
                 return;
         }
-        for (size_t i = 0; i < vn->n_members; i++)
+        for (size_t i = 0; i < vn->n_members; i++) {
+                gw_edge_member_routes(edge, vn, &vn->members[i], 0);
                 edge->fx->member_del(edge->user, vni, vn->members[i].locator);
+        }
         gw_table_remove(&edge->vns, &vn->node);
         free(vn->members);
         free(vn->sums);
@@ -121,6 +123,7 @@ void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_i
 
         if (!member)
                 return;
+        gw_edge_member_routes(edge, vn, member, 0);
         *member = vn->members[--vn->n_members];
         edge->fx->member_del(edge->user, vn->vni, locator);
         gw_edge_gateway_choose(edge, vn);

@@ -100,13 +100,23 @@ static json_t *conflict_of(const struct gw_nve *nve) {
                          (json_int_t)nve->conflict.at.ns);
 }
 
+/* Locators of gateways that do not answer it. */
+static json_t *unreached(const struct gw_nve *nve) {
+        json_t *list = json_array();
+        char text[GW_IP_TEXT];
+
+        for (unsigned i = 0; i < nve->n_unreached; i++)
+                json_array_append_new(list, json_string(gw_ip_text(nve->unreached[i], text)));
+        return list;
+}
+
 json_t *nva_json_nve(const struct gw_nve *nve) {
         char text[GW_IP_TEXT];
         bool known = !gw_ip_is_unspecified(nve->locator);
         /* The end of the certificate that it connected with; 0 while it is away. */
         struct gw_wall until = nve->nve_session ? gw_session_peer_until(nve->nve_session) : (struct gw_wall){0};
 
-        return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:o, s:I, s:o}", "id",
+        return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:I, s:I, s:o, s:b, s:o, s:I, s:o, s:o}", "id",
                          nve->id.s, "locator", known ? gw_ip_text(nve->locator, text) : "", "underlay_mtu",
                          (json_int_t)nve->underlay_mtu, "certificate_until_ns", (json_int_t)until.ns, "nve_connected",
                          nve->nve_connected, "hv_connected", nve->hv_connected, "behind", nve->behind, "capacity",
@@ -114,7 +124,7 @@ json_t *nva_json_nve(const struct gw_nve *nve) {
                          sizes(nve->used_memory_mib, nve->used_vcpus), "vms", (json_int_t)nve->n_vms, "restarts",
                          (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining, "modes",
                          gw_modes_json(nve->modes), "conflicts", (json_int_t)nve->conflicts, "last_conflict",
-                         conflict_of(nve));
+                         conflict_of(nve), "gateways_unreached", unreached(nve));
 }
 
 json_t *nva_json_addresses(const struct gw_port *port) {

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "directory/gateway.h"
 #include "io/renew.h"
 #include "nva/claims.h"
 #include "nva/gateway.h"
@@ -362,6 +363,12 @@ static void on_absence(struct nva_peer *peer, const uint8_t *body, size_t size) 
         gw_directory_absence(&peer->nva->directory, peer->nve, &absence, nva_now());
 }
 
+static void on_paths(struct nva_peer *peer, const struct gw_report *report) {
+        gw_directory_unreached(peer->nve, report->locators, report->n_locators);
+        gw_log_limited(GW_NOTICE, LOG_BURST, "nve=%s: %u gateways do not answer it", peer->nve->id.s,
+                       report->n_locators);
+}
+
 static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
         struct gw_report *report = malloc(sizeof *report);
 
@@ -369,6 +376,8 @@ static void on_report(struct nva_peer *peer, const uint8_t *body, size_t size) {
                 return;
         if (gw_report_decode(body, size, report))
                 malformed(peer, "REPORT");
+        else if (report->kind == GW_REPORT_PATHS)
+                on_paths(peer, report);
         else if (report->kind == GW_REPORT_CLAIM)
                 claims_heard(peer->nva, peer->nve, report->vm.s);
         else if (!gw_directory_report(&peer->nva->directory, peer->nve, report, nva_now()) &&

@@ -168,12 +168,14 @@ static void say_gateways(struct trace *t, const struct gw_vn *vn) {
 
         while (used != nve && at < sizeof text && (g = gw_directory_nve_after(&t->nva->directory, g ? g->id.s : NULL)))
                 if (g->gateway && g != nve)
-                        at += (size_t)snprintf(text + at, sizeof text - at, "%s %.64s %s %u%s%s", g == used ? ":" : ";",
-                                               g->id.s, gw_directory_gateway_lives(g) ? "costs" : "is away, and costs",
-                                               gw_directory_gateway_cost(vn, g, nve),
-                                               gw_name_eq(&g->site, &nve->site) ? "" : " from another site",
-                                               gw_name_eq(&vn->gateway_pin, &g->id) ? ", and the VN is pinned to it"
-                                                                                    : "");
+                        at += (size_t)snprintf(
+                                text + at, sizeof text - at, "%s %.64s %s %u%s%s", g == used ? ":" : ";", g->id.s,
+                                !gw_directory_gateway_lives(g)          ? "is away, and costs"
+                                : !gw_directory_gateway_answers(g, nve) ? "does not answer it, and costs"
+                                                                        : "costs",
+                                gw_directory_gateway_cost(vn, g, nve),
+                                gw_name_eq(&g->site, &nve->site) ? "" : " from another site",
+                                gw_name_eq(&vn->gateway_pin, &g->id) ? ", and the VN is pinned to it" : "");
         own_step(t, "gateway", used ? "pass" : "unknown", text);
 }
 

@@ -5,12 +5,19 @@
 #include "base/error.h"
 #include "nve/nve.h"
 
+enum { PROBE_MS_MIN = 20 };
 _Static_assert((int)NVE_DEVICE_SIZE == IFNAMSIZ, "device names");
 
 static const char *check_ipv6(const void *ip) {
         const struct gw_ip *at = ip;
 
         return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
+}
+
+static const char *check_probe(const void *ms) {
+        const uint32_t *at = ms;
+
+        return !*at || *at >= PROBE_MS_MIN ? NULL : "0, or 20 to 60000";
 }
 
 static const struct gw_conf_row rows[] = {
@@ -35,6 +42,10 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct nve_config, gateway_cost, "gateway-cost", GW_CONF_INT, "10",
                     "of a gateway: hosts use the one that costs least; 1000 more from another site", .min = 1,
                     .max = 999),
+        GW_CONF_ROW(struct nve_config, gateway_probe_ms, "gateway-probe-ms", GW_CONF_INT, "200",
+                    "gateways are asked this often whether they answer; after four times without an answer another is "
+                    "taken; 0: never",
+                    .max = 60000, .check = check_probe, .unit = "ms"),
         GW_CONF_ROW(struct nve_config, outside_device, "outside-device", GW_CONF_STRING, NULL,
                     "of a gateway: the device by which VNs reach the outside; none when not set"),
         GW_CONF_ROW(struct nve_config, redirect_min_ms, "redirect-min-ms", GW_CONF_INT, "5000",

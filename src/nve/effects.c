@@ -214,6 +214,9 @@ static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_
         case GW_EDGE_SAY:
                 inject(user, GW_INJECT_GATEWAY, frame->vni, false, NULL, frame->bytes, frame->size);
                 break;
+        case GW_EDGE_PROBE:
+                inject(user, GW_INJECT_PATH, frame->vni, false, NULL, frame->bytes, frame->size);
+                break;
         case GW_EDGE_DRAIN:
                 inject(user, GW_INJECT_DRAIN, frame->ifindex, true, &vnet, frame->bytes, frame->size);
                 break;
@@ -238,6 +241,7 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
         [GW_PUNT_WIRE_SOURCE] = GW_EDGE_WIRE_SOURCE,
         [GW_PUNT_GATEWAY] = GW_EDGE_GATEWAY,
         [GW_PUNT_GROUPS] = GW_EDGE_GROUPS,
+        [GW_PUNT_PATH] = GW_EDGE_PATH,
 };
 
 /* What a frame that has not been cut into segments yet will be on the wire. */

@@ -232,13 +232,34 @@ static void chosen(uint32_t vni, size_t ports, const struct gw_ip *members, size
                               json_pack("{s:I, s:o}", "vni", (json_int_t)vni, "gateway", nve_json_ip(gateway)));
 }
 
+static void path(const struct gw_edge_path_view *view, void *user) {
+        static const char *const words[] = {
+                [GW_EDGE_PATH_GOOD] = "good", [GW_EDGE_PATH_LOST] = "lost", [GW_EDGE_PATH_HELD] = "held"};
+        json_t *one = json_pack("{s:o, s:s, s:I}", "gateway", nve_json_ip(view->locator), "state", words[view->state],
+                                "losses", (json_int_t)view->losses);
+
+        if (view->heard.ns) {
+                json_object_set_new(one, "rtt_us", json_integer(view->rtt_us));
+                json_object_set_new(
+                        one, "heard_ms_ago",
+                        json_integer((json_int_t)(gw_mono_between(view->heard, gw_mono_now()).ns / GW_NS_PER_MS)));
+        }
+        if (view->state == GW_EDGE_PATH_HELD)
+                json_object_set_new(
+                        one, "good_in_ms",
+                        json_integer((json_int_t)(gw_mono_between(gw_mono_now(), view->good_at).ns / GW_NS_PER_MS)));
+        json_array_append_new(user, one);
+}
+
 void nve_gateway_show(struct gw_request *request, void *user) {
         struct nve *nve = user;
         struct choices c = {nve->edge, json_array()};
+        json_t *paths = json_array();
 
         gw_edge_each_vn(nve->edge, chosen, &c);
+        gw_edge_each_path(nve->edge, path, paths);
         gw_request_answer(request, 200,
-                          json_pack("{s:s, s:s, s:I, s:o, s:O*}", "role", nve->config.role, "site", nve->config.site.s,
-                                    "cost", (json_int_t)nve->config.gateway_cost, "chosen", c.list, "routed",
-                                    nve->gateway));
+                          json_pack("{s:s, s:s, s:I, s:o, s:o, s:O*}", "role", nve->config.role, "site",
+                                    nve->config.site.s, "cost", (json_int_t)nve->config.gateway_cost, "chosen", c.list,
+                                    "paths", paths, "routed", nve->gateway));
 }

@@ -177,6 +177,7 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
                                       .site = nve->config.site,
                                       .gateway = nve_is_gateway(nve),
                                       .gateway_cost = nve->config.gateway_cost,
+                                      .probe_ms = nve->config.gateway_probe_ms,
                                       .redirect_min_ms = nve->config.redirect_min_ms,
                                       .redirect_idle_ms = nve->config.redirect_idle_ms,
                                       .snoop = nve->config.snoop,

@@ -39,7 +39,7 @@ struct nve_config {
         uint32_t limits[GW_EDGE_LIMITS], limit_queries; /* per second and port; 0: none */
         char role[NVE_DEVICE_SIZE];                     /* "edge", "gateway" */
         struct gw_name site;
-        uint32_t gateway_cost;
+        uint32_t gateway_cost, gateway_probe_ms;
         char outside_device[NVE_DEVICE_SIZE];
         bool snoop;
         char pin_dir[GW_CONF_PATH_SIZE];

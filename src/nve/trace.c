@@ -266,8 +266,12 @@ static void gateway_text(const struct gw_edge_gateway_view *view, void *user) {
         size_t at = strlen(text);
 
         if (at < TEXT_SIZE)
-                snprintf(text + at, TEXT_SIZE - at, "%s%s%s costs %u%s", at ? "; " : "", gw_ip_text(view->locator, ip),
-                         view->used ? ", which is used," : "", view->cost, view->live ? "" : " and is away");
+                snprintf(text + at, TEXT_SIZE - at, "%s%s%s costs %u%s%s", at ? "; " : "",
+                         gw_ip_text(view->locator, ip), view->used ? ", which is used," : "", view->cost,
+                         view->live ? "" : " and is away",
+                         view->path == GW_EDGE_PATH_LOST   ? " and does not answer"
+                         : view->path == GW_EDGE_PATH_HELD ? " and has begun to answer again"
+                                                           : "");
 }
 
 /* Which one this edge uses, and what it had to choose from. */

@@ -38,6 +38,10 @@ enum {
  * No port may have it. */
 #define GW_GATEWAY_MAC ((struct gw_mac){{0x02, 0x67, 0x77, 0x00, 0x00, 0x01}})
 
+/* UDP ports of the probes with which edges learn whether a gateway answers: they go from the first to the second, and
+ * the data plane of the gateway exchanges the two. */
+enum { GW_PROBE_PORT_EDGE = 49152, GW_PROBE_PORT_GATEWAY = 3785 };
+
 enum gw_frame_type {
         GW_FRAME_HELLO = 1,  /* NVE/HV -> NVA: role, id, locator, restart counter, last known state */
         GW_FRAME_WELCOME,    /* NVA -> NVE/HV: accepted; or BYE */
@@ -160,6 +164,7 @@ enum gw_report_kind {
         GW_REPORT_STALE_SENDERS = 2,  /* .locators still send to the sender for .vm */
         GW_REPORT_REDIRECT_ENDED = 3, /* the old NVE's entry for .vm is gone */
         GW_REPORT_CLAIM = 17,         /* .vm announced itself on a device of the sender that was attached to claim it */
+        GW_REPORT_PATHS = 18,         /* the gateways that do not answer the sender, all of them; .vm is its own id */
         GW_REPORT_ANNOUNCEMENT_REFUSED = 16, /* .vm announced a MAC or an address that is not its own */
 };
 struct gw_report {
@@ -181,9 +186,10 @@ int gw_hello_decode(const uint8_t *body, size_t size, struct gw_hello *out);
 enum {
         GW_FEATURE_DIGESTS = 1,
         GW_FEATURE_ABSENCE = 2,
-        GW_FEATURES = GW_FEATURE_DIGESTS | GW_FEATURE_ABSENCE,
         GW_FEATURE_NOTICES =
                 4, /* an NVE's: it takes REGISTER frames of the management node, and answers with REGISTERED */
+        GW_FEATURE_PATHS = 8, /* an NVA's: it takes GW_REPORT_PATHS */
+        GW_FEATURES = GW_FEATURE_DIGESTS | GW_FEATURE_ABSENCE | GW_FEATURE_PATHS,
 };
 uint32_t gw_welcome_features(const uint8_t *body, size_t size);
 size_t gw_welcome_encode(struct gw_writer *w, uint32_t id, const struct gw_name *nva, uint64_t restart_count);

@@ -99,8 +99,8 @@ def locator(lab, host):
     return lab.get(f"/v1/nves/{host}")["locator"]
 
 
-def chosen(lab, host, vn):
-    vni = lab.get(f"/v1/vns/{vn}")["vni"]
+def chosen(lab, host, vn, vni=None):
+    vni = vni or lab.get(f"/v1/vns/{vn}")["vni"]
     return next((c["gateway"] for c in lab.edge(host, "/v1/gateway")["chosen"] if c["vni"] == vni), None)
 
 
@@ -187,21 +187,27 @@ def test_errors_of_a_router(joined, family):
     assert grown["gateway-exceeded"] >= 1 and grown["gateway-prohibited"] >= 1
 
 
+@contextlib.contextmanager
+def echo(lab, guest):
+    server = subprocess.Popen([GODWIT, "probe", "--serve", "--port", "7", "--netns", f"gw-{lab.name}-g-{guest}"],
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        assert "serving" in server.stdout.readline()
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def test_large_packets_and_tcp_pass(joined):
     lab = joined
     size = lab.get("/v1/vns/green")["mtu"] - 28
     assert lab.within("a", "ping", "-c", "1", "-W", "1", "-M", "do", "-s", str(size), f"{GREEN}.12").returncode == 0
-    server = subprocess.Popen([GODWIT, "probe", "--serve", "--port", "7", "--netns", f"gw-{lab.name}-g-b"],
-                              stdout=subprocess.PIPE, text=True)
-    try:
-        assert "serving" in server.stdout.readline()
+    with echo(lab, "b"):
         done = subprocess.run([GODWIT, "probe", f"{GREEN}.12", "fd00:2::c", "--tcp", "--netns", f"gw-{lab.name}-g-a",
                                "--duration", "1", "--json"], capture_output=True, text=True, check=True)
         total = json.loads(done.stdout)["total"]
         assert total["lost"] == 0 and total["tcp_alive"] == 2
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def test_outside(lab):
@@ -242,6 +248,58 @@ def test_a_gateway_that_ends_is_replaced(joined):
         lab.lab("wait")
         wait_until("h1 uses its own again", lambda: chosen(lab, "h1", "blue") == locator(lab, "h3"), timeout_s=20)
         wait_until("blue reaches green", lambda: lab.answers("a", f"{GREEN}.12"))
+
+
+@contextlib.contextmanager
+def cut_path(lab, host, gateway):
+    """What this host sends to that gateway goes to nobody; all sessions with the authority stay."""
+    space, to = f"gw-{lab.name}-{host}", locator(lab, gateway)
+    ip("-n", space, "neigh", "replace", to, "lladdr", "02:00:00:00:77:77", "dev", "eth0", "nud", "permanent")
+    try:
+        yield
+    finally:
+        ip("-n", space, "neigh", "del", to, "dev", "eth0", check=False)
+
+
+def path(lab, host, gateway):
+    return next(p for p in lab.edge(host, "/v1/gateway")["paths"] if p["gateway"] == locator(lab, gateway))
+
+
+def test_a_gateway_that_does_not_answer_is_left_without_the_authority(joined):
+    """The path is cut, not the session, and the authority stands still: the edge sees it by itself."""
+    lab, rate = joined, 500
+    near, far, vni = locator(lab, "h3"), locator(lab, "h4"), lab.get("/v1/vns/blue")["vni"]
+    wait_until("both answer", lambda: all(path(lab, "h1", g)["state"] == "good" and "rtt_us" in path(lab, "h1", g)
+                                          for g in ("h3", "h4")))
+    assert lab.edge("h3", "/v1/gateway")["paths"] == []          # a gateway is its own
+    answered = counters(lab, "h3")["path-answered"]
+    with echo(lab, "b"):
+        probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], rate=rate, tcp=False)
+        with cut_path(lab, "h1", "h3"):
+            lab.signal("nva", "nva", signal.SIGSTOP)
+            try:
+                wait_until("h1 has left it", lambda: chosen(lab, "h1", "blue", vni) == far)
+                wait_until("packets pass", lambda: lab.answers("a", f"{GREEN}.12") and lab.answers("a", "fd00:2::c"))
+            finally:
+                lab.signal("nva", "nva", signal.SIGCONT)
+            total = probe.stop()["total"]
+            window_ms = total["lost"] * 1000 / (2 * rate)
+            print(f"the path was cut: {total['lost']} of {total['sent']} packets lost, {window_ms:.0f} ms")
+            assert total["lost"] > 0 and window_ms < 5000, total     # a session that ends takes 15 s
+            assert path(lab, "h1", "h3")["state"] == "lost"
+            wait_until("the authority knows", lambda: lab.get("/v1/nves/h1")["gateways_unreached"] == [near])
+            gateways = {g["nve"]: g for g in lab.get("/v1/gateways")["gateways"]}
+            assert gateways["h3"]["live"] and {"vn": "blue@default", "nve": "h1"} in gateways["h4"]["used_by"]
+            assert lab.get("/v1/nves/h2")["gateways_unreached"] == [] and near in lab.godwit("nve", "show", "h1").stdout
+            traced = trace(lab, "a", f"{GREEN}.12")
+            assert traced["outcome"] == "delivered" and "h3 does not answer it" in said(traced, "", "gateway")["text"]
+            assert "and does not answer" in said(traced, "h1", "gateway")["text"]
+        probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], rate=rate)
+        wait_until("h1 uses its own again", lambda: chosen(lab, "h1", "blue") == near)
+        total = probe.stop()["total"]
+    assert total["lost"] == 0, total                            # going back costs nothing
+    assert counters(lab, "h3")["path-answered"] > answered and counters(lab, "h1")["paths-lost"] >= 1
+    wait_until("the authority knows", lambda: lab.get("/v1/nves/h1")["gateways_unreached"] == [])
 
 
 def test_pinned_gateway_is_kept(joined):

@@ -134,7 +134,7 @@ static void record(struct world *w, int how, uint32_t ifindex, bool redirected, 
 }
 
 static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame) {
-        if (how != GW_EDGE_SAY)
+        if (how != GW_EDGE_SAY && how != GW_EDGE_PROBE)
                 assert_int_equal(frame->offload[0], 0x5a);
         record(user, how, frame->ifindex, frame->redirected, frame->bytes, frame->size);
 }
@@ -241,10 +241,10 @@ struct gw_name name_of(const char *text) {
         return name;
 }
 
-static void world_begin(struct world *w, bool own_transport, uint32_t queries_per_s) {
-        struct gw_edge_config config = {
-                .seed = {1, 2}, .restart_count = 7, .own_transport = own_transport, .queries_per_s = queries_per_s};
-
+static void world_begin(struct world *w, struct gw_edge_config config) {
+        config.seed[0] = 1;
+        config.seed[1] = 2;
+        config.restart_count = 7;
         *w = (struct world){.now = {{GW_NS_PER_S * 1000}, {GW_NS_PER_S * 1700000000}}};
         w->self = ip_of("10.99.0.1");
         config.id = (struct gw_name){"h1"};
@@ -253,17 +253,22 @@ static void world_begin(struct world *w, bool own_transport, uint32_t queries_pe
 }
 
 void world_init(struct world *w) {
-        world_begin(w, false, 0);
+        world_begin(w, (struct gw_edge_config){0});
 }
 
 void world_own_transport(struct world *w) {
         world_deinit(w);
-        world_begin(w, true, 0);
+        world_begin(w, (struct gw_edge_config){.own_transport = true});
 }
 
 void world_limit_queries(struct world *w, uint32_t per_s) {
         world_deinit(w);
-        world_begin(w, false, per_s);
+        world_begin(w, (struct gw_edge_config){.queries_per_s = per_s});
+}
+
+void world_probing(struct world *w, uint32_t probe_ms, bool gateway) {
+        world_deinit(w);
+        world_begin(w, (struct gw_edge_config){.probe_ms = probe_ms, .gateway = gateway});
 }
 
 void world_deinit(struct world *w) {

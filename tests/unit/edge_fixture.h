@@ -79,8 +79,9 @@ extern const struct gw_edge_effects world_effects;
 int world_setup(void **state); /* for cmocka */
 int world_teardown(void **state);
 void world_init(struct world *w);
-void world_own_transport(struct world *w);                 /* afresh, with config.own_transport */
-void world_limit_queries(struct world *w, uint32_t per_s); /* afresh, with config.queries_per_s */
+void world_own_transport(struct world *w);                            /* afresh, with config.own_transport */
+void world_limit_queries(struct world *w, uint32_t per_s);            /* afresh, with config.queries_per_s */
+void world_probing(struct world *w, uint32_t probe_ms, bool gateway); /* afresh, with these */
 void world_deinit(struct world *w);
 void world_pass(struct world *w, uint64_t ms); /* time, with ticks at each deadline */
 void world_up(struct world *w);                /* session, HELLO, WELCOME */

@@ -156,7 +156,9 @@ enum gw_neigh_flag {
         X(DROP_GATEWAY_SENDER, "drop-gateway-sender")                                                                  \
         X(DROP_GUARD_QUERIER, "drop-guard-querier")                                                                    \
         X(DROP_NO_LISTENER, "drop-no-listener")                                                                        \
-        X(FLOOD_SECOND, "flood-second") /* a frame that came before, by the other way (copies.h) */
+        X(FLOOD_SECOND, "flood-second") /* a frame that came before, by the other way (copies.h) */                    \
+        X(PATH_ASKED, "path-asked")                                                                                    \
+        X(PATH_ANSWERED, "path-answered")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -179,7 +181,8 @@ enum gw_counter {
           "wire-source") /* from the wire, sender .sender; its source MAC lives elsewhere, as far as is known */       \
         X(GATEWAY,                                                                                                     \
           "gateway")        /* to be routed from .vni (0: outside): its owner is not known, or it is to be answered */ \
-        X(GROUPS, "groups") /* from a port; IGMP or MLD says which groups it is in */
+        X(GROUPS, "groups") /* from a port; IGMP or MLD says which groups it is in */                                  \
+        X(PATH, "path")     /* from the wire, sender .sender; a gateway's answer to a probe (path.h) */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,
@@ -216,11 +219,15 @@ enum gw_inject_kind {
         GW_INJECT_DRAIN,         /* id: ifindex of a MOVED port: marked, to its moved_to, whatever its destination */
         GW_INJECT_ROUTE,         /* id: VNI. As if it had just come to the gateway from there; never up again */
         GW_INJECT_GATEWAY,       /* id: VNI. What the gateway itself says to a MAC there */
+        GW_INJECT_PATH,          /* id: VNI. A probe, to the locator that is its IPv6 destination */
 };
 
 /* The MAC of every VN's gateway (wire/frame.h). */
 #define GW_GATEWAY_MAC_OCTETS                                                                                          \
         { 0x02, 0x67, 0x77, 0x00, 0x00, 0x01 }
+
+/* The UDP port of probes to gateways: that of BFD's echo (RFC 5881), whose manner they have. */
+enum { GW_PROBE_TO = 3785 };
 
 /* In the value of gw_members. */
 enum gw_member_flag {

@@ -147,6 +147,8 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
                 return drop(GW_COUNT_DROP_SHORT);
         mac_copy(key.mac, eth->h_dest);
         mac_copy(source.mac, eth->h_source);
+        if (!injected && mac_eq(source.mac, gateway_mac) && mac_eq(key.mac, gateway_mac))
+                return path_walk(skb, from);
         if (!injected && mac_eq(source.mac, gateway_mac)) /* a gateway's own, or sent on after a VM that moved */
                 bad = (from->member && from->member->flags & GW_MEMBER_GATEWAY) ||
                                       (from->gbp && mark_counts(&key, from->sender))

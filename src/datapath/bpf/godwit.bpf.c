@@ -17,7 +17,8 @@
  *
  * Files: abi.h (shared with user space), maps.h, packet.h (reading), tunnel.h
  * (VXLAN), limit.h, punt.h (the way up), guard.h, guard6.h, neigh.h (ARP/ND), source.h,
- * groups.h (multicast), copies.h, flood.h (group frames), forward.h, gateway.h, underlay.h (decapsulation).
+ * groups.h (multicast), copies.h, flood.h (group frames), path.h (probes), forward.h, gateway.h,
+ * underlay.h (decapsulation).
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -44,6 +45,7 @@
 #include "groups.h"
 #include "copies.h"
 #include "flood.h"
+#include "path.h"
 #include "forward.h"
 #include "gateway.h"
 #include "underlay.h"
@@ -278,6 +280,8 @@ int from_host(struct __sk_buff *skb) {
                 return gateway_route(skb, id, 1);
         if (kind == GW_INJECT_GATEWAY)
                 return gateway_say(skb, id);
+        if (kind == GW_INJECT_PATH)
+                return path_ask(skb, id);
         if (kind == GW_INJECT_FROM_WIRE)
                 return inject_wire(skb, id, mark & GW_MARK_REDIRECTED);
         if (kind != GW_INJECT_FROM_PORT)
