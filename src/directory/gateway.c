@@ -243,6 +243,50 @@ static int outside_check(const struct gw_directory *d, const struct gw_vn *vn, s
         return r;
 }
 
+int gw_dir_subnets_reach_check(const struct gw_directory *d, const struct gw_vn *vn, struct gw_error *error) {
+        int r = 0;
+
+        for (const struct gw_policy *p = NULL; !r && (p = next(d, p));) {
+                if (p->from == vn && !p->to)
+                        r = outside_check(d, vn, error);
+                if (!r && leads_to(p, vn))
+                        r = reach_check(d, vn, leads_to(p, vn), error);
+                if (!r && p->to == vn)
+                        r = reach_check(d, p->from, vn, error);
+                if (!r && p->from == vn && p->to && !p->one_way)
+                        r = reach_check(d, p->to, vn, error);
+        }
+        return r;
+}
+
+static size_t ways_of(const struct gw_vn *from, const struct gw_vn *to, bool one_way) {
+        return (to ? to->n_subnets : 2U) + (one_way ? 0U : from->n_subnets);
+}
+
+static size_t own_ways(const struct gw_vn *vn) {
+        return vn && vn->settings.n_gateways ? (size_t)vn->n_subnets + vn->settings.n_gateways : 0;
+}
+
+/* One more policy. Its VNs are counted as if they were not routed yet: a little more than there will be. */
+static int room_check(const struct gw_directory *d, const struct gw_vn *from, const struct gw_vn *to, bool one_way,
+                      struct gw_error *error) {
+        size_t n = ways_of(from, to, one_way) + own_ways(from) + own_ways(to);
+
+        if (d->policies.count >= GW_POLICIES_MAX)
+                return gw_fail(error, GW_E_FULL, "name", "there are %d policies, the most allowed", GW_POLICIES_MAX);
+        for (const struct gw_policy *p = NULL; (p = next(d, p));)
+                n += ways_of(p->from, p->to, p->one_way);
+        for (const struct gw_vn *vn = NULL; n <= GW_WAYS_MAX && (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));)
+                if (gw_directory_vn_is_routed(d, vn))
+                        n += own_ways(vn);
+        if (n > GW_WAYS_MAX)
+                return gw_fail(error, GW_E_FULL, "name",
+                               "with it, gateways would have more than %d ways to tell apart, the most allowed; each "
+                               "subnet that a VN can reach is one",
+                               GW_WAYS_MAX);
+        return 0;
+}
+
 static int policy_check(const struct gw_directory *d, const char *name, const struct gw_vn *from,
                         const struct gw_vn *to, bool one_way, struct gw_error *error) {
         struct gw_name parsed;
@@ -252,10 +296,11 @@ static int policy_check(const struct gw_directory *d, const char *name, const st
                 return gw_fail(error, GW_E_INVALID, "name", "\"%.64s\" is not a name; use a-z, 0-9 and -", name);
         if (gw_directory_policy(d, name))
                 return gw_fail(error, GW_E_EXISTS, "name", "there is a policy %s already", name);
-        if (d->policies.count >= GW_POLICIES_MAX)
-                return gw_fail(error, GW_E_FULL, "name", "there are %d policies, the most allowed", GW_POLICIES_MAX);
         if (from == to)
                 return gw_fail(error, GW_E_INVALID, "to", "a VN needs no policy to reach itself");
+        r = room_check(d, from, to, one_way, error);
+        if (r)
+                return r;
         if (!to)
                 return outside_check(d, from, error);
         r = reach_check(d, from, to, error);

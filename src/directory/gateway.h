@@ -16,6 +16,7 @@ enum {
         GW_SITE_COST = 1000,   /* of a gateway at another site than the host's */
         GW_PIN_COST = 1000000, /* of any other than the one that the VN is pinned to */
         GW_UNREACHED_MAX = 64,
+        GW_WAYS_MAX = 8192, /* in the list that a gateway is told, which one frame must hold */
 };
 
 struct gw_policy {

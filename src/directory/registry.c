@@ -312,6 +312,7 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                            struct gw_error *error) {
         struct subnet_use use = {.vn = vn, .spec = spec};
         char text[GW_IP_TEXT];
+        struct gw_vn was;
         uint16_t mtu;
         int r;
 
@@ -325,8 +326,15 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
                                gw_ip_text(gw_port_ip(use.orphan, use.nth), text), use.orphan->vm->id.s, vn->id.s);
-        vn->mtu = mtu;
+        was = *vn;
         subnets_copy(vn, spec);
+        r = gw_dir_subnets_reach_check(d, vn, error);
+        if (r) {
+                memcpy(vn->subnets, was.subnets, sizeof vn->subnets);
+                vn->n_subnets = was.n_subnets;
+                return r;
+        }
+        vn->mtu = mtu;
         memset(vn->free_from, 0, sizeof vn->free_from);
         if (spec->model != vn->model)
                 gw_dir_vn_remodel(d, vn, spec->model);

@@ -2,17 +2,8 @@
 /*
  * A task announces itself at another NVE than the one that its binding names.
  *
- * The binding is the truth, and a claim changes it only
- *
- *   - when its lease has lapsed: nobody serves it, so whoever has it may;
- *   - in VNs whose policy is `announced`, when the place that has it says, after
- *     asking the guest, that it is there no more.
- *
- * In both cases only tasks: where a VM of an agent is, the agent knows. While
- * management moves it, or a claim is being looked into, others are refused. A task
- * that was claimed DAMPING_MOVES times within DAMPING_S stays where it is until the
- * first of them is that old (RFC 7432 section 15.1); moves that management planned
- * are not counted. What is refused is counted by its reason and noted, limited in
+ * Whether that may change its binding, directory/claim.h decides; here the places are
+ * asked and told. What is refused is counted by its reason and noted, limited in
  * rate: any NVE can cause it.
  *
  *   reported --checks--> the old place is asked --silent, gone--> epochs reserved
@@ -28,10 +19,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "directory/claim.h"
 #include "nva/json.h"
 #include "nva/mover.h"
 
-enum { CALL_S = 5, LOG_BURST = 20, DAMPING_MOVES = 5, DAMPING_S = 180 };
+enum { CALL_S = 5, LOG_BURST = 20 };
 
 enum reason { ACCEPTED, UNKNOWN, NOT_A_TASK, POLICY, BUSY, DAMPED, UNREACHABLE, STILL_THERE, FAILED, REASONS };
 static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
@@ -45,13 +37,10 @@ static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
                                            [FAILED] = "failed"};
 _Static_assert((int)REASONS == NVA_CLAIM_REASONS, "one counter for each");
 
-/* Of one task: when it was claimed, newest last; and whether a claim is being looked into. */
 struct claim_history {
         struct gw_list link;
         struct gw_name vm;
-        bool busy;
-        unsigned n;
-        struct gw_mono at[DAMPING_MOVES];
+        struct gw_claim_history h;
 };
 
 struct claim {
@@ -80,16 +69,6 @@ static struct claim_history *history_get(struct nva *nva, const char *vm) {
         return h;
 }
 
-static bool damped(const struct claim_history *h, struct gw_mono now) {
-        return h->n == DAMPING_MOVES && !gw_mono_reached(now, gw_mono_after(h->at[0], gw_s(DAMPING_S)));
-}
-
-static void history_add(struct claim_history *h, struct gw_mono now) {
-        if (h->n == DAMPING_MOVES)
-                memmove(h->at, h->at + 1, --h->n * sizeof *h->at);
-        h->at[h->n++] = now;
-}
-
 static void refuse(struct nva *nva, const char *nve, const char *vm, enum reason why) {
         nva->claim_counts[why]++;
         gw_log_limited(GW_WARNING, LOG_BURST, "refused: nve=%s claims vm=%s: %s", nve, vm, words[why]);
@@ -99,7 +78,7 @@ static void done(struct claim *c, enum reason why) {
         struct claim_history *h = history_find(c->nva, c->vm.s);
 
         if (h)
-                h->busy = false;
+                h->h.busy = false;
         if (why != ACCEPTED)
                 refuse(c->nva, c->to.s, c->vm.s, why);
         nva_call_free(c);
@@ -137,7 +116,7 @@ static void on_serves(int status, json_t *body, void *user) {
         gw_directory_unreserve(&nva->directory, vm);
         nva->claim_counts[ACCEPTED]++;
         if (h)
-                history_add(h, nva_now().mono);
+                gw_claim_followed(&h->h, nva_now().mono);
         gw_log(GW_NOTICE, "vm=%s announced itself at nve=%s and is there now, epoch=%llu; it was at %s", c->vm.s,
                c->to.s, (unsigned long long)c->epoch, *c->from.s ? c->from.s : "no place");
         leave(nva, c);
@@ -184,44 +163,41 @@ static void ask(struct claim *c, struct gw_nve *from) {
 
 /* ---- what is reported ---- */
 
-static bool announced(const struct gw_vm *vm) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (!(port->vn->settings.flags & GW_VN_ANNOUNCED))
-                        return false;
-        return vm->ports != NULL;
-}
-
-static bool has_lapsed(const struct gw_vm *vm) {
-        return vm->binding.state == GW_BINDING_LAPSED;
-}
-
-static enum reason check(struct nva *nva, const struct gw_vm *vm, const struct claim_history *h) {
-        if (vm->kind != GW_VM_TASK)
+static enum reason reason_of(enum gw_claim_verdict verdict) {
+        switch (verdict) {
+        case GW_CLAIM_NOT_A_TASK:
                 return NOT_A_TASK;
-        if (!vm->binding.nve || (!announced(vm) && !has_lapsed(vm)))
+        case GW_CLAIM_POLICY:
                 return POLICY;
-        if (!h || h->busy || vm->binding.move || mover_open(nva, vm->id.s))
+        case GW_CLAIM_BUSY:
                 return BUSY;
-        return damped(h, nva_now().mono) ? DAMPED : ACCEPTED;
+        case GW_CLAIM_DAMPED:
+                return DAMPED;
+        default:
+                return ACCEPTED;
+        }
 }
 
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
         struct claim_history *h = vm && vm->kind == GW_VM_TASK ? history_get(nva, vm->id.s) : NULL;
-        enum reason why = vm ? check(nva, vm, h) : UNKNOWN;
+        enum gw_claim_verdict verdict;
         struct claim *c;
 
-        if (vm && vm->binding.nve == nve)
+        if (!vm)
+                return refuse(nva, nve->id.s, id, UNKNOWN);
+        if (vm->binding.nve == nve)
                 return; /* said again while it was being taken in */
-        if (why != ACCEPTED)
-                return refuse(nva, nve->id.s, id, why);
+        verdict = gw_claim_judge(vm, h ? &h->h : NULL, mover_open(nva, vm->id.s), nva_now().mono);
+        if (reason_of(verdict) != ACCEPTED)
+                return refuse(nva, nve->id.s, id, reason_of(verdict));
         c = nva_call_new(nva, sizeof *c);
-        if (!c || !h || !vm)
+        if (!c || !h)
                 return;
         *c = (struct claim){.nva = nva, .from = vm->binding.nve->id, .to = nve->id, .epoch = vm->binding.epoch};
         snprintf(c->vm.s, sizeof c->vm.s, "%s", vm->id.s);
-        h->busy = true;
-        if (has_lapsed(vm))
+        h->h.busy = true;
+        if (verdict == GW_CLAIM_TAKE)
                 take(c);
         else
                 ask(c, vm->binding.nve);

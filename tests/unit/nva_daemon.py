@@ -17,7 +17,7 @@ import traceback
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nva_harness import (HELLO, QUERY, REGISTER, REPORT, RESPONSE, ROLE_HV, ROLE_NVE, SUBSCRIBE, Nva,  # noqa: E402
-                         Session, ip16, tlv, tlvs, wait)
+                         Session, ip16, registration, tlv, tlvs, wait)
 
 KERNEL = {"kernel": "/boot/vmlinuz", "memory_mib": 128}
 
@@ -532,6 +532,32 @@ def claims(nva):
     assert vm(nva, "box")["nve"] == "h2"
 
 
+def lapsed_leases(nva):
+    """With the policy `planned` a task is followed when its lease has lapsed, and not a moment before."""
+    h1, h2 = two_hosts(nva)
+    nva.post("/v1/ports", {"vm": "box", "vn": "blue", "nve": "h1", "device": "veth0", "addresses": ["10.1.0.50"]}, 201)
+    box, taken = vm(nva, "box"), ("POST", "/v1/vms/box@default/claimed")
+    h2.refuse[taken] = 200, {"device": "veth9"}
+
+    def claim(what):
+        before = nva.get("/v1/status")["claims"][what]
+        h2.nve.send(REPORT, tlv(12, b"\x11") + tlv(2, b"box@default") + tlv(13, bytes(8)) + tlv(14, b""))
+        wait(lambda: nva.get("/v1/status")["claims"][what] > before, "the claim is not %s" % what)
+
+    assert nva.get("/v1/vns/blue")["announcements"] == "planned"
+    port = nva.get("/v1/ports/box-0")
+    h1.nve.send(REGISTER, tlv(3, ip16(h1.locator)) + tlv(5, registration(
+        "box@default", [port["mac"]], port["addresses"], box["epoch"], 1, h1.locator, handoff=1, lifetime=1)))
+    wait(lambda: vm(nva, "box")["binding"]["state"] == "serving", "not registered")
+    claim("policy")
+    wait(lambda: vm(nva, "box")["binding"]["state"] == "lapsed", "the lease does not lapse", 15)
+    claim("accepted")
+    moved = vm(nva, "box")
+    assert moved["nve"] == "h2" and moved["epoch"] > box["epoch"]
+    assert not any("presence" in c[1] for c in h1.calls)        # nobody has to say that it is gone
+    assert [p["locator"] for p in moved["binding"]["previous"]] == [h1.locator]
+
+
 def hot_move(nva):
     h1, h2 = two_hosts(nva)
     running(nva)
@@ -696,7 +722,7 @@ def openapi_is_complete(nva):
 
 
 TESTS = [objects, bad_input, survives_kill, who_may_connect,
-         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks, claims,
+         words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks, claims, lapsed_leases,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
          stuck_copy_runs_into_its_deadline, openapi_is_complete]

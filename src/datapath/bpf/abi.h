@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 6
+#define GW_ABI_VERSION 7
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
