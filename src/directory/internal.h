@@ -189,6 +189,8 @@ void gw_dir_vn_set(struct gw_directory *d, struct gw_vn *vn);    /* its settings
 void gw_dir_vn_policy(struct gw_directory *d, struct gw_vn *vn); /* after its number of ports changed */
 void gw_dir_vn_remodel(struct gw_directory *d, struct gw_vn *vn, uint8_t model);
 void gw_dir_member_flush(struct gw_directory *d, struct directory_member *m, uint8_t what);
+bool gw_dir_member_receives(const struct directory_member *m); /* it listens, and so does its NVE */
+bool gw_dir_member_knows_members(const struct directory_member *m);
 bool gw_dir_member_complete(const struct directory_member *m); /* it has confirmed all that it must know */
 void gw_dir_member_flushed(struct gw_directory *d, struct directory_member *m);
 

@@ -52,7 +52,7 @@ struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw
         return best;
 }
 
-static bool receives(const struct directory_member *m) {
+bool gw_dir_member_receives(const struct directory_member *m) {
         return m->listening && gw_dir_nve_listens(m->item.nve);
 }
 
@@ -60,7 +60,7 @@ static void receivers_dirty(struct gw_directory *d, const struct gw_vn *vn) {
         gw_list_for_each (link, &vn->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (receives(m))
+                if (gw_dir_member_receives(m))
                         gw_dir_item_dirty(d, &m->item);
         }
 }
@@ -171,7 +171,7 @@ static void collect(struct gw_directory *d, struct gw_vn *vn) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
                 /* 0: it will be told the whole list anyway. */
-                if (receives(m) && m->known_members && m->known_members < confirmed)
+                if (gw_dir_member_receives(m) && m->known_members && m->known_members < confirmed)
                         confirmed = m->known_members;
         }
         gw_list_for_each (link, &vn->members) {
@@ -214,17 +214,17 @@ void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nv
         member_review(d, m);
 }
 
-static bool knows_members(const struct directory_member *m) {
+bool gw_dir_member_knows_members(const struct directory_member *m) {
         const struct directory_member *last = gw_list_entry(m->vn->members.prev, struct directory_member, in_vn);
 
         return m->known_members && m->known_members >= last->changed && m->known_members >= m->vn->set;
 }
 
-static bool complete(const struct directory_member *m) {
+bool gw_dir_member_complete(const struct directory_member *m) {
         const struct gw_vn *vn = m->vn;
         const struct gw_port *port;
 
-        if (!knows_members(m) || m->flush)
+        if (!gw_dir_member_knows_members(m) || m->flush)
                 return false;
         if (!vn->push)
                 return true;
@@ -236,10 +236,6 @@ static bool complete(const struct directory_member *m) {
         return m->known_ports >= port->changed;
 }
 
-bool gw_dir_member_complete(const struct directory_member *m) {
-        return complete(m);
-}
-
 void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m) {
         m->known_members = m->sent_members;
         m->known_ports = m->sent_ports;
@@ -248,7 +244,7 @@ void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m)
                 free(m->patch);
                 m->patch = NULL;
         }
-        if (!complete(m))
+        if (!gw_dir_member_complete(m))
                 gw_dir_item_dirty(d, &m->item);
         collect(d, m->vn);
 }
@@ -412,7 +408,7 @@ static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t v
                 m->known_final = false;
         }
         member_enter(d, m);
-        if (!complete(m))
+        if (!gw_dir_member_complete(m))
                 gw_dir_item_dirty(d, &m->item);
 }
 
@@ -442,7 +438,7 @@ void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const ui
 
 /* A flush goes out alone, before whatever else the member must be told. */
 void gw_dir_member_flush(struct gw_directory *d, struct directory_member *m, uint8_t what) {
-        if (!receives(m))
+        if (!gw_dir_member_receives(m))
                 return;
         m->flush |= what;
         d->counters.flushes++;
@@ -455,7 +451,7 @@ void gw_dir_member_flushed(struct gw_directory *d, struct directory_member *m) {
         m->flush = 0;
         m->known_final = false; /* it no longer takes silence for an answer */
         m->negative_until = (struct gw_mono){0};
-        if (!complete(m))
+        if (!gw_dir_member_complete(m))
                 gw_dir_item_dirty(d, &m->item);
 }
 
@@ -528,104 +524,4 @@ void gw_dir_vn_remodel(struct gw_directory *d, struct gw_vn *vn, uint8_t model) 
         gw_list_for_each (link, &vn->members)
                 gw_dir_member_flush(d, gw_list_entry(link, struct directory_member, in_vn), FLUSH_NEGATIVE);
         push_begin(d, vn);
-}
-
-/* --- who has not confirmed --- */
-
-static void count(struct gw_directory_pending *pending, const struct directory_member *m) {
-        if (receives(m))
-                pending->waiting++;
-        else
-                pending->away++;
-}
-
-/* It is about to come, or lingers: it has no port in the VN and has dropped what it knew of it. */
-static bool is_blank(const struct directory_member *m) {
-        return !m->listening && m->item.nve->subscribed && gw_dir_nve_listens(m->item.nve);
-}
-
-/* The others must take frames from the target, and the target from them. */
-struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
-        struct gw_directory_pending pending = {0};
-        const struct gw_nve *to = vm->binding.move ? vm->binding.move->to : NULL;
-
-        for (const struct gw_port *port = vm->ports; port && to; port = port->next) {
-                const struct directory_member *target = gw_dir_member_find(d, port->vn, to);
-
-                gw_list_for_each (link, &port->vn->members) {
-                        const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
-
-                        if (!m->gone &&
-                            (m == target ? !knows_members(m) : m->known_members < target->changed && !is_blank(m)))
-                                count(&pending, m);
-                }
-        }
-        return pending;
-}
-
-static void count_port(struct gw_directory *d, const struct gw_port *port, struct gw_directory_pending *pending) {
-        gw_list_for_each (link, &port->vn->members) {
-                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
-
-                if (m->gone || m->item.nve == port->vm->binding.nve || m->known_ports >= port->changed ||
-                    m->item.nve->mark == d->mark || is_blank(m))
-                        continue;
-                m->item.nve->mark = d->mark;
-                count(pending, m);
-        }
-}
-
-static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all) {
-        gw_chain_for_each (link, &vm->holders) {
-                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
-
-                if (h->item.nve == vm->binding.nve || !gw_dir_holder_concerned(d, h))
-                        continue;
-                all->holders++;
-                if (!h->known && gw_dir_nve_listens(h->item.nve))
-                        all->waiting++;
-                else if (!h->known)
-                        all->away++;
-        }
-}
-
-struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn) {
-        struct gw_directory_vn_confirmations all = {0};
-
-        gw_list_for_each (link, &vn->members) {
-                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
-
-                if (m->gone || is_blank(m))
-                        continue;
-                all.holders++;
-                if (!receives(m))
-                        all.away++;
-                else if (!complete(m))
-                        all.waiting++;
-        }
-        gw_list_for_each (link, &vn->ports)
-                count_holders(d, gw_list_entry(link, struct gw_port, in_vn)->vm, &all);
-        return all;
-}
-
-struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm) {
-        struct gw_directory_pending pending = {0};
-
-        d->mark++;
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (port->vn->push)
-                        count_port(d, port, &pending);
-        gw_chain_for_each (link, &vm->holders) {
-                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
-
-                if (h->known || h->item.nve == vm->binding.nve || h->item.nve->mark == d->mark ||
-                    !gw_dir_holder_concerned(d, h))
-                        continue;
-                h->item.nve->mark = d->mark;
-                if (gw_dir_nve_listens(h->item.nve))
-                        pending.waiting++;
-                else
-                        pending.away++;
-        }
-        return pending;
 }

@@ -1,39 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records: objects as octets for the store, and back.
- *
- * The key is the object's name or id; for META it is a word. A value begins
- * with its version; a reader accepts only versions that it knows, so that an
- * older program does not misread a newer one's store. Integers are big-endian,
- * names are a length and octets. Times are wall-clock, since monotonic time
- * does not survive.
- *
- * A VN's record goes on, after its subnets, with sections: u8 kind, u16 octets,
- * value. What a VN does not have has no section, so that records from before a
- * section was invented are complete; one of an unknown kind does not load.
- *
- * A record is staged in the call that changed the object. Loading is in the
- * order of the tables: what a record refers to is there already, or the record
- * does not load. A lifetime that ran out while we were away is lengthened to
- * GW_DIRECTORY_GRACE_MS: its NVE could not refresh it.
+ * Objects as octets for the store (record.h). A record is staged in the call that
+ * changed the object.
  *
  * Subscriptions and holders are not stored: sessions end with us, and a
  * mapping's own lifetime bounds what was told.
  */
 #include "directory/internal.h"
+#include "directory/record.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, VM_HEAD_OCTETS = 1 + 4 + 3 * 4 /* put_vm */ };
-
-enum vn_section {
-        VN_SECTION_FLAGS = 1, /* u32, enum gw_vn_flag */
-        VN_SECTION_GATEWAYS,  /* n * 16 */
-        VN_SECTION_PIN = 16,  /* the name of an NVE */
-        VN_SECTION_LIMITS,    /* n * u32, enum gw_vn_limit; those that are not there are 0 */
-};
-static const char floor_key[] = "epoch-floor";
+enum { VM_HEAD_OCTETS = 1 + 4 + 3 * 4 /* put_vm */ };
 
 static void put_name(struct gw_writer *w, const char *name) {
         size_t n = strlen(name);
@@ -42,20 +21,10 @@ static void put_name(struct gw_writer *w, const char *name) {
         gw_put_bytes(w, name, n);
 }
 
-static void get_name(struct gw_reader *r, struct gw_name *out) {
-        size_t n = gw_get_u8(r);
-
-        *out = (struct gw_name){0};
-        if (n > GW_NAME_MAX)
-                r->ok = false;
-        else
-                gw_get_bytes(r, out->s, n);
-}
-
 static struct gw_writer begin(struct gw_directory *d) {
         struct gw_writer w = gw_writer(d->scratch->record, sizeof d->scratch->record);
 
-        gw_put_u8(&w, RECORD_VERSION);
+        gw_put_u8(&w, GW_RECORD_VERSION);
         return w;
 }
 
@@ -71,7 +40,7 @@ void gw_dir_store_epoch_floor(struct gw_directory *d) {
         struct gw_writer w = begin(d);
 
         gw_put_u64(&w, d->epoch_floor);
-        stage(d, GW_RECORD_META, floor_key, &w);
+        stage(d, GW_RECORD_META, GW_RECORD_EPOCH_FLOOR, &w);
 }
 
 void gw_dir_store_tenant(struct gw_directory *d, const struct gw_tenant *tenant) {
@@ -94,18 +63,18 @@ static void put_limits(struct gw_writer *w, const struct gw_vn_settings *setting
 
         if (memcmp(settings->limits, none, sizeof none) == 0)
                 return;
-        put_section(w, VN_SECTION_LIMITS, sizeof none);
+        put_section(w, GW_VN_SECTION_LIMITS, sizeof none);
         for (int i = 0; i < GW_VN_LIMITS; i++)
                 gw_put_u32(w, settings->limits[i]);
 }
 
 static void put_settings(struct gw_writer *w, const struct gw_vn_settings *settings) {
         if (settings->flags) {
-                put_section(w, VN_SECTION_FLAGS, 4);
+                put_section(w, GW_VN_SECTION_FLAGS, 4);
                 gw_put_u32(w, settings->flags);
         }
         if (settings->n_gateways)
-                put_section(w, VN_SECTION_GATEWAYS, (size_t)settings->n_gateways * 16);
+                put_section(w, GW_VN_SECTION_GATEWAYS, (size_t)settings->n_gateways * 16);
         for (size_t i = 0; i < settings->n_gateways; i++)
                 gw_put_bytes(w, settings->gateways[i].b, 16);
         put_limits(w, settings);
@@ -144,7 +113,7 @@ void gw_dir_store_vn(struct gw_directory *d, const struct gw_vn *vn) {
         gw_put_u8(&w, vn->model);
         put_settings(&w, &vn->settings);
         if (vn->gateway_pin.s[0]) {
-                put_section(&w, VN_SECTION_PIN, 1 + strlen(vn->gateway_pin.s));
+                put_section(&w, GW_VN_SECTION_PIN, 1 + strlen(vn->gateway_pin.s));
                 put_name(&w, vn->gateway_pin.s);
         }
         stage(d, GW_RECORD_VN, vn->id.s, &w);
@@ -166,7 +135,7 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
 
 /* The record's head; the definition follows. spec: what the VM is about to be; NULL: what it is. */
 static void put_vm(struct gw_writer *w, const struct gw_vm *vm, const struct gw_vm_spec *spec, size_t definition_size) {
-        gw_put_u8(w, RECORD_VERSION);
+        gw_put_u8(w, GW_RECORD_VERSION);
         gw_put_u8(w, spec ? spec->kind : vm->kind);
         gw_put_u8(w, vm->desired);
         gw_put_u8(w, vm->state);
@@ -263,418 +232,4 @@ void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm) {
                 gw_put_u64(&w, b->previous[i].to.ns);
         }
         stage(d, GW_RECORD_BINDING, vm->id.s, &w);
-}
-
-/* --- and back --- */
-
-static bool whole(const struct gw_reader *r) {
-        return r->ok && gw_reader_left(r) == 0;
-}
-
-static int load_meta(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        if (strcmp(key, floor_key) != 0)
-                return 0; /* the shell's */
-        if (gw_get_u8(r) != RECORD_VERSION)
-                return GW_E_MALFORMED;
-        d->epoch_floor = gw_get_u64(r);
-        return whole(r) ? 0 : GW_E_MALFORMED;
-}
-
-/* A record of before there were placement rules ends after its version. */
-static int load_tenant(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_tenant *tenant = gw_directory_tenant(d, key);
-        struct gw_name name;
-        int e = 0;
-
-        if (gw_name_parse(key, &name))
-                return GW_E_MALFORMED;
-        if (!tenant)
-                e = gw_dir_tenant_add(d, key, &tenant);
-        if (e || !gw_reader_left(r))
-                return e;
-        tenant->exclusive = gw_get_u8(r);
-        tenant->n_apart = gw_get_u8(r);
-        if (tenant->n_apart > GW_TENANT_APART_MAX) {
-                tenant->n_apart = 0;
-                return GW_E_MALFORMED;
-        }
-        for (unsigned i = 0; i < tenant->n_apart; i++)
-                get_name(r, &tenant->apart[i]);
-        return whole(r) ? 0 : GW_E_MALFORMED;
-}
-
-static struct gw_tenant *tenant_of_id(const struct gw_directory *d, const char *id, const struct gw_name *parsed) {
-        return strcmp(id, parsed->s) == 0 ? gw_directory_tenant(d, strchr(id, '@') + 1) : NULL;
-}
-
-static bool load_vn_section(struct gw_reader *value, uint8_t kind, struct gw_vn_spec *spec, struct gw_ip *gateways) {
-        switch (kind) {
-        case VN_SECTION_FLAGS:
-                spec->flags = gw_get_u32(value);
-                break;
-        case VN_SECTION_GATEWAYS:
-                for (spec->n_gateways = 0; gw_reader_left(value) && spec->n_gateways < GW_VN_GATEWAYS_MAX;
-                     spec->n_gateways++)
-                        gw_get_bytes(value, gateways[spec->n_gateways].b, 16);
-                break;
-        case VN_SECTION_PIN:
-                get_name(value, &spec->gateway_pin);
-                break;
-        case VN_SECTION_LIMITS:
-                for (int i = 0; gw_reader_left(value) && i < GW_VN_LIMITS; i++)
-                        spec->limits[i] = gw_get_u32(value);
-                break;
-        default:
-                return false;
-        }
-        return whole(value);
-}
-
-static bool load_vn_sections(struct gw_reader *r, struct gw_vn_spec *spec, struct gw_ip *gateways) {
-        while (r->ok && gw_reader_left(r)) {
-                uint8_t kind = gw_get_u8(r);
-                struct gw_reader value = gw_get_sub(r, gw_get_u16(r));
-
-                if (!r->ok || !load_vn_section(&value, kind, spec, gateways))
-                        return false;
-        }
-        return r->ok;
-}
-
-static int load_policy(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_name from_id, to_id;
-        struct gw_policy *policy;
-        struct gw_vn *from, *to;
-        bool one_way;
-
-        get_name(r, &from_id);
-        get_name(r, &to_id);
-        one_way = gw_get_u8(r);
-        from = gw_directory_vn(d, from_id.s);
-        to = to_id.s[0] ? gw_directory_vn(d, to_id.s) : NULL;
-        if (!whole(r) || !from || (to_id.s[0] && !to) || gw_directory_policy(d, key))
-                return GW_E_MALFORMED;
-        return gw_dir_policy_add(d, key, from, to, one_way, &policy);
-}
-
-static int load_rule(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        uint8_t kind = gw_get_u8(r), suspended = gw_get_u8(r), n = gw_get_u8(r);
-        struct gw_name id, vms[GW_RULE_VMS_MAX];
-        struct gw_tenant *tenant;
-        struct gw_rule *rule;
-        int e;
-
-        if (gw_id_parse(key, &id) || kind > GW_RULE_TOGETHER || n > GW_RULE_VMS_MAX || gw_directory_rule(d, key))
-                return GW_E_MALFORMED;
-        for (unsigned i = 0; i < n; i++)
-                get_name(r, &vms[i]);
-        tenant = tenant_of_id(d, key, &id);
-        if (!whole(r) || !tenant)
-                return GW_E_MALFORMED;
-        e = gw_dir_rule_add(d, key, tenant, kind, vms, n, &rule);
-        if (e == 0)
-                rule->suspended = suspended;
-        return e;
-}
-
-static int load_vn(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_prefix subnets[GW_VN_SUBNETS_MAX];
-        struct gw_ip gateways[GW_VN_GATEWAYS_MAX];
-        struct gw_vn_spec spec = {.id = key, .subnets = subnets, .gateways = gateways};
-        struct gw_tenant *tenant;
-        struct gw_name id;
-        struct gw_vn *vn;
-
-        spec.vni = gw_get_u32(r);
-        spec.mtu = gw_get_u16(r);
-        spec.n_subnets = gw_get_u8(r);
-        if (spec.n_subnets > GW_VN_SUBNETS_MAX || spec.vni > GW_VNI_MAX || gw_id_parse(key, &id))
-                return GW_E_MALFORMED;
-        for (size_t i = 0; i < spec.n_subnets; i++) {
-                gw_get_bytes(r, subnets[i].ip.b, 16);
-                subnets[i].bits = gw_get_u8(r);
-                if (subnets[i].bits > 128)
-                        return GW_E_MALFORMED;
-        }
-        spec.model = gw_reader_left(r) ? gw_get_u8(r) : GW_VN_HYBRID; /* the first stores did not know models */
-        if (spec.model >= GW_VN_MODELS)
-                return GW_E_MALFORMED;
-        tenant = tenant_of_id(d, key, &id);
-        if (!load_vn_sections(r, &spec, gateways) || !tenant || gw_directory_vn(d, key) ||
-            gw_directory_vn_by_vni(d, spec.vni))
-                return GW_E_MALFORMED;
-        return gw_dir_vn_add(d, &spec, tenant, &vn);
-}
-
-static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_name name;
-        struct gw_ip locator;
-        struct gw_nve *nve;
-        int e;
-
-        if (gw_name_parse(key, &name) || gw_directory_nve(d, key))
-                return GW_E_MALFORMED;
-        e = gw_dir_nve_add(d, key, &nve);
-        if (e < 0)
-                return e;
-        gw_get_bytes(r, locator.b, 16);
-        nve->restart_count = gw_get_u64(r);
-        nve->capacity_memory_mib = gw_get_u32(r);
-        nve->capacity_vcpus = gw_get_u32(r);
-        nve->underlay_mtu = gw_get_u32(r);
-        if (gw_reader_left(r)) { /* older ones end here */
-                get_name(r, &nve->site);
-                nve->gateway = gw_get_u8(r);
-                nve->gateway_cost = gw_get_u32(r);
-        }
-        if (!whole(r))
-                return GW_E_MALFORMED;
-        return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);
-}
-
-/* Of a record's VM. Records come in the order of their keys, and so nearly in that of the VMs they are about. */
-static struct gw_vm *vm_of_record(struct gw_directory *d, const char *id) {
-        return gw_order_find_near(&d->vms, &d->loaded, id);
-}
-
-static bool vm_is_new(const struct gw_directory *d, const char *id) {
-        const struct gw_vm *last = gw_order_last(&d->vms);
-
-        return !last || strcmp(last->id.s, id) < 0 || !gw_directory_vm(d, id);
-}
-
-static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_vm_spec spec = {.id = key};
-        struct gw_tenant *tenant;
-        uint8_t desired, state;
-        struct gw_name id;
-        struct gw_vm *vm;
-        int e;
-
-        spec.kind = gw_get_u8(r);
-        desired = gw_get_u8(r);
-        state = gw_get_u8(r);
-        spec.on_crash = gw_get_u8(r);
-        spec.memory_mib = gw_get_u32(r);
-        spec.vcpus = gw_get_u32(r);
-        spec.definition_size = gw_get_u32(r);
-        spec.definition = gw_get_span(r, spec.definition_size);
-        if (!whole(r) || spec.definition_size > GW_DEFINITION_MAX || gw_id_parse(key, &id))
-                return GW_E_MALFORMED;
-        if (spec.kind > GW_VM_TASK || desired > GW_VM_RUN || state > GW_VM_CRASHED || spec.on_crash > GW_ON_CRASH_STOP)
-                return GW_E_MALFORMED;
-        tenant = tenant_of_id(d, key, &id);
-        if (!tenant || !vm_is_new(d, key))
-                return GW_E_MALFORMED;
-        e = gw_dir_vm_add(d, &spec, tenant, &vm);
-        if (e == 0) {
-                vm->desired = desired;
-                vm->state = state;
-        }
-        return e;
-}
-
-static bool has_port(const struct gw_vm *vm, unsigned index) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (port->index == index)
-                        return true;
-        return false;
-}
-
-struct port_record {
-        struct gw_name vm, vn, device;
-        uint8_t index;
-        struct gw_port_spec spec;
-};
-
-static bool get_port(struct gw_reader *r, struct port_record *out) {
-        get_name(r, &out->vm);
-        get_name(r, &out->vn);
-        get_name(r, &out->device);
-        out->index = gw_get_u8(r);
-        gw_get_bytes(r, out->spec.mac.b, 6);
-        out->spec.n_ips = gw_get_u8(r);
-        if (out->spec.n_ips > GW_PORT_IPS_MAX || strlen(out->device.s) > GW_DEVICE_MAX)
-                return false;
-        for (unsigned i = 0; i < out->spec.n_ips; i++)
-                gw_get_bytes(r, out->spec.ips[i].b, 16);
-        out->spec.allow = r->ok && gw_reader_left(r) ? gw_get_u16(r) : 0;
-        out->spec.device = out->device.s;
-        return whole(r);
-}
-
-const struct gw_vn *gw_dir_record_keys(const struct gw_directory *d, const struct gw_stored *record,
-                                       struct gw_port_spec *out) {
-        struct gw_reader r = gw_reader(record->value, record->value_size);
-        struct port_record port;
-
-        gw_get_u8(&r); /* the version */
-        if (!get_port(&r, &port))
-                return NULL;
-        *out = port.spec;
-        return gw_directory_vn(d, port.vn.s);
-}
-
-static int load_port(struct gw_directory *d, struct gw_reader *r) {
-        struct port_record record;
-        struct gw_port *port;
-        struct gw_vm *vm;
-        struct gw_vn *vn;
-        int e;
-
-        if (!get_port(r, &record))
-                return GW_E_MALFORMED;
-        vm = vm_of_record(d, record.vm.s);
-        vn = gw_directory_vn(d, record.vn.s);
-        if (!vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || has_port(vm, record.index) ||
-            gw_directory_port_by_mac(d, vn->vni, record.spec.mac))
-                return GW_E_MALFORMED;
-        e = gw_dir_port_add(d, vm, vn, &record.spec, record.index, &port);
-        if (e == 0)
-                gw_dir_vn_policy(d, vn);
-        return e;
-}
-
-/* What a record of a binding names, and what is only there while a move is reserved. */
-struct binding_record {
-        struct gw_name nve, to, from;
-        struct gw_reservation move;
-};
-
-static int get_binding(struct gw_reader *r, struct gw_binding *b, struct binding_record *out) {
-        uint8_t state = gw_get_u8(r);
-
-        b->state = state;
-        b->epoch = gw_get_u64(r);
-        b->reserved = gw_get_u64(r);
-        get_name(r, &out->nve);
-        get_name(r, &out->to);
-        get_name(r, &out->from);
-        out->move = (struct gw_reservation){.epoch = gw_get_u64(r)};
-        out->move.back_epoch = gw_get_u64(r);
-        b->heard = gw_get_u8(r);
-        b->sequence = gw_get_u16(r);
-        b->timestamp = gw_get_u64(r);
-        b->lifetime_ms = gw_get_u32(r);
-        b->since.ns = gw_get_u64(r);
-        b->registered_at.ns = gw_get_u64(r);
-        b->n_previous = gw_get_u8(r);
-        return r->ok && state <= GW_BINDING_LAPSED ? 0 : GW_E_MALFORMED;
-}
-
-static int get_previous(struct gw_reader *r, struct gw_binding *b) {
-        if (b->n_previous > GW_PREVIOUS_MAX)
-                return GW_E_MALFORMED;
-        b->previous = b->n_previous ? calloc(b->n_previous, sizeof *b->previous) : NULL;
-        if (b->n_previous && !b->previous)
-                return -ENOMEM;
-        for (unsigned i = 0; i < b->n_previous; i++) {
-                gw_get_bytes(r, b->previous[i].locator.b, 16);
-                b->previous[i].from.ns = gw_get_u64(r);
-                b->previous[i].to.ns = gw_get_u64(r);
-        }
-        return whole(r) ? 0 : GW_E_MALFORMED;
-}
-
-/* The NVEs that a binding names must be there, and be as its state says. */
-static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, struct binding_record *record) {
-        struct gw_reservation *move = &record->move;
-
-        b->nve = *record->nve.s ? gw_directory_nve(d, record->nve.s) : NULL;
-        move->to = *record->to.s ? gw_directory_nve(d, record->to.s) : NULL;
-        move->from = *record->from.s ? gw_directory_nve(d, record->from.s) : NULL;
-        if ((*record->nve.s && !b->nve) || (*record->to.s && !move->to) || (*record->from.s && !move->from))
-                return GW_E_MALFORMED;
-        if ((b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
-                return GW_E_MALFORMED;
-        if (!move->to != !move->from || (move->to && b->nve != move->to && b->nve != move->from))
-                return GW_E_MALFORMED;
-        return move->to ? gw_dir_move_set(b, move) : 0;
-}
-
-static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
-        struct gw_binding *b = &vm->binding;
-        struct gw_nve *other = gw_dir_move_other(b);
-        uint64_t ends = b->registered_at.ns / GW_NS_PER_MS + b->lifetime_ms, now = d->now.wall.ns / GW_NS_PER_MS;
-        uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
-        uint64_t most = b->lifetime_ms > GW_DIRECTORY_GRACE_MS ? b->lifetime_ms : GW_DIRECTORY_GRACE_MS;
-        int r = b->nve ? gw_dir_place_enter(d, vm, b->nve) : 0;
-
-        if (r == 0 && other)
-                r = gw_dir_place_enter(d, vm, other);
-        if (r < 0)
-                return r;
-        if (gw_dir_reachable(b))
-                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left < most ? left : most)));
-        for (struct gw_port *port = vm->ports; port && b->nve; port = port->next)
-                gw_dir_vn_touch_port(d, port);
-        return 0;
-}
-
-static int load_binding(struct gw_directory *d, const char *key, struct gw_reader *r) {
-        struct gw_vm *vm = vm_of_record(d, key);
-        struct binding_record record;
-        struct gw_binding b = {0};
-        int e;
-
-        if (get_binding(r, &b, &record) || !vm || vm->binding.nve || vm->binding.previous)
-                return GW_E_MALFORMED;
-        e = get_previous(r, &b);
-        if (e == 0)
-                e = binding_resolve(d, &b, &record);
-        if (e) {
-                free(b.previous);
-                return e;
-        }
-        vm->binding = b;
-        gw_dir_place_set(vm, b.nve);
-        return binding_enter(d, vm);
-}
-
-static int load(struct gw_directory *d, enum gw_record table, const char *key, struct gw_reader *r) {
-        if (table == GW_RECORD_META)
-                return load_meta(d, key, r);
-        if (gw_get_u8(r) != RECORD_VERSION)
-                return GW_E_MALFORMED;
-        switch (table) {
-        case GW_RECORD_TENANT:
-                return load_tenant(d, key, r);
-        case GW_RECORD_VN:
-                return load_vn(d, key, r);
-        case GW_RECORD_NVE:
-                return load_nve(d, key, r);
-        case GW_RECORD_VM:
-                return load_vm(d, key, r);
-        case GW_RECORD_PORT:
-                return load_port(d, r);
-        case GW_RECORD_RULE:
-                return load_rule(d, key, r);
-        case GW_RECORD_HISTORY:
-                return gw_dir_history_load(d, key, r);
-        case GW_RECORD_POLICY:
-                return load_policy(d, key, r);
-        default:
-                return load_binding(d, key, r);
-        }
-}
-
-int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
-                      size_t value_size, struct gw_now now, struct gw_error *error) {
-        static const char *const words[] = {"meta",    "tenant", "vn",   "nve",     "vm",    "port",
-                                            "binding", "move",   "rule", "history", "drain", "policy"};
-        struct gw_reader in = gw_reader(value, value_size);
-        struct gw_name name = {0};
-        int r = GW_E_MALFORMED;
-
-        d->now = now;
-        if (table >= sizeof words / sizeof *words || table == GW_RECORD_BINDING + 1 || table == GW_RECORD_POLICY - 1)
-                return 0;
-        if (key_size <= GW_NAME_MAX) {
-                memcpy(name.s, key, key_size);
-                r = load(d, table, name.s, &in);
-        }
-        if (r)
-                gw_fail(error, r, "", "record %s of table %s does not load (version %u); restore the store from a copy",
-                        name.s, words[table], value_size ? *(const uint8_t *)value : 0);
-        return r;
 }

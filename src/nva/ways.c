@@ -43,7 +43,7 @@ bool ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_way
                 *mode = GW_MOVE_POST_COPY;
         else if (out->options.cold)
                 *mode = GW_MOVE_COLD;
-        return *given || *mode != GW_MOVE_HOT;
+        return word == given || *mode != GW_MOVE_HOT;
 }
 
 bool ways_has_disks(const struct gw_vm *vm) {

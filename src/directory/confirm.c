@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who has not confirmed: of a VM's place, of a VN's members, of all that a VN's
+ * edges are to know. Counted when asked for, from what each member (member.c) and
+ * each holder (holder.c) has confirmed; nothing is kept for it. Those that listen
+ * are waited for; those that are away are counted apart, since they are told all
+ * of it when they come back.
+ */
+#include "directory/internal.h"
+
+static void count(struct gw_directory_pending *pending, const struct directory_member *m) {
+        if (gw_dir_member_receives(m))
+                pending->waiting++;
+        else
+                pending->away++;
+}
+
+/* It is about to come, or lingers: it has no port in the VN and has dropped what it knew of it. */
+static bool is_blank(const struct directory_member *m) {
+        return !m->listening && m->item.nve->subscribed && gw_dir_nve_listens(m->item.nve);
+}
+
+/* The others must take frames from the target, and the target from them. */
+struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
+        struct gw_directory_pending pending = {0};
+        const struct gw_nve *to = vm->binding.move ? vm->binding.move->to : NULL;
+
+        for (const struct gw_port *port = vm->ports; port && to; port = port->next) {
+                const struct directory_member *target = gw_dir_member_find(d, port->vn, to);
+
+                gw_list_for_each (link, &port->vn->members) {
+                        const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                        if (!m->gone && (m == target ? !gw_dir_member_knows_members(m)
+                                                     : m->known_members < target->changed && !is_blank(m)))
+                                count(&pending, m);
+                }
+        }
+        return pending;
+}
+
+static void count_port(struct gw_directory *d, const struct gw_port *port, struct gw_directory_pending *pending) {
+        gw_list_for_each (link, &port->vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || m->item.nve == port->vm->binding.nve || m->known_ports >= port->changed ||
+                    m->item.nve->mark == d->mark || is_blank(m))
+                        continue;
+                m->item.nve->mark = d->mark;
+                count(pending, m);
+        }
+}
+
+static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all) {
+        gw_chain_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
+
+                if (h->item.nve == vm->binding.nve || !gw_dir_holder_concerned(d, h))
+                        continue;
+                all->holders++;
+                if (!h->known && gw_dir_nve_listens(h->item.nve))
+                        all->waiting++;
+                else if (!h->known)
+                        all->away++;
+        }
+}
+
+struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn) {
+        struct gw_directory_vn_confirmations all = {0};
+
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (m->gone || is_blank(m))
+                        continue;
+                all.holders++;
+                if (!gw_dir_member_receives(m))
+                        all.away++;
+                else if (!gw_dir_member_complete(m))
+                        all.waiting++;
+        }
+        gw_list_for_each (link, &vn->ports)
+                count_holders(d, gw_list_entry(link, struct gw_port, in_vn)->vm, &all);
+        return all;
+}
+
+struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm) {
+        struct gw_directory_pending pending = {0};
+
+        d->mark++;
+        for (const struct gw_port *port = vm->ports; port; port = port->next)
+                if (port->vn->push)
+                        count_port(d, port, &pending);
+        gw_chain_for_each (link, &vm->holders) {
+                const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
+
+                if (h->known || h->item.nve == vm->binding.nve || h->item.nve->mark == d->mark ||
+                    !gw_dir_holder_concerned(d, h))
+                        continue;
+                h->item.nve->mark = d->mark;
+                if (gw_dir_nve_listens(h->item.nve))
+                        pending.waiting++;
+                else
+                        pending.away++;
+        }
+        return pending;
+}
