@@ -2,10 +2,10 @@
 /*
  * Disks that leave with their VM (D2 section 6: first the whole image while the VM
  * runs, then what has changed). Each is mirrored to the image that the target has
- * made. Memory is not sent before all mirrors have caught up; from then on each
- * write of the guest goes to both images, so when the VM is stopped for the cut they
- * are equal, and the mirrors are ended beside the edge's cut. The VM runs at the
- * target only when both have been confirmed.
+ * made. Memory is not sent before all mirrors have caught up; from then on they
+ * follow the guest's writes. When the VM is stopped for the cut they send what is
+ * left and end, beside the edge's cut. The VM runs at the target only when both have
+ * been confirmed.
  *
  * A mirror that fails fails the move, whenever it does: the source's image was
  * never anything but complete. After a restart of the agent mirrors that are there

@@ -14,9 +14,10 @@
  * permitted, which a certificate with an elliptic curve's key has no use for.
  *
  * Disks: the receiver serves its images over NBD before the copy starts, under the
- * names disk0, disk1, ..; the sender mirrors into them. write-blocking: a write of
- * the guest is done when both images have it, so a mirror that has caught up stays
- * in step, and ending it at the cut costs next to nothing.
+ * names disk0, disk1, ..; the sender mirrors into them, in the background: a mirror
+ * that has caught up once follows the guest's writes, and what it lacks at the cut
+ * it sends while the VM stands still, as fast as it can. Not write-blocking: QEMU 7.2
+ * does not live through the early end of such a mirror (decision 71).
  */
 #include "hypervisor/steps.h"
 
@@ -163,7 +164,7 @@ static void mirror_disk(json_t *steps, const struct gw_vm_mirror *mirror, unsign
         step(steps, false, "blockdev-add", node);
         step(steps, false, "blockdev-mirror",
              json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "job-id", job, "device", disk, "target", away,
-                       "sync", "full", "copy-mode", "write-blocking", "speed", (json_int_t)mirror->bandwidth_octets_s,
+                       "sync", "full", "copy-mode", "background", "speed", (json_int_t)mirror->bandwidth_octets_s,
                        "on-source-error", "report", "on-target-error", "report"));
 }
 
@@ -185,6 +186,8 @@ json_t *gw_qemu_mirror_end_steps(unsigned disks, bool force) {
                 if (!(disks & 1U << i))
                         continue;
                 snprintf(job, sizeof job, "mirror%u", i);
+                if (!force) /* what is left goes while the VM stands still */
+                        step(steps, true, "block-job-set-speed", json_pack("{s:s, s:i}", "device", job, "speed", 0));
                 step(steps, force, "block-job-cancel", json_pack("{s:s, s:b}", "device", job, "force", force));
         }
         return steps;

@@ -5,6 +5,7 @@
 """
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -184,14 +185,22 @@ def test_trace_of_what_does_not_arrive(lab):
     assert done.returncode == 1 and trace["outcome"] == "dropped" and "nobody has it" in trace["text"]
     port = next(p for p in lab.edge("h1", "/v1/ports")["ports"] if p["vm"] == "one@default")
     index = next(i for i in bpf_ports(lab, "h1"))
-    key = index.to_bytes(4, sys.byteorder) + ip16("10.1.0.11")
+    number = index.to_bytes(4, sys.byteorder)
+    key = number + ip16("10.1.0.11")
+    entry = map_get(lab, "h1", "gw_ports", number)
+    own = socket.inet_aton("10.1.0.11")
+    assert entry.count(own) == 1
     bpftool("map", "delete", "pinned", pinned(lab, "h1", "gw_allow"), "key", "hex", *hexes(key))
+    trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False).stdout)
+    assert trace["outcome"] == "delivered", "the port's own entry has it, too"
+    map_set(lab, "h1", "gw_ports", number, entry.replace(own, bytes(4)))
     try:
         trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False).stdout)
         assert trace["outcome"] == "dropped" and "drop-guard-ipv4" in trace["text"], port
         assert not lab.answers("one", "10.1.0.12")       # and that is what becomes of it
     finally:
         map_set(lab, "h1", "gw_allow", key, (1).to_bytes(4, sys.byteorder))
+        map_set(lab, "h1", "gw_ports", number, entry)
     assert lab.answers("one", "10.1.0.12", tries=2)
     wrong = lab.godwit("trace", "nobody", "--to", "10.1.0.12", check=False)
     assert wrong.returncode == 4 and "godwit vm list" in wrong.stderr
