@@ -24,6 +24,7 @@ enum {
         ETH_HEADER = 14,
 };
 
+_Static_assert((int)GW_ABI_PROBE_PORT == (int)GW_PROBE_PORT_GATEWAY, "the programs and the edge mean one port");
 _Static_assert(sizeof(struct virtio_net_hdr) <= GW_EDGE_OFFLOAD_MAX, "room for the offload header");
 
 static int fx_fdb_set(void *user, uint32_t vni, struct gw_mac mac, const struct gw_edge_fdb *entry) {

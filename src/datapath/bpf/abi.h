@@ -227,7 +227,7 @@ enum gw_inject_kind {
         { 0x02, 0x67, 0x77, 0x00, 0x00, 0x01 }
 
 /* The UDP port of probes to gateways: that of BFD's echo (RFC 5881), whose manner they have. */
-enum { GW_PROBE_TO = 3785 };
+enum { GW_ABI_PROBE_PORT = 3785 };
 
 /* In the value of gw_members. */
 enum gw_member_flag {

@@ -35,11 +35,11 @@ static __noinline int path_walk(struct __sk_buff *skb, const struct arrival *fro
 
         if (!probe || probe->eth.h_proto != bpf_htons(ETH_P_IPV6) || probe->ip[PROBE_NEXT_HEADER] != IPPROTO_UDP)
                 return drop(GW_COUNT_DROP_GATEWAY_SENDER);
-        if (probe->ends.source_port == bpf_htons(GW_PROBE_TO))
+        if (probe->ends.source_port == bpf_htons(GW_ABI_PROBE_PORT))
                 return from->member && from->member->flags & GW_MEMBER_GATEWAY ? punt_of_wire(skb, GW_PUNT_PATH, from)
                                                                                : drop(GW_COUNT_DROP_GATEWAY_SENDER);
         entry = bpf_map_lookup_elem(&gw_fdb, &key);
-        if (!entry || entry->kind != GW_FORWARD_GATEWAY || probe->ends.destination_port != bpf_htons(GW_PROBE_TO))
+        if (!entry || entry->kind != GW_FORWARD_GATEWAY || probe->ends.destination_port != bpf_htons(GW_ABI_PROBE_PORT))
                 return drop(GW_COUNT_DROP_GATEWAY_SENDER);
         __builtin_memcpy(ends.source, probe->ends.destination, sizeof ends.source);
         __builtin_memcpy(ends.destination, probe->ends.source, sizeof ends.destination);
