@@ -24,28 +24,11 @@
 
 #include "io/netlink.h"
 #include "streams.h"
-#include "world.h"
+#include "worlds.h"
 
 #define ok(expression) assert_int_equal(expression, 0)
 
 enum { ETH = 14, UDP_HEADER = 8, STEP = 53, BURST = 200 };
-
-static struct world world;
-
-static int up_v4(void **state) {
-        *state = &world;
-        world_up(&world, false);
-        return 0;
-}
-static int up_v6(void **state) {
-        *state = &world;
-        world_up(&world, true);
-        return 0;
-}
-static int down(void **state) {
-        world_down(*state);
-        return 0;
-}
 
 /* A shell command in a host's namespace. */
 static int in(const struct host *h, const char *command) {
@@ -292,27 +275,14 @@ static void others_filters_stay(void **state) {
         ok(in(A, "tc filter show dev u0 ingress pref 1 | grep -q another"));
 }
 
-#define BOTH(test)                                                                                                     \
-        cmocka_unit_test_setup_teardown(test, up_v4, down), {                                                          \
-#test " over IPv6", test, up_v6, down, NULL                                                            \
-        }
-
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BOTH(arrive_both_ways),
                 BOTH(the_program_follows_the_locator),
                 BOTH(others_filters_stay),
         };
-        const char *why_not;
 
-        if (!world_possible(&why_not)) {
-                printf("1..0 # SKIP %s\n", why_not);
+        if (!worlds_begin(argc, argv))
                 return 0;
-        }
-        if (argc > 1)
-                cmocka_set_test_filter(argv[1]);
-        run_on(0);
-        argc = cmocka_run_group_tests(tests, NULL, NULL);
-        world_down(&world);
-        return argc;
+        return cmocka_run_group_tests(tests, NULL, worlds_end);
 }

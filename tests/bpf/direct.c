@@ -21,28 +21,11 @@
 
 #include "io/netlink.h"
 #include "streams.h"
-#include "world.h"
+#include "worlds.h"
 
 #define ok(expression) assert_int_equal(expression, 0)
 
 enum { STREAM_OCTETS = 16 << 20, SETTLED_WITHIN_MS = 6000 };
-
-static struct world world;
-
-static int up_v4(void **state) {
-        *state = &world;
-        world_up(&world, false);
-        return 0;
-}
-static int up_v6(void **state) {
-        *state = &world;
-        world_up(&world, true);
-        return 0;
-}
-static int down(void **state) {
-        world_down(*state);
-        return 0;
-}
 
 /* Packets that the VXLAN device was given to send. */
 static unsigned long long device_sent(const struct host *h) {
@@ -266,11 +249,6 @@ static void the_short_way_returns_after_a_hold(void **state) {
         assert_false(port.flags & GW_PORT_PEER);
 }
 
-#define BOTH(test)                                                                                                     \
-        cmocka_unit_test_setup_teardown(test, up_v4, down), {                                                          \
-#test " over IPv6", test, up_v6, down, NULL                                                            \
-        }
-
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BOTH(the_device_is_passed_by),
@@ -279,16 +257,8 @@ int main(int argc, char **argv) {
                 BOTH(ipsec_is_not_passed_by),
                 cmocka_unit_test_setup_teardown(the_short_way_returns_after_a_hold, up_v4, down),
         };
-        const char *why_not;
 
-        if (!world_possible(&why_not)) {
-                printf("1..0 # SKIP %s\n", why_not);
+        if (!worlds_begin(argc, argv))
                 return 0;
-        }
-        if (argc > 1)
-                cmocka_set_test_filter(argv[1]);
-        run_on(0);
-        argc = cmocka_run_group_tests(tests, NULL, NULL);
-        world_down(&world);
-        return argc;
+        return cmocka_run_group_tests(tests, NULL, worlds_end);
 }

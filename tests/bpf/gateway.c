@@ -17,12 +17,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
+#include "programs.h"
 #include "prop/seed.h"
 
 enum { FIRST = 100, VNS = 3, POOL = 24, ROUTES = 24, MTU = 1400, NO_COUNTER = 0xffff };
@@ -32,7 +29,6 @@ static const char *const places[2][3] = {{"192.0.2.2", "192.0.2.3", "192.0.2.66"
                                          {"2001:db8::2", "2001:db8::3", "2001:db8::66"}};
 static const struct gw_mac gateway_mac = {GW_ABI_GATEWAY_MAC};
 
-static struct godwit_bpf *bpf;
 static int over6;
 static char pool[POOL][GW_IP_TEXT];
 static struct dice dice;
@@ -43,10 +39,6 @@ static unsigned below(unsigned n) {
 
 static struct gw_ip at(enum place place) {
         return ip_of(places[over6][place]);
-}
-
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
 }
 
 static void entry_put(uint32_t vni, struct gw_mac mac, uint8_t kind, enum place place) {
@@ -96,22 +88,10 @@ static void fill(bool gateway) {
 }
 
 static int load(void **state) {
-        struct bpf_map *map;
-
         (void)state;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
+        programs_load();
         for (int i = 0; i < POOL; i++) /* close together, so that prefixes of many lengths tell them apart */
                 snprintf(pool[i], sizeof pool[i], i % 2 ? "fd00:1:%x::%x" : "10.%d.%d.7", i / 8, i % 8 * 9 + 1);
-        return 0;
-}
-
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
         return 0;
 }
 
@@ -341,9 +321,7 @@ int main(void) {
                 cmocka_unit_test(test_probes_go_where_they_say),
         };
 
-        if (geteuid()) {
-                printf("1..0 # SKIP needs root to load eBPF programs\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, load, unload);
 }

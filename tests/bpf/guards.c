@@ -19,14 +19,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "../prop/seed.h"
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
 #include "guard_model.h"
+#include "programs.h"
 
 enum {
         VNI = 77,
@@ -40,12 +37,6 @@ enum {
         DSTOPTS = 60
 };
 #define ELSEWHERE "192.0.2.2"
-
-static struct godwit_bpf *bpf;
-
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
-}
 
 static bool own_entries; /* the port's addresses are in its own entry, too */
 
@@ -78,14 +69,9 @@ static int load(void **state) {
         struct gw_abi_flood flood = {.n_locators = 1};
         struct gw_abi_mac_key key = {.vni = VNI};
         uint32_t zero = 0, vni = VNI;
-        struct bpf_map *map;
 
         (void)state;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
+        programs_load();
         memcpy(config.locator, ip_of("192.0.2.1").b, 16);
         put(bpf->maps.gw_config, &zero, &config);
         memcpy(key.mac, mac_of(2).b, 6);
@@ -96,12 +82,6 @@ static int load(void **state) {
         allow_put("10.1.0.1");
         allow_put("fd01::1");
         port_put(0, 0, 0);
-        return 0;
-}
-
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
         return 0;
 }
 
@@ -582,9 +562,7 @@ int main(void) {
                 cmocka_unit_test(chance_never_escapes_the_model),
         };
 
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, load, unload);
 }

@@ -17,12 +17,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
+#include "programs.h"
 
 enum { VNI = 0xabcdef, MTU = 1450, PORT = 4789, OUTER4 = 50, OUTER6 = 70, ETH = 14, CE = 3, TOS = 0xb8 | CE };
 #define OWN4 "192.0.2.1"
@@ -30,16 +27,10 @@ enum { VNI = 0xabcdef, MTU = 1450, PORT = 4789, OUTER4 = 50, OUTER6 = 70, ETH = 
 #define AT6 "2001:db8::3"
 #define NOWHERE "192.0.2.4"
 
-static struct godwit_bpf *bpf;
-
 struct outcome {
         uint8_t frame[FRAME_MAX + 256];
         size_t size;
 };
-
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
-}
 
 static void config_put(uint64_t direct_until_ns) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION,
@@ -72,14 +63,9 @@ static void next_hop_put(const char *locator, uint32_t ifindex, uint32_t family)
 static int load(void **state) {
         struct gw_abi_port port = {.vni = VNI, .mtu = MTU, .flags = GW_PORT_TRUSTED};
         uint32_t one = 1;
-        struct bpf_map *map;
 
         (void)state;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
+        programs_load();
         memcpy(port.mac, mac_of(1).b, 6);
         put(bpf->maps.gw_ports, &one, &port);
         forward_put(2, GW_FORWARD_REMOTE, AT4);
@@ -90,11 +76,6 @@ static int load(void **state) {
         next_hop_put(AT6, 1, AF_INET6);
         next_hop_put(NOWHERE, 0, 0);
         config_put(UINT64_MAX);
-        return 0;
-}
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
         return 0;
 }
 
@@ -273,9 +254,7 @@ int main(void) {
                 cmocka_unit_test(the_device_takes_the_rest),
         };
 
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, load, unload);
 }

@@ -28,24 +28,12 @@
 #include "base/time.h"
 #include "io/netlink.h"
 #include "streams.h"
-#include "world.h"
+#include "worlds.h"
 
 #define ok(expression) assert_int_equal(expression, 0)
 
 enum { QUIET_MS = 100 };
 
-static struct world world;
-
-static int up_v4(void **state) {
-        *state = &world;
-        world_up(&world, false);
-        return 0;
-}
-static int up_v6(void **state) {
-        *state = &world;
-        world_up(&world, true);
-        return 0;
-}
 /* All frames by way of the VXLAN device on arrival, as those do that the programs leave to it. */
 static void by_device(struct world *w) {
         char command[128];
@@ -65,13 +53,6 @@ static int up_device_v6(void **state) {
         by_device(*state);
         return 0;
 }
-static int down(void **state) {
-        if (getenv("WORLD_PRINT"))
-                world_print(*state);
-        world_down(*state);
-        return 0;
-}
-
 static void send_number(int fd, uint32_t n) {
         assert_int_equal(send(fd, &n, sizeof n, 0), sizeof n);
 }
@@ -533,11 +514,6 @@ static void remove_leaves_nothing(void **state) {
         assert_int_equal(access(path, F_OK), -1);
 }
 
-#define BOTH(test)                                                                                                     \
-        cmocka_unit_test_setup_teardown(test, up_v4, down), {                                                          \
-#test " over IPv6", test, up_v6, down, NULL                                                            \
-        }
-
 #define BY_DEVICE(test)                                                                                                \
         {#test " by the device", test, up_device_v4, down, NULL}, {                                                    \
 #test " by the device over IPv6", test, up_device_v6, down, NULL                                       \
@@ -563,16 +539,8 @@ int main(int argc, char **argv) {
                 BY_DEVICE(hold_releases_in_order),
                 BY_DEVICE(tap_is_drained),
         };
-        const char *why_not;
 
-        if (!world_possible(&why_not)) {
-                printf("1..0 # SKIP %s\n", why_not);
+        if (!worlds_begin(argc, argv))
                 return 0;
-        }
-        if (argc > 1)
-                cmocka_set_test_filter(argv[1]);
-        run_on(0);
-        argc = cmocka_run_group_tests(tests, NULL, NULL);
-        world_down(&world);
-        return argc;
+        return cmocka_run_group_tests(tests, NULL, worlds_end);
 }

@@ -19,18 +19,14 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
+#include "programs.h"
 #include "wire/frame.h"
 
 enum { VNI = 77, MTU = 1450, NO_COUNTER = 0xffff, NONE = -1 };
 #define ELSEWHERE "192.0.2.2"
 
-static struct godwit_bpf *bpf;
 static struct frame f;
 static struct {
         uint32_t action;
@@ -128,9 +124,6 @@ static void solicit(struct gw_mac to, const char *destination, const char *targe
         nd_with(to, "fd01::1", destination, 135, target, source, sizeof source);
 }
 
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
-}
 static void forward_put(int vm, uint8_t kind, uint32_t ifindex, const char *locator) {
         struct gw_ip ip = ip_of(locator);
         struct gw_abi_mac_key key = {.vni = VNI};
@@ -187,20 +180,9 @@ static void fill(void) {
 }
 
 static int load(void **state) {
-        struct bpf_map *map;
-
         (void)state;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
+        programs_load();
         fill();
-        return 0;
-}
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
         return 0;
 }
 
@@ -434,9 +416,7 @@ int main(void) {
                 cmocka_unit_test(answers_to_the_edge),
         };
 
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, load, unload);
 }

@@ -20,28 +20,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "base/time.h"
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
+#include "programs.h"
 
 enum { VNI = 77, MTU = 1450, NO_COUNTER = 0xffff };
 enum place { HOME, AWAY, THIRD, STRANGER };
 static const char *const places[2][4] = {{"192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.66"},
                                          {"2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::66"}};
 
-static struct godwit_bpf *bpf;
 static int over6;
 
 static struct gw_ip at(enum place place) {
         return ip_of(places[over6][place]);
-}
-
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
 }
 
 static struct gw_abi_mac_key key_of(int vm) {
@@ -108,19 +100,8 @@ static void fill(void) {
 }
 
 static int load(void **state) {
-        struct bpf_map *map;
-
         (void)state;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
-        return 0;
-}
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
+        programs_load();
         return 0;
 }
 
@@ -255,9 +236,7 @@ int main(void) {
                 cmocka_unit_test(questions_are_limited),
         };
 
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, load, unload);
 }

@@ -17,12 +17,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
 #include "datapath/datapath.h"
-#include "datapath/godwit.skel.h"
 #include "frames.h"
+#include "programs.h"
 
 enum { VNI = 0xabcdef, MTU = 1450, PORT = 4789, ETH = 14, UDP = 17, TCP = 6, CE = 3, ECT = 2, VXLAN = 8 };
 enum { LEFT_ALONE = -1 };
@@ -31,7 +28,6 @@ enum { LEFT_ALONE = -1 };
 #define OWN6 "2001:db8::1"
 #define FROM6 "2001:db8::2"
 
-static struct godwit_bpf *bpf;
 static bool over6; /* the underlay */
 
 struct outcome {
@@ -39,10 +35,6 @@ struct outcome {
         size_t size;
         int action;
 };
-
-static void put(struct bpf_map *map, const void *key, const void *value) {
-        assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0);
-}
 
 static void config_put(uint64_t direct_until_ns) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION,
@@ -76,14 +68,9 @@ static void forward_put(int vm, uint8_t kind) {
 static void load(bool v6) {
         struct gw_abi_port port = {.vni = VNI, .mtu = MTU, .flags = GW_PORT_TRUSTED};
         uint32_t one = 1;
-        struct bpf_map *map;
 
         over6 = v6;
-        bpf = godwit_bpf__open();
-        assert_non_null(bpf);
-        bpf_object__for_each_map(map, bpf->obj) bpf_map__set_pin_path(map, NULL);
-        bpf->rodata->gw_test = 1;
-        assert_int_equal(godwit_bpf__load(bpf), 0);
+        programs_load();
         memcpy(port.mac, mac_of(2).b, 6);
         put(bpf->maps.gw_ports, &one, &port);
         forward_put(2, GW_FORWARD_LOCAL);
@@ -97,14 +84,10 @@ static int load_v4(void **state) {
         load(false);
         return 0;
 }
+
 static int load_v6(void **state) {
         (void)state;
         load(true);
-        return 0;
-}
-static int unload(void **state) {
-        (void)state;
-        godwit_bpf__destroy(bpf);
         return 0;
 }
 
@@ -342,9 +325,7 @@ int main(void) {
                 BOTH(the_device_takes_other_vxlan), BOTH(the_device_takes_other_ip),
         };
 
-        if (geteuid() != 0) {
-                printf("1..0 # SKIP needs root\n");
+        if (!programs_possible())
                 return 0;
-        }
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
