@@ -24,7 +24,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 COMPILED = ["unit", "prop", "sim", "fuzz", "bpf"]
 PLAIN_BUILD = {"bpf"}
-CASE = re.compile(r"\bcmocka_unit_test(?:_setup_teardown|_setup|_teardown|_prestate\w*)?\(\s*(\w+)")
+TABLE = re.compile(r"\bCMUnitTest \w+\[\] = \{(.*?)\};", re.S)
+CASE = re.compile(r'\b(\w+)\(\s*(\w+)|\{"([^"]+)"')              # MACRO(case, or {"case"
+MACRO = re.compile(r"^#define (\w+)\((\w+)\)((?:.*\\\n)*.*)", re.M)  # of a program's own: one case or several of a function
 TAP = re.compile(r"^(ok|not ok)\b[ \d-]*(.*?)(?:\s*#\s*(SKIP|skip)\b(.*))?$")
 VERDICT = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$")
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -61,6 +63,27 @@ def introspect(build, what):
     return json.loads(out.stdout)
 
 
+def text_of(source):
+    """A test program's source with the headers beside it that it includes."""
+    with open(source, encoding="utf-8") as f:
+        text = f.read()
+    beside = [os.path.join(os.path.dirname(source), h) for h in re.findall(r'^#include "(\w+\.h)"', text, re.M)]
+    return text + "".join(open(h, encoding="utf-8").read() for h in beside if os.path.exists(h))
+
+
+def cases_of(text):
+    """The cases in a program's tables of tests, under the names that they report."""
+    endings = {name: [""] * ("cmocka_unit_test" in body) + re.findall(rf'#{case} "([^"]*)"', body)
+               for name, case, body in MACRO.findall(text)}
+    found = []
+    for macro, case, literal in (entry for table in TABLE.findall(text) for entry in CASE.findall(table)):
+        if literal:
+            found.append(literal)
+        elif macro.startswith("cmocka_unit_test") or macro in endings:
+            found += [case + ending for ending in endings.get(macro, [""])]
+    return found
+
+
 def compiled_tests(build, rings):
     """[(ring, name, test, [cases])] in ring order."""
     sources = {}
@@ -71,9 +94,9 @@ def compiled_tests(build, rings):
     for test in introspect(build, "tests"):
         ring = test["suite"][0].split(":")[-1]
         if ring in rings:
-            text = "".join(open(s, encoding="utf-8").read() for s in sources.get(test["cmd"][0], []) if s.endswith(".c"))
+            text = "".join(text_of(s) for s in sources.get(test["cmd"][0], []) if s.endswith(".c"))
             test["workdir"] = test.get("workdir") or build       # as `meson test` does
-            found.append((ring, test["name"], test, CASE.findall(text)))
+            found.append((ring, test["name"], test, cases_of(text)))
     return sorted(found, key=lambda t: (COMPILED.index(t[0]), t[1]))
 
 
