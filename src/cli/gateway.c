@@ -8,15 +8,6 @@
 
 enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
 
-static int done(const struct gw_cli *cli, int r, json_t *answer, const char *verb, const char *name) {
-        if (!r && cli->json && answer)
-                gw_print_json(answer);
-        else if (!r)
-                printf("%s %s\n", name, verb);
-        json_decref(answer);
-        return r;
-}
-
 static int policy_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *body;
         bool outside = gw_args_has(args, "outside");
@@ -29,7 +20,7 @@ static int policy_create(struct gw_cli *cli, const struct gw_args *args) {
         if (!outside)
                 json_object_set_new(body, "to", json_string(gw_args_text(args, "to")));
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/policies");
-        return done(cli, r, answer, "created", args->words[0]);
+        return gw_print_done(cli, r, answer, args->words[0], "created");
 }
 
 static int policy_delete(struct gw_cli *cli, const struct gw_args *args) {
@@ -37,31 +28,15 @@ static int policy_delete(struct gw_cli *cli, const struct gw_args *args) {
         int r = gw_cli_call(cli, "DELETE", NULL, NULL, "/v1/policies/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return done(cli, r, NULL, "deleted", args->words[0]);
+        return gw_print_done(cli, r, NULL, args->words[0], "deleted");
 }
 
-static int show_list(struct gw_cli *cli, const char *collection, const char *const *heads,
+static int show_list(struct gw_cli *cli, const char *path, const char *const *heads,
                      void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
-        struct gw_columns table;
-        json_t *answer, *object;
-        size_t i;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/%s", collection);
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "GET", NULL, &answer, "%s", path);
 
-        if (r)
-                return r;
-        if (cli->json)
-                return done(cli, 0, answer, "", "");
-        gw_columns_init(&table, heads);
-        json_array_foreach (gw_answer_list(answer), i, object) {
-                gw_columns_row(&table);
-                row(&table, object);
-        }
-        if (table.n_rows)
-                gw_columns_print(&table, cli, stdout);
-        else
-                puts(none);
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return r ? r : gw_print_list(cli, answer, heads, row, none);
 }
 
 static void policy_row(struct gw_columns *t, const json_t *policy) {
@@ -76,7 +51,7 @@ static int policy_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"POLICY", "FROM", "WAY", "TO", NULL};
 
         (void)args;
-        return show_list(cli, "policies", heads, policy_row, "no policies: VNs do not reach each other");
+        return show_list(cli, "/v1/policies", heads, policy_row, "no policies: VNs do not reach each other");
 }
 
 static void gateway_row(struct gw_columns *t, const json_t *gateway) {
@@ -99,7 +74,7 @@ static int gateway_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"GATEWAY", "SITE", "COST", "STATE", "USED BY", NULL};
 
         (void)args;
-        return show_list(cli, "gateways", heads, gateway_row,
+        return show_list(cli, "/v1/gateways", heads, gateway_row,
                          "no gateways; `role = gateway` in a host's nve.conf makes one");
 }
 
@@ -109,7 +84,7 @@ static int put_pin(struct gw_cli *cli, const char *vn, json_t *body, const char 
         int r = gw_cli_call(cli, "PUT", body, &answer, "/v1/vns/%s/pin",
                             gw_client_segment(vn, segment, sizeof segment));
 
-        return done(cli, r, answer, verb, vn);
+        return gw_print_done(cli, r, answer, vn, verb);
 }
 
 static int gateway_pin(struct gw_cli *cli, const struct gw_args *args) {
