@@ -53,7 +53,7 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
 
                 if (!steps[i].port)
                         continue;
-                key.about = steps[i].port->vm;
+                key.about = gw_port_vm(steps[i].port);
                 fetch(key.about, sizeof(struct gw_vm));
                 steps[i].pair_hash = gw_table_hash(&d->pairs, &key, sizeof key);
                 gw_table_expect(&d->pairs, steps[i].pair_hash);

@@ -22,7 +22,8 @@
 static bool settles(const struct gw_nve *nve, const struct gw_vm *vm, struct gw_now now) {
         if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->updates))
                 return true;
-        return vm && (vm->binding.move || vm->binding.since.ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
+        return vm &&
+               (gw_vm_move(vm) || gw_binding_since(&vm->binding).ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);
 }
 
 static __attribute__((format(printf, 3, 4))) void differs(struct gw_audit_finding *out, const char *why,
@@ -38,12 +39,13 @@ static __attribute__((format(printf, 3, 4))) void differs(struct gw_audit_findin
 
 static void check_local(const struct gw_nve *nve, const struct gw_binding *b, uint64_t epoch,
                         struct gw_audit_finding *out) {
-        if (!b->nve)
-                differs(out, "nowhere", "%s is held as served here, but is nowhere", out->vm->id.s);
-        else if (b->nve != nve)
-                differs(out, "not-here", "%s is held as served here, but is at %s", out->vm->id.s, b->nve->id.s);
+        if (!gw_binding_nve(b))
+                differs(out, "nowhere", "%s is held as served here, but is nowhere", gw_vm_name(out->vm).s);
+        else if (gw_binding_nve(b) != nve)
+                differs(out, "not-here", "%s is held as served here, but is at %s", gw_vm_name(out->vm).s,
+                        gw_binding_nve(b)->id.s);
         else if (b->epoch != epoch)
-                differs(out, "epoch", "%s is served with epoch %llu, but has %llu", out->vm->id.s,
+                differs(out, "epoch", "%s is served with epoch %llu, but has %llu", gw_vm_name(out->vm).s,
                         (unsigned long long)epoch, (unsigned long long)b->epoch);
 }
 
@@ -52,21 +54,22 @@ static void check_remote(const struct gw_nve *nve, const struct gw_audit_forward
         char text[GW_IP_TEXT];
 
         gw_ip_text(e->locator, text);
-        if (!gw_dir_reachable(b) && !(e->kind == GW_AUDIT_MOVED && b->nve))
-                differs(out, "nowhere", "%s is sent to %s, but is not reachable anywhere", out->vm->id.s, text);
-        else if (!gw_ip_eq(e->locator, b->nve->locator))
-                differs(out, "elsewhere", "%s is sent to %s, but is at %s", out->vm->id.s, text, b->nve->id.s);
+        if (!gw_dir_reachable(b) && !(e->kind == GW_AUDIT_MOVED && gw_binding_nve(b)))
+                differs(out, "nowhere", "%s is sent to %s, but is not reachable anywhere", gw_vm_name(out->vm).s, text);
+        else if (!gw_ip_eq(e->locator, gw_binding_nve(b)->locator))
+                differs(out, "elsewhere", "%s is sent to %s, but is at %s", gw_vm_name(out->vm).s, text,
+                        gw_binding_nve(b)->id.s);
         else if (e->kind == GW_AUDIT_MOVED && !gw_directory_vm_was_at(out->vm, nve))
-                differs(out, "elsewhere", "%s is redirected here, but was never here", out->vm->id.s);
+                differs(out, "elsewhere", "%s is redirected here, but was never here", gw_vm_name(out->vm).s);
         else if (e->kind == GW_AUDIT_REMOTE && e->epoch != b->epoch)
-                differs(out, "epoch", "%s is held with epoch %llu, but has %llu", out->vm->id.s,
+                differs(out, "epoch", "%s is held with epoch %llu, but has %llu", gw_vm_name(out->vm).s,
                         (unsigned long long)e->epoch, (unsigned long long)b->epoch);
 }
 
 static void set_vm(struct gw_audit_finding *out, struct gw_vm *vm) {
         out->vm = vm;
-        if (vm->binding.nve && gw_dir_reachable(&vm->binding))
-                out->truth = vm->binding.nve->locator;
+        if (gw_vm_nve(vm) && gw_dir_reachable(&vm->binding))
+                out->truth = gw_vm_nve(vm)->locator;
 }
 
 static void settle(const struct gw_nve *nve, struct gw_now now, struct gw_audit_finding *out) {
@@ -102,13 +105,14 @@ void gw_directory_audit_forward(const struct gw_directory *d, const struct gw_nv
                 differs(out, "unknown", "no port of VNI %u has the MAC %s", e->vni, gw_mac_text(e->mac, mac));
                 return settle(nve, now, out);
         }
-        set_vm(out, port->vm);
+        set_vm(out, gw_port_vm(port));
         if (e->kind == GW_AUDIT_LOCAL)
-                check_local(nve, &port->vm->binding, e->epoch, out);
+                check_local(nve, &gw_port_vm(port)->binding, e->epoch, out);
         else if (e->kind != GW_AUDIT_ARRIVING)
                 check_remote(nve, e, out);
-        else if (!gw_directory_move_ends_at(&port->vm->binding, nve))
-                differs(out, "no-move", "%s is held as arriving here, but no move brings it", port->vm->id.s);
+        else if (!gw_directory_move_ends_at(&gw_port_vm(port)->binding, nve))
+                differs(out, "no-move", "%s is held as arriving here, but no move brings it",
+                        gw_vm_name(gw_port_vm(port)).s);
         settle(nve, now, out);
 }
 
@@ -140,11 +144,11 @@ void gw_directory_audit_neighbour(const struct gw_directory *d, const struct gw_
                 differs(out, "unknown", "no port of VNI %u has the address %s", e->vni, ip);
                 return settle(nve, now, out);
         }
-        set_vm(out, port->vm);
+        set_vm(out, gw_port_vm(port));
         out->mac = port->mac;
         if (!gw_mac_eq(port->mac, e->mac))
                 differs(out, "other-mac", "%s is answered with %s, but belongs to %s", ip, gw_mac_text(e->mac, mac),
-                        port->vm->id.s);
+                        gw_vm_name(gw_port_vm(port)).s);
         settle(nve, now, out);
 }
 

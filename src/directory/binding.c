@@ -21,16 +21,17 @@
 #include <stdlib.h>
 
 void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
-        const struct gw_binding *b = &port->vm->binding;
+        const struct gw_binding *b = &gw_port_vm(port)->binding;
 
-        *out = (struct gw_mapping){.epoch = b->epoch, .vni = port->vn->vni, .mac = port->mac, .n_ips = port->n_ips};
+        *out = (struct gw_mapping){
+                .epoch = b->epoch, .vni = gw_port_vn(port)->vni, .mac = port->mac, .n_ips = port->n_ips};
         for (unsigned i = 0; i < port->n_ips; i++)
                 out->ips[i] = gw_port_ip(port, i);
         if (gw_dir_reachable(b)) {
                 out->state = GW_MAPPING_SERVING;
-                out->locator = b->nve->locator;
-                out->lifetime_ms = port->vn->model == GW_VN_PUSH ? UINT32_MAX : GW_DIRECTORY_HOLD_MS;
-                memcpy(out->vm.s, port->vm->id.s, strlen(port->vm->id.s));
+                out->locator = gw_binding_nve(b)->locator;
+                out->lifetime_ms = gw_port_vn(port)->model == GW_VN_PUSH ? UINT32_MAX : GW_DIRECTORY_HOLD_MS;
+                out->vm = gw_vm_name(gw_port_vm(port));
                 return;
         }
         out->state = GW_MAPPING_ABSENT;
@@ -42,7 +43,8 @@ void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
 
 void gw_dir_binding_timer(struct gw_directory *d, struct gw_vm *vm) {
         if (gw_dir_reachable(&vm->binding))
-                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(vm->binding.lifetime_ms)));
+                gw_heap_set(&d->heap, &vm->timer,
+                            gw_mono_after(d->now.mono, gw_ms(gw_binding_lifetime_ms(&vm->binding))));
         else
                 gw_heap_clear(&d->heap, &vm->timer);
 }
@@ -50,16 +52,16 @@ void gw_dir_binding_timer(struct gw_directory *d, struct gw_vm *vm) {
 /* Everyone concerned will be told with the next flush. */
 void gw_dir_binding_changed(struct gw_directory *d, struct gw_vm *vm) {
         gw_dir_store_binding(d, vm);
-        for (struct gw_port *port = vm->ports; port; port = port->next)
+        for (struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 gw_dir_vn_touch_port(d, port);
         gw_chain_for_each (link, &vm->holders)
                 gw_dir_holder_dirty(d, gw_container_of(link, struct directory_holder, in_vm));
-        gw_dir_changed(d, GW_OBJECT_BINDING, vm->id.s, false);
+        gw_dir_changed(d, GW_OBJECT_BINDING, gw_vm_name(vm).s, false);
 }
 
 void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *why) {
-        gw_dir_note(d, GW_NOTE_EXPIRED, "vm=%s nve=%s is no longer reachable: %s", vm->id.s, vm->binding.nve->id.s,
-                    why);
+        gw_dir_note(d, GW_NOTE_EXPIRED, "vm=%s nve=%s is no longer reachable: %s", gw_vm_name(vm).s,
+                    gw_vm_nve(vm)->id.s, why);
         vm->binding.state = GW_BINDING_LAPSED;
         gw_dir_binding_timer(d, vm);
         gw_dir_binding_changed(d, vm);
@@ -76,15 +78,15 @@ int gw_dir_move_set(struct gw_binding *b, const struct gw_reservation *move) {
 }
 
 struct gw_nve *gw_dir_move_other(const struct gw_binding *b) {
-        if (!b->move)
+        if (!gw_binding_move(b))
                 return NULL;
-        return b->nve == b->move->to ? b->move->from : b->move->to;
+        return gw_binding_nve(b) == gw_binding_move(b)->to ? gw_binding_move(b)->from : gw_binding_move(b)->to;
 }
 
 /* --- occupation --- */
 
 void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve) {
-        if (vm->binding.nve == nve && gw_list_linked(&vm->at_nve))
+        if (gw_vm_nve(vm) == nve && gw_list_linked(&vm->at_nve))
                 return;
         vm->binding.nve = nve;
         gw_list_remove(&vm->at_nve);
@@ -96,12 +98,12 @@ int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *
         struct gw_port *port, *done;
         int r;
 
-        for (port = vm->ports; port; port = port->next) {
-                r = gw_dir_member_plan(d, port->vn, nve);
+        for (port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
+                r = gw_dir_member_plan(d, gw_port_vn(port), nve);
                 if (r < 0)
                         goto undo;
         }
-        r = gw_dir_tenancy_enter(nve, vm->tenant);
+        r = gw_dir_tenancy_enter(nve, gw_vm_tenant(vm));
         if (r < 0)
                 goto undo;
         nve->n_vms++;
@@ -110,15 +112,15 @@ int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *
         return 0;
 
 undo:
-        for (done = vm->ports; done != port; done = done->next)
-                gw_dir_member_unplan(d, done->vn, nve);
+        for (done = gw_vm_ports(vm); done != port; done = gw_port_next(done))
+                gw_dir_member_unplan(d, gw_port_vn(done), nve);
         return r;
 }
 
 void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
-        for (struct gw_port *port = vm->ports; port; port = port->next)
-                gw_dir_member_unplan(d, port->vn, nve);
-        gw_dir_tenancy_leave(nve, vm->tenant);
+        for (struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                gw_dir_member_unplan(d, gw_port_vn(port), nve);
+        gw_dir_tenancy_leave(nve, gw_vm_tenant(vm));
         nve->n_vms--;
         nve->used_memory_mib -= vm->memory_mib;
         nve->used_vcpus -= vm->vcpus;
@@ -146,7 +148,7 @@ static void remember(struct gw_directory *d, struct gw_binding *b) {
 /* The binding proper. Occupation is the caller's. */
 static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, uint64_t epoch, uint8_t state) {
         struct gw_binding *b = &vm->binding;
-        struct gw_nve *old = b->nve;
+        struct gw_nve *old = gw_binding_nve(b);
         bool left = old && old != nve && b->state != GW_BINDING_PLACED;
 
         if (old != nve)
@@ -193,7 +195,7 @@ static int agent_check(const struct gw_vm *vm, const struct gw_nve *nve, struct 
 }
 
 static int mtu_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
-        int r = nve == vm->binding.nve ? 0 : gw_dir_mtu_fits(vm, nve, error);
+        int r = nve == gw_vm_nve(vm) ? 0 : gw_dir_mtu_fits(vm, nve, error);
 
         return r ? r : gw_fail(error, 0, "nve", "the underlay of %s carries the packets of its VNs", nve->id.s);
 }
@@ -205,24 +207,25 @@ static int room_check(const struct gw_vm *vm, const struct gw_nve *nve, const ch
                 return gw_fail(error, 0, "nve", "a task needs none");
         if (gw_directory_vm_occupies(vm, nve))
                 return gw_fail(error, 0, "nve", "%s has %u of %u %s in use, with those of VM %s", nve->id.s, used,
-                               capacity, unit, vm->id.s);
+                               capacity, unit, gw_vm_name(vm).s);
         return gw_fail(error, (uint64_t)used + needed > capacity ? GW_E_CONFLICT : 0, "nve",
-                       "%s has %u of %u %s in use; VM %s needs %u", nve->id.s, used, capacity, unit, vm->id.s, needed);
+                       "%s has %u of %u %s in use; VM %s needs %u", nve->id.s, used, capacity, unit, gw_vm_name(vm).s,
+                       needed);
 }
 
 static int sharing_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
         int r = gw_dir_tenants_check(vm, nve, error);
 
         return r ? r
-                 : gw_fail(error, 0, "nve", "tenant %s may share %s with those that are there", vm->tenant->name.s,
-                           nve->id.s);
+                 : gw_fail(error, 0, "nve", "tenant %s may share %s with those that are there",
+                           gw_vm_tenant(vm)->name.s, nve->id.s);
 }
 
 static int rules_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
                        struct gw_error *error) {
         int r = gw_dir_rules_check(d, vm, nve, error);
 
-        return r ? r : gw_fail(error, 0, "nve", "no rule keeps VM %s from %s", vm->id.s, nve->id.s);
+        return r ? r : gw_fail(error, 0, "nve", "no rule keeps VM %s from %s", gw_vm_name(vm).s, nve->id.s);
 }
 
 static int drain_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
@@ -274,20 +277,20 @@ int gw_directory_fits(const struct gw_directory *d, const struct gw_vm *vm, cons
 int gw_directory_place(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve, struct gw_now now, uint64_t *epoch,
                        struct gw_error *error) {
         struct gw_binding *b = &vm->binding;
-        struct gw_nve *old = b->nve;
+        struct gw_nve *old = gw_binding_nve(b);
         int r;
 
         d->now = now;
-        if (b->move)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s; wait or cancel that", vm->id.s,
-                               b->move->to->id.s);
+        if (gw_binding_move(b))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s; wait or cancel that",
+                               gw_vm_name(vm).s, gw_binding_move(b)->to->id.s);
         r = gw_directory_fits(d, vm, nve, error);
         if (r)
                 return r;
         if (old != nve) {
                 r = gw_dir_place_enter(d, vm, nve);
                 if (r < 0)
-                        return gw_fail(error, r, "", "no memory to place VM %s", vm->id.s);
+                        return gw_fail(error, r, "", "no memory to place VM %s", gw_vm_name(vm).s);
         }
         move_binding(d, vm, nve, b->reserved + 1, GW_BINDING_PLACED);
         if (old && old != nve)
@@ -301,13 +304,13 @@ static int reserve_check(const struct gw_directory *d, const struct gw_vm *vm, c
                          struct gw_error *error) {
         const struct gw_binding *b = &vm->binding;
 
-        if (!b->nve)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is nowhere; start it instead", vm->id.s);
-        if (b->move)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s already", vm->id.s,
-                               b->move->to->id.s);
-        if (b->nve == to)
-                return gw_fail(error, GW_E_CONFLICT, "to", "VM %s is at %s already", vm->id.s, to->id.s);
+        if (!gw_binding_nve(b))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is nowhere; start it instead", gw_vm_name(vm).s);
+        if (gw_binding_move(b))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is being moved to %s already", gw_vm_name(vm).s,
+                               gw_binding_move(b)->to->id.s);
+        if (gw_binding_nve(b) == to)
+                return gw_fail(error, GW_E_CONFLICT, "to", "VM %s is at %s already", gw_vm_name(vm).s, to->id.s);
         return gw_directory_fits(d, vm, to, error);
 }
 
@@ -320,7 +323,7 @@ int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
                          uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error) {
         struct gw_binding *b = &vm->binding;
         struct gw_reservation move = {
-                .from = b->nve, .to = to, .epoch = b->reserved + 1, .back_epoch = b->reserved + 2};
+                .from = gw_binding_nve(b), .to = to, .epoch = b->reserved + 1, .back_epoch = b->reserved + 2};
         int r;
 
         d->now = now;
@@ -331,7 +334,7 @@ int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         if (r == 0 && (r = gw_dir_place_enter(d, vm, to)) < 0)
                 forget_move(b);
         if (r < 0)
-                return gw_fail(error, r, "", "no memory to move VM %s", vm->id.s);
+                return gw_fail(error, r, "", "no memory to move VM %s", gw_vm_name(vm).s);
         b->reserved += 2;
         gw_dir_store_binding(d, vm);
         gw_dir_updates_flush(d);
@@ -344,7 +347,7 @@ uint64_t gw_directory_epochs(struct gw_directory *d, struct gw_vm *vm, unsigned 
         struct gw_binding *b = &vm->binding;
         uint64_t first = b->reserved + 1;
 
-        if (b->nve)
+        if (gw_binding_nve(b))
                 return 0;
         b->reserved += n;
         gw_dir_store_binding(d, vm);
@@ -355,11 +358,11 @@ int gw_directory_commit(struct gw_directory *d, struct gw_vm *vm, struct gw_now 
         struct gw_binding *b = &vm->binding;
 
         d->now = now;
-        if (!b->move || b->epoch > b->move->epoch)
+        if (!gw_binding_move(b) || b->epoch > gw_binding_move(b)->epoch)
                 return GW_E_CONFLICT;
-        if (b->epoch == b->move->epoch)
+        if (b->epoch == gw_binding_move(b)->epoch)
                 return 0;
-        move_binding(d, vm, b->move->to, b->move->epoch, GW_BINDING_COMMITTED);
+        move_binding(d, vm, gw_binding_move(b)->to, gw_binding_move(b)->epoch, GW_BINDING_COMMITTED);
         gw_dir_updates_flush(d);
         return 0;
 }
@@ -368,11 +371,11 @@ int gw_directory_take_back(struct gw_directory *d, struct gw_vm *vm, struct gw_n
         struct gw_binding *b = &vm->binding;
 
         d->now = now;
-        if (!b->move)
+        if (!gw_binding_move(b))
                 return GW_E_CONFLICT;
-        if (b->epoch == b->move->back_epoch)
+        if (b->epoch == gw_binding_move(b)->back_epoch)
                 return 0;
-        move_binding(d, vm, b->move->from, b->move->back_epoch, GW_BINDING_COMMITTED);
+        move_binding(d, vm, gw_binding_move(b)->from, gw_binding_move(b)->back_epoch, GW_BINDING_COMMITTED);
         gw_dir_updates_flush(d);
         return 0;
 }
@@ -383,7 +386,7 @@ static void end_move(struct gw_directory *d, struct gw_vm *vm) {
 }
 
 void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm) {
-        if (!vm->binding.move)
+        if (!gw_vm_move(vm))
                 return;
         end_move(d, vm);
         gw_dir_store_binding(d, vm);
@@ -392,12 +395,12 @@ void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm) {
 
 void gw_directory_release(struct gw_directory *d, struct gw_vm *vm, struct gw_now now) {
         struct gw_binding *b = &vm->binding;
-        struct gw_nve *old = b->nve;
+        struct gw_nve *old = gw_binding_nve(b);
 
         d->now = now;
         if (!old)
                 return;
-        if (b->move)
+        if (gw_binding_move(b))
                 end_move(d, vm);
         move_binding(d, vm, NULL, b->reserved + 1, GW_BINDING_NONE);
         gw_dir_place_leave(d, vm, old);

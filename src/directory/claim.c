@@ -18,10 +18,10 @@
 #include <string.h>
 
 static bool follows_announcements(const struct gw_vm *vm) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (!(port->vn->settings.flags & GW_VN_ANNOUNCED))
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                if (!(gw_port_vn(port)->settings.flags & GW_VN_ANNOUNCED))
                         return false;
-        return vm->ports != NULL;
+        return gw_vm_ports(vm) != NULL;
 }
 
 static bool damped(const struct gw_claim_history *h, struct gw_mono now) {
@@ -35,9 +35,9 @@ enum gw_claim_verdict gw_claim_judge(const struct gw_vm *vm, const struct gw_cla
 
         if (vm->kind != GW_VM_TASK)
                 return GW_CLAIM_NOT_A_TASK;
-        if (!vm->binding.nve || (!follows_announcements(vm) && !lapsed))
+        if (!gw_vm_nve(vm) || (!follows_announcements(vm) && !lapsed))
                 return GW_CLAIM_POLICY;
-        if (!history || history->busy || vm->binding.move || moving)
+        if (!history || history->busy || gw_vm_move(vm) || moving)
                 return GW_CLAIM_BUSY;
         if (damped(history, now))
                 return GW_CLAIM_DAMPED;

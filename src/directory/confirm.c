@@ -23,12 +23,12 @@ static bool is_blank(const struct directory_member *m) {
 /* The others must take frames from the target, and the target from them. */
 struct gw_directory_pending gw_directory_pending_members(const struct gw_directory *d, const struct gw_vm *vm) {
         struct gw_directory_pending pending = {0};
-        const struct gw_nve *to = vm->binding.move ? vm->binding.move->to : NULL;
+        const struct gw_nve *to = gw_vm_move(vm) ? gw_vm_move(vm)->to : NULL;
 
-        for (const struct gw_port *port = vm->ports; port && to; port = port->next) {
-                const struct directory_member *target = gw_dir_member_find(d, port->vn, to);
+        for (const struct gw_port *port = gw_vm_ports(vm); port && to; port = gw_port_next(port)) {
+                const struct directory_member *target = gw_dir_member_find(d, gw_port_vn(port), to);
 
-                gw_list_for_each (link, &port->vn->members) {
+                gw_list_for_each (link, &gw_port_vn(port)->members) {
                         const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
                         if (!m->gone && (m == target ? !gw_dir_member_knows_members(m)
@@ -40,10 +40,10 @@ struct gw_directory_pending gw_directory_pending_members(const struct gw_directo
 }
 
 static void count_port(struct gw_directory *d, const struct gw_port *port, struct gw_directory_pending *pending) {
-        gw_list_for_each (link, &port->vn->members) {
+        gw_list_for_each (link, &gw_port_vn(port)->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || m->item.nve == port->vm->binding.nve || m->known_ports >= port->changed ||
+                if (m->gone || m->item.nve == gw_vm_nve(gw_port_vm(port)) || m->known_ports >= port->changed ||
                     m->item.nve->mark == d->mark || is_blank(m))
                         continue;
                 m->item.nve->mark = d->mark;
@@ -55,7 +55,7 @@ static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct
         gw_chain_for_each (link, &vm->holders) {
                 const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
-                if (h->item.nve == vm->binding.nve || !gw_dir_holder_concerned(d, h))
+                if (h->item.nve == gw_vm_nve(vm) || !gw_dir_holder_concerned(d, h))
                         continue;
                 all->holders++;
                 if (!h->known && gw_dir_nve_listens(h->item.nve))
@@ -80,7 +80,7 @@ struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_dir
                         all.waiting++;
         }
         gw_list_for_each (link, &vn->ports)
-                count_holders(d, gw_list_entry(link, struct gw_port, in_vn)->vm, &all);
+                count_holders(d, gw_port_vm(gw_list_entry(link, struct gw_port, in_vn)), &all);
         return all;
 }
 
@@ -88,13 +88,13 @@ struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const s
         struct gw_directory_pending pending = {0};
 
         d->mark++;
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (port->vn->push)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                if (gw_port_vn(port)->push)
                         count_port(d, port, &pending);
         gw_chain_for_each (link, &vm->holders) {
                 const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
-                if (h->known || h->item.nve == vm->binding.nve || h->item.nve->mark == d->mark ||
+                if (h->known || h->item.nve == gw_vm_nve(vm) || h->item.nve->mark == d->mark ||
                     !gw_dir_holder_concerned(d, h))
                         continue;
                 h->item.nve->mark = d->mark;

@@ -136,7 +136,7 @@ static bool held_one(struct gw_directory *d, struct directory_member *m, const s
         same = mapping.state == GW_MAPPING_SERVING && gw_mapping_digest(&mapping) == one->digest;
         if (m->vn->push)
                 return same; /* it is told them all, as a member */
-        h = gw_dir_holder_get(d, port->vm, m->item.nve);
+        h = gw_dir_holder_get(d, gw_port_vm(port), m->item.nve);
         if (h && same && !gw_list_linked(&h->item.link))
                 h->known = true;
         else if (h && !same)

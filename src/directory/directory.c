@@ -52,22 +52,20 @@ static bool match_locator(const struct gw_table_node *node, const void *key) {
 }
 
 static uint64_t hash_id(const struct gw_index *index, const void *element, unsigned nth) {
-        const struct gw_vm *vm = element;
+        const struct gw_name name = gw_vm_name(element);
 
         (void)nth;
-        return gw_index_hash(index, vm->id.s, strlen(vm->id.s));
+        return gw_index_hash(index, name.s, strlen(name.s));
 }
 
 static bool match_id(const void *element, unsigned nth, const void *key) {
-        const struct gw_vm *vm = element;
-
         (void)nth;
-        return strcmp(vm->id.s, key) == 0;
+        return strcmp(gw_vm_name(element).s, key) == 0;
 }
 
 static uint64_t hash_mac(const struct gw_index *index, const void *element, unsigned nth) {
         const struct gw_port *port = element;
-        struct mac_key key = {.vni = port->vn->vni, .mac = port->mac};
+        struct mac_key key = {.vni = gw_port_vn(port)->vni, .mac = port->mac};
 
         (void)nth;
         return gw_index_hash(index, &key, sizeof key);
@@ -78,12 +76,12 @@ static bool match_mac(const void *element, unsigned nth, const void *key) {
         const struct mac_key *k = key;
 
         (void)nth;
-        return port->vn->vni == k->vni && gw_mac_eq(port->mac, k->mac);
+        return gw_port_vn(port)->vni == k->vni && gw_mac_eq(port->mac, k->mac);
 }
 
 static uint64_t hash_ip(const struct gw_index *index, const void *element, unsigned nth) {
         const struct gw_port *port = element;
-        struct ip_key key = {.vni = port->vn->vni, .ip = gw_port_ip(port, nth)};
+        struct ip_key key = {.vni = gw_port_vn(port)->vni, .ip = gw_port_ip(port, nth)};
 
         return gw_index_hash(index, &key, sizeof key);
 }
@@ -92,7 +90,7 @@ static bool match_ip(const void *element, unsigned nth, const void *key) {
         const struct gw_port *port = element;
         const struct ip_key *k = key;
 
-        return port->vn->vni == k->vni && gw_ip_eq(gw_port_ip(port, nth), k->ip);
+        return gw_port_vn(port)->vni == k->vni && gw_ip_eq(gw_port_ip(port, nth), k->ip);
 }
 
 static bool match_pair(const struct gw_table_node *node, const void *key) {

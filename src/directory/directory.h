@@ -30,6 +30,7 @@
 #include "directory/heap.h"
 #include "directory/notice.h"
 #include "directory/order.h"
+#include "directory/vm.h"
 #include "wire/digest.h"
 #include "wire/frame.h"
 #include "wire/registration.h"
@@ -186,87 +187,6 @@ struct gw_nve {
         uint64_t mark;
 };
 
-/* Memory is what a directory of ten millions is made of: what a VM or port has many of, or seldom, lies elsewhere, and
- * the indexes need nothing in them (base/index.h). docs/scale.md has the sum. */
-struct gw_port {
-        struct gw_vm *vm;
-        struct gw_vn *vn;
-        struct gw_port *next; /* of the VM, by rising index */
-        struct gw_list in_vn;
-        uint64_t changed; /* vn->change when its mapping last changed; 0: it never had one */
-        struct gw_mac mac;
-        uint16_t allow; /* enum gw_allow */
-        uint8_t index;
-        uint8_t n_ips;
-        bool wide : 1;    /* its addresses take 16 octets each; else all are IPv4, and take 4 */
-        bool named : 1;   /* after its addresses there is room for the name of its device */
-        uint8_t octets[]; /* gw_port_ip, gw_port_device */
-};
-
-enum gw_vm_kind { GW_VM_MACHINE, GW_VM_TASK };
-enum gw_vm_desired { GW_VM_STOP, GW_VM_RUN };
-/* What was last heard of it. The shell's to set; the binding does not depend on it. */
-enum gw_vm_state {
-        GW_VM_STOPPED,
-        GW_VM_STARTING,
-        GW_VM_RUNNING,
-        GW_VM_PAUSED,
-        GW_VM_MOVING,
-        GW_VM_STOPPING,
-        GW_VM_CRASHED
-};
-enum gw_on_crash { GW_ON_CRASH_RESTART, GW_ON_CRASH_STOP };
-
-enum gw_binding_state {
-        GW_BINDING_NONE,      /* nowhere */
-        GW_BINDING_PLACED,    /* management put it at .nve, which has not registered it yet: not reachable */
-        GW_BINDING_COMMITTED, /* a move was committed; reachable at .nve, which has not registered it yet */
-        GW_BINDING_SERVING,   /* registered by .nve; reachable */
-        GW_BINDING_LAPSED, /* .nve did not refresh it in time, or deregistered it; not reachable until it registers */
-};
-
-struct gw_previous {
-        struct gw_ip locator;
-        struct gw_wall from, to;
-};
-
-struct gw_reservation {
-        struct gw_nve *from, *to;
-        uint64_t epoch, back_epoch; /* to arrive with, to take back with */
-};
-
-struct gw_binding {
-        uint64_t epoch;    /* of the present place */
-        uint64_t reserved; /* highest epoch given out for this VM; the next one is above */
-        struct gw_nve *nve;
-        struct gw_reservation *move; /* NULL: none is reserved */
-        uint64_t timestamp;          /* of the last registration by .nve */
-        struct gw_wall since;        /* at this place */
-        struct gw_wall registered_at;
-        struct gw_previous *previous; /* oldest first */
-        uint32_t lifetime_ms;         /* granted */
-        uint16_t sequence;            /* of the last registration by .nve */
-        uint8_t n_previous;
-        bool heard : 1;    /* .nve has registered at this place; .sequence and .timestamp hold */
-        uint8_t state : 7; /* enum gw_binding_state */
-};
-
-struct gw_vm {
-        struct gw_tenant *tenant;
-        struct gw_port *ports;
-        struct gw_binding binding;
-        uint32_t vcpus, memory_mib;
-        /* the directory's own: */
-        struct gw_list at_nve;
-        struct gw_chain holders;  /* gw_directory_holder */
-        struct gw_deadline timer; /* lifetime */
-        uint8_t kind : 1, desired : 1, on_crash : 1, state : 5;
-        uint8_t n_ports;
-        struct {
-                char s[0]; /* as long as it is; a copy: gw_vm_name */
-        } id;              /* name@tenant */
-};
-
 /* --- effects --- */
 
 struct gw_directory_effects {
@@ -383,10 +303,6 @@ bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve);
 bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve); /* one of its VMs; by a walk over them */
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
-struct gw_name gw_port_id(const struct gw_port *port);
-struct gw_ip gw_port_ip(const struct gw_port *port, unsigned nth); /* below n_ips */
-const char *gw_port_device(const struct gw_port *port);            /* of a task; else empty */
-struct gw_name gw_vm_name(const struct gw_vm *vm);
 /* The octets that the VM was made with, from the store; the caller's to free. -ENOMEM; -ENOENT when the store has none. */
 int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size);
 const char *gw_binding_state_word(uint8_t state);

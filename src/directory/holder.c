@@ -62,8 +62,8 @@ void gw_dir_holder_dirty(struct gw_directory *d, struct directory_holder *h) {
 }
 
 bool gw_dir_holder_concerned(const struct gw_directory *d, const struct directory_holder *h) {
-        for (const struct gw_port *port = h->vm->ports; port; port = port->next)
-                if (gw_dir_member_is(d, port->vn, h->item.nve))
+        for (const struct gw_port *port = gw_vm_ports(h->vm); port; port = gw_port_next(port))
+                if (gw_dir_member_is(d, gw_port_vn(port), h->item.nve))
                         return true;
         return false;
 }
@@ -82,8 +82,8 @@ bool gw_dir_holder_fill(struct gw_directory *d, struct directory_holder *h) {
 
         if (s->n_mappings + h->vm->n_ports > BATCH_MAPPINGS)
                 return false;
-        for (const struct gw_port *port = h->vm->ports; port; port = port->next)
-                if (gw_dir_member_is(d, port->vn, h->item.nve))
+        for (const struct gw_port *port = gw_vm_ports(h->vm); port; port = gw_port_next(port))
+                if (gw_dir_member_is(d, gw_port_vn(port), h->item.nve))
                         gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
         return true;
 }
@@ -133,18 +133,18 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
         if (!port || !m || m->gone) {
                 if (port)
                         gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s asks in vn=%s, which it is not a member of", nve->id.s,
-                                    port->vn->id.s);
+                                    gw_port_vn(port)->id.s);
                 negative(d, m, query, out);
                 return;
         }
         gw_directory_mapping(port, out);
         d->counters.answers_positive += out->state == GW_MAPPING_SERVING;
         d->counters.answers_negative += out->state != GW_MAPPING_SERVING;
-        if (port->vn->push && m->listening)
+        if (gw_port_vn(port)->push && m->listening)
                 return;
         if (out->lifetime_ms > GW_DIRECTORY_HOLD_MS)
                 out->lifetime_ms = GW_DIRECTORY_HOLD_MS; /* as long as it counts as a holder */
-        h = gw_dir_holder_get(d, port->vm, nve);
+        h = gw_dir_holder_get(d, gw_port_vm(port), nve);
         if (!h)
                 out->lifetime_ms = GW_DIRECTORY_UNKNOWN_MS; /* nobody will tell it of a change */
         else if (!gw_list_linked(&h->item.link))
@@ -154,17 +154,17 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
 bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
         const struct gw_binding *b = &vm->binding;
 
-        if (nve == b->nve || gw_directory_move_ends_at(b, nve))
+        if (nve == gw_binding_nve(b) || gw_directory_move_ends_at(b, nve))
                 return true;
-        for (unsigned i = 0; i < b->n_previous; i++)
-                if (gw_ip_eq(b->previous[i].locator, nve->locator))
+        for (unsigned i = 0; i < gw_binding_n_previous(b); i++)
+                if (gw_ip_eq(gw_binding_previous(b)[i].locator, nve->locator))
                         return true;
         return false;
 }
 
 bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve) {
         gw_list_for_each (link, &vn->ports)
-                if (gw_directory_vm_was_at(gw_list_entry(link, struct gw_port, in_vn)->vm, nve))
+                if (gw_directory_vm_was_at(gw_port_vm(gw_list_entry(link, struct gw_port, in_vn)), nve))
                         return true;
         return false;
 }
@@ -173,15 +173,15 @@ void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve 
         struct directory_holder *h;
         bool told = true, concerned = false;
 
-        if (nve == vm->binding.nve)
+        if (nve == gw_vm_nve(vm))
                 return;
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
-                const struct directory_member *m = gw_dir_member_find(d, port->vn, nve);
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
+                const struct directory_member *m = gw_dir_member_find(d, gw_port_vn(port), nve);
 
                 if (!m || m->gone)
                         continue;
                 concerned = true;
-                told = told && port->vn->push && m->listening;
+                told = told && gw_port_vn(port)->push && m->listening;
         }
         if (!concerned || (told && !again))
                 return;
@@ -202,7 +202,7 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
         }
         if (report->kind == GW_REPORT_ANNOUNCEMENT_REFUSED) {
                 gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s vm=%s announced a MAC or an address that is not its own",
-                            nve->id.s, vm->id.s);
+                            nve->id.s, gw_vm_name(vm).s);
                 return 0;
         }
         if (report->kind == GW_REPORT_REDIRECT_ENDED) {

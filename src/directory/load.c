@@ -194,7 +194,7 @@ static struct gw_vm *vm_of_record(struct gw_directory *d, const char *id) {
 static bool vm_is_new(const struct gw_directory *d, const char *id) {
         const struct gw_vm *last = gw_order_last(&d->vms);
 
-        return !last || strcmp(last->id.s, id) < 0 || !gw_directory_vm(d, id);
+        return !last || strcmp(gw_vm_name(last).s, id) < 0 || !gw_directory_vm(d, id);
 }
 
 static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r) {
@@ -229,7 +229,7 @@ static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r)
 }
 
 static bool has_port(const struct gw_vm *vm, unsigned index) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 if (port->index == index)
                         return true;
         return false;
@@ -349,10 +349,12 @@ static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, s
 static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
         struct gw_binding *b = &vm->binding;
         struct gw_nve *other = gw_dir_move_other(b);
-        uint64_t ends = b->registered_at.ns / GW_NS_PER_MS + b->lifetime_ms, now = d->now.wall.ns / GW_NS_PER_MS;
+        uint64_t ends = gw_binding_registered_at(b).ns / GW_NS_PER_MS + gw_binding_lifetime_ms(b),
+                 now = d->now.wall.ns / GW_NS_PER_MS;
         uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
-        uint64_t most = b->lifetime_ms > GW_DIRECTORY_GRACE_MS ? b->lifetime_ms : GW_DIRECTORY_GRACE_MS;
-        int r = b->nve ? gw_dir_place_enter(d, vm, b->nve) : 0;
+        uint64_t most =
+                gw_binding_lifetime_ms(b) > GW_DIRECTORY_GRACE_MS ? gw_binding_lifetime_ms(b) : GW_DIRECTORY_GRACE_MS;
+        int r = gw_binding_nve(b) ? gw_dir_place_enter(d, vm, gw_binding_nve(b)) : 0;
 
         if (r == 0 && other)
                 r = gw_dir_place_enter(d, vm, other);
@@ -360,7 +362,7 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
                 return r;
         if (gw_dir_reachable(b))
                 gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left < most ? left : most)));
-        for (struct gw_port *port = vm->ports; port && b->nve; port = port->next)
+        for (struct gw_port *port = gw_vm_ports(vm); port && gw_binding_nve(b); port = gw_port_next(port))
                 gw_dir_vn_touch_port(d, port);
         return 0;
 }
@@ -371,7 +373,7 @@ static int load_binding(struct gw_directory *d, const char *key, struct gw_reade
         struct gw_binding b = {0};
         int e;
 
-        if (get_binding(r, &b, &record) || !vm || vm->binding.nve || vm->binding.previous)
+        if (get_binding(r, &b, &record) || !vm || gw_vm_nve(vm) || gw_binding_previous(&vm->binding))
                 return GW_E_MALFORMED;
         e = get_previous(r, &b);
         if (e == 0)

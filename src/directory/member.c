@@ -89,7 +89,7 @@ static void flush_negatives(struct gw_directory *d, const struct gw_vn *vn) {
 }
 
 void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port) {
-        struct gw_vn *vn = port->vn;
+        struct gw_vn *vn = gw_port_vn(port);
 
         if (!port->changed)
                 flush_negatives(d, vn);
@@ -312,9 +312,9 @@ static bool fill_members(struct gw_directory_scratch *s, struct directory_member
 
 /* Where a VM is placed and not registered yet, its NVE is not told that it is nowhere. */
 static bool concerns(const struct gw_port *port, const struct gw_nve *nve) {
-        const struct gw_binding *b = &port->vm->binding;
+        const struct gw_binding *b = &gw_port_vm(port)->binding;
 
-        return !(b->nve == nve && !gw_dir_reachable(b));
+        return !(gw_binding_nve(b) == nve && !gw_dir_reachable(b));
 }
 
 /* After the last mapping: that it was the last, and whether others do not exist. */
@@ -477,7 +477,7 @@ static void push_end(struct gw_directory *d, struct gw_vn *vn, bool again) {
                         struct directory_holder *h;
                         uint64_t told = m->sent_ports > m->known_ports ? m->sent_ports : m->known_ports;
 
-                        if (!told || (h = gw_dir_holder_get(d, port->vm, m->item.nve)) == NULL)
+                        if (!told || (h = gw_dir_holder_get(d, gw_port_vm(port), m->item.nve)) == NULL)
                                 continue;
                         if (port->changed > m->known_ports || again)
                                 gw_dir_holder_dirty(d, h);

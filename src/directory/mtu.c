@@ -58,9 +58,9 @@ int gw_dir_mtu_choose(const struct gw_directory *d, const struct gw_vn_spec *spe
 }
 
 static const struct gw_vn *too_large_for(const struct gw_vm *vm, const struct gw_nve *nve) {
-        for (const struct gw_port *port = vm->ports; port && nve->underlay_mtu; port = port->next)
-                if (port->vn->mtu > left(nve->underlay_mtu, overhead(nve->locator)))
-                        return port->vn;
+        for (const struct gw_port *port = gw_vm_ports(vm); port && nve->underlay_mtu; port = gw_port_next(port))
+                if (gw_port_vn(port)->mtu > left(nve->underlay_mtu, overhead(nve->locator)))
+                        return gw_port_vn(port);
         return NULL;
 }
 

@@ -213,6 +213,7 @@ void gw_dir_notices_deinit(struct gw_directory *d) {
 
 static void history_store(struct gw_directory *d, const struct gw_history *h) {
         uint8_t octets[HISTORY_OCTETS];
+        const struct gw_name id = gw_vm_name(h->vm);
         struct gw_writer w = gw_writer(octets, sizeof octets);
 
         gw_put_u8(&w, RECORD_VERSION);
@@ -231,7 +232,7 @@ static void history_store(struct gw_directory *d, const struct gw_history *h) {
                 gw_put_u64(&w, n->answered.ns);
                 gw_put_u64(&w, n->ends.ns);
         }
-        d->effects->store(GW_RECORD_HISTORY, h->vm->id.s, strlen(h->vm->id.s), octets, w.at, d->user);
+        d->effects->store(GW_RECORD_HISTORY, id.s, strlen(id.s), octets, w.at, d->user);
 }
 
 /* Is there still something that the receiver ought to hear? */
@@ -339,9 +340,9 @@ static void notice_build(const struct gw_notice *n, struct gw_registration *reg)
                 .timestamp = n->stamp,
                 .epoch = n->epoch,
         };
-        memcpy(reg->vm.s, vm->id.s, strlen(vm->id.s));
-        put_place(reg, vm->binding.nve);
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+        reg->vm = gw_vm_name(vm);
+        put_place(reg, gw_vm_nve(vm));
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
                 if (reg->n_macs < GW_REG_MACS_MAX)
                         reg->macs[reg->n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++)
@@ -403,7 +404,7 @@ static void tell_routers(struct gw_directory *d, struct gw_history *h, uint8_t w
 
 /* All former places at which something is kept, but the present one. */
 static void tell_sources(struct gw_directory *d, struct gw_history *h) {
-        const struct gw_nve *here = h->vm->binding.nve;
+        const struct gw_nve *here = gw_vm_nve(h->vm);
 
         gw_list_for_each (link, &h->notices) {
                 struct gw_notice *n = gw_list_entry(link, struct gw_notice, in_history);
@@ -487,7 +488,7 @@ static void give_up(struct gw_directory *d, struct gw_notice *n) {
         char text[GW_IP_TEXT];
 
         n->state = GW_NOTICE_GIVEN_UP;
-        gw_dir_note(d, GW_NOTE_BEHIND, "vm=%s: %s does not answer a notice sent %u times", n->vm->id.s,
+        gw_dir_note(d, GW_NOTE_BEHIND, "vm=%s: %s does not answer a notice sent %u times", gw_vm_name(n->vm).s,
                     gw_ip_text(n->to->ip, text), n->tries);
         if (gw_notice_is_kept(n))
                 gw_heap_set(&d->heap, &n->timer,
@@ -591,7 +592,7 @@ int gw_directory_noticed(struct gw_directory *d, struct gw_ip from, const struct
         if (!n)
                 return GW_E_NOT_FOUND;
         if (reply->status >= GW_MH_REJECTED)
-                gw_dir_note(d, GW_NOTE_REFUSED, "vm=%s epoch=%llu notice refused by %s: status=%u", n->vm->id.s,
+                gw_dir_note(d, GW_NOTE_REFUSED, "vm=%s epoch=%llu notice refused by %s: status=%u", gw_vm_name(n->vm).s,
                             (unsigned long long)n->epoch, gw_ip_text(from, text), reply->status);
         if (refusal_passes(d, n, reply)) { /* soon; the time-out, doubled each time, bounds how often */
                 gw_heap_set(&d->heap, &n->timer, gw_mono_after(d->now.mono, gw_ms(n->timeout_ms / 10)));

@@ -276,6 +276,6 @@ void gw_dir_nve_conflict(struct gw_directory *d, struct gw_nve *nve, const struc
         nve->conflict.stands = vm->binding.epoch;
         nve->conflict.at = d->now.wall;
         gw_dir_note(d, GW_NOTE_INFO, "conflict: nve=%s claims vm=%s with epoch=%llu; epoch=%llu at nve=%s stands",
-                    nve->id.s, vm->id.s, (unsigned long long)claimed, (unsigned long long)vm->binding.epoch,
-                    vm->binding.nve ? vm->binding.nve->id.s : "none");
+                    nve->id.s, gw_vm_name(vm).s, (unsigned long long)claimed, (unsigned long long)vm->binding.epoch,
+                    gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : "none");
 }

@@ -21,10 +21,10 @@
 #include <stdlib.h>
 
 struct gw_name gw_port_id(const struct gw_port *port) {
-        const char *id = port->vm->id.s, *at = strchr(id, '@');
-        struct gw_name out;
+        struct gw_name vm = gw_vm_name(gw_port_vm(port)), out;
+        const char *at = strchr(vm.s, '@');
 
-        snprintf(out.s, sizeof out.s, "%.*s-%u%s", (int)(at - id), id, port->index, at);
+        snprintf(out.s, sizeof out.s, "%.*s-%u%s", (int)(at - vm.s), vm.s, port->index, at);
         return out;
 }
 
@@ -40,7 +40,7 @@ struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id) 
                 return NULL;
         snprintf(vm_id.s, sizeof vm_id.s, "%.*s%s", (int)(dash - id), id, at);
         vm = gw_directory_vm(d, vm_id.s);
-        for (port = vm ? vm->ports : NULL; port; port = port->next)
+        for (port = vm ? gw_vm_ports(vm) : NULL; port; port = gw_port_next(port))
                 if (strcmp(gw_port_id(port).s, id) == 0)
                         return port;
         return NULL;
@@ -172,7 +172,7 @@ static int address_check(const struct gw_directory *d, const struct gw_vn *vn, s
                 return gw_fail(error, GW_E_INVALID, field, "%s is the network or broadcast address of %s", text,
                                gw_prefix_text(subnet, in));
         if (other)
-                return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s", text, other->vm->id.s);
+                return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s", text, gw_vm_name(gw_port_vm(other)).s);
         if (is_gateway(vn, ip))
                 return gw_fail(error, GW_E_EXISTS, field, "%s is the gateway of VN %s", text, vn->id.s);
         return 0;
@@ -221,7 +221,7 @@ int gw_dir_gateways_check(const struct gw_directory *d, const struct gw_vn *vn, 
                                        text);
                 if (other)
                         return gw_fail(error, GW_E_CONFLICT, "gateways", "gateway %s is used by VM %s", text,
-                                       other->vm->id.s);
+                                       gw_vm_name(gw_port_vm(other)).s);
                 for (size_t k = 0; k < i; k++)
                         if (gw_ip_eq(spec->gateways[k], ip))
                                 return gw_fail(error, GW_E_INVALID, "gateways", "gateway %s is given twice", text);
@@ -266,7 +266,7 @@ static int mac_check(const struct gw_directory *d, const struct gw_vn *vn, struc
                                gw_mac_text(mac, text));
         if (other)
                 return gw_fail(error, GW_E_EXISTS, field, "%s is used by VM %s in VN %s", gw_mac_text(mac, text),
-                               other->vm->id.s, vn->id.s);
+                               gw_vm_name(gw_port_vm(other)).s, vn->id.s);
         return 0;
 }
 
@@ -279,25 +279,27 @@ static int vn_find(const struct gw_directory *d, const struct gw_vm *vm, const c
         int r;
 
         snprintf(field, sizeof field, "ports[%u].vn", nth);
-        r = snprintf(full.s, sizeof full.s, strchr(id, '@') ? "%s" : "%s@%s", id, vm->tenant->name.s);
+        r = snprintf(full.s, sizeof full.s, strchr(id, '@') ? "%s" : "%s@%s", id, gw_vm_tenant(vm)->name.s);
         if (r < 0 || (size_t)r >= sizeof full.s)
                 return gw_fail(error, GW_E_INVALID, field, "\"%.64s\" is too long for the name of a VN", id);
         *out = gw_directory_vn(d, full.s);
         if (!*out)
                 return gw_fail(error, GW_E_NOT_FOUND, field, "there is no VN %s", full.s);
-        if ((*out)->tenant != vm->tenant)
-                return gw_fail(error, GW_E_REFUSED, field, "VN %s is not of tenant %s", full.s, vm->tenant->name.s);
+        if ((*out)->tenant != gw_vm_tenant(vm))
+                return gw_fail(error, GW_E_REFUSED, field, "VN %s is not of tenant %s", full.s,
+                               gw_vm_tenant(vm)->name.s);
         return 0;
 }
 
 static int id_and_device_check(const struct gw_vm *vm, const struct gw_port_spec *spec, unsigned nth,
                                struct gw_error *error) {
+        const struct gw_name id = gw_vm_name(vm);
         size_t extra = nth < 10 ? 2 : 3;
         char field[64];
 
-        if (strlen(vm->id.s) + extra > GW_NAME_MAX)
-                return gw_fail(error, GW_E_INVALID, "name", "%s is too long by %zu for the ids of its ports", vm->id.s,
-                               strlen(vm->id.s) + extra - GW_NAME_MAX);
+        if (strlen(id.s) + extra > GW_NAME_MAX)
+                return gw_fail(error, GW_E_INVALID, "name", "%s is too long by %zu for the ids of its ports", id.s,
+                               strlen(id.s) + extra - GW_NAME_MAX);
         snprintf(field, sizeof field, "ports[%u].device", nth);
         if (spec->device && (!*spec->device || strlen(spec->device) > GW_DEVICE_MAX || strpbrk(spec->device, "/ \t\n")))
                 return gw_fail(error, GW_E_INVALID, field, "\"%.32s\" is not the name of a network device",
@@ -318,7 +320,7 @@ static void link_port(struct gw_vm *vm, struct gw_port *port) {
         port->next = *at;
         *at = port;
         vm->n_ports++;
-        port->vn->n_ports++;
+        gw_port_vn(port)->n_ports++;
 }
 
 static uint64_t mac_hash(const struct gw_directory *d, const struct gw_port *port) {
@@ -391,17 +393,17 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
 }
 
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
-        struct gw_port **at = &port->vm->ports;
+        struct gw_port **at = &gw_port_vm(port)->ports;
 
         while (*at != port)
                 at = &(*at)->next;
-        *at = port->next;
-        port->vm->n_ports--;
-        port->vn->n_ports--;
+        *at = gw_port_next(port);
+        gw_port_vm(port)->n_ports--;
+        gw_port_vn(port)->n_ports--;
         gw_list_remove(&port->in_vn);
         remove_keys(d, port, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
-                address_freed(port->vn, gw_port_ip(port, i));
+                address_freed(gw_port_vn(port), gw_port_ip(port, i));
         gw_slab_free(&d->slab, port, octets_of(port));
 }
 
@@ -417,7 +419,7 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
         if ((r = id_and_device_check(vm, spec, index, error)) || (r = vn_find(d, vm, spec->vn, index, &vn, error)))
                 return r;
         snprintf(field, sizeof field, "ports[%u].mac", index);
-        snprintf(id, sizeof id, "%s-%u", vm->id.s, index);
+        snprintf(id, sizeof id, "%s-%u", gw_vm_name(vm).s, index);
         r = spec->has_mac ? mac_check(d, vn, spec->mac, field, error) : mac_choose(d, vn, id, field, &full.mac, error);
         if (r || (r = addresses_check(d, vn, spec, index, error)))
                 return r;
@@ -426,11 +428,11 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
                 return r;
         full.n_ips = (uint8_t)n_ips;
         r = gw_dir_port_add(d, vm, vn, &full, index, out);
-        return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", vm->id.s) : 0;
+        return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", gw_vm_name(vm).s) : 0;
 }
 
 void gw_directory_task_device(struct gw_directory *d, struct gw_vm *vm, const char *device) {
-        struct gw_port *port = vm->ports;
+        struct gw_port *port = gw_vm_ports(vm);
 
         if (!port || vm->kind != GW_VM_TASK || !*device || strlen(device) > GW_DEVICE_MAX ||
             strcmp(gw_port_device(port), device) == 0)

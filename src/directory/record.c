@@ -147,9 +147,9 @@ static void put_vm(struct gw_writer *w, const struct gw_vm *vm, const struct gw_
 
 /* Into a record's room, where the head will be before it. */
 static size_t fetch_vm(const struct gw_directory *d, const struct gw_vm *vm, uint8_t *octets, size_t room) {
-        size_t size = d->effects->fetch
-                              ? d->effects->fetch(GW_RECORD_VM, vm->id.s, strlen(vm->id.s), octets, room, d->user)
-                              : 0;
+        const struct gw_name id = gw_vm_name(vm);
+        size_t size =
+                d->effects->fetch ? d->effects->fetch(GW_RECORD_VM, id.s, strlen(id.s), octets, room, d->user) : 0;
 
         return size >= VM_HEAD_OCTETS && size <= room ? size : 0;
 }
@@ -169,7 +169,7 @@ int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm, const struct
                 gw_put_bytes(&w, spec->definition, spec->definition_size);
         else
                 w.at = size;
-        stage(d, GW_RECORD_VM, vm->id.s, &w);
+        stage(d, GW_RECORD_VM, gw_vm_name(vm).s, &w);
         free(octets);
         return 0;
 }
@@ -180,7 +180,7 @@ int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size) {
 
         if (!octets)
                 return -ENOMEM;
-        n = fetch_vm(vm->tenant->directory, vm, octets, room);
+        n = fetch_vm(gw_vm_tenant(vm)->directory, vm, octets, room);
         if (n == 0) {
                 free(octets);
                 return -ENOENT;
@@ -194,8 +194,8 @@ int gw_directory_definition(const struct gw_vm *vm, void **out, size_t *size) {
 void gw_dir_store_port(struct gw_directory *d, const struct gw_port *port) {
         struct gw_writer w = begin(d);
 
-        put_name(&w, port->vm->id.s);
-        put_name(&w, port->vn->id.s);
+        put_name(&w, gw_vm_name(gw_port_vm(port)).s);
+        put_name(&w, gw_port_vn(port)->id.s);
         put_name(&w, gw_port_device(port));
         gw_put_u8(&w, port->index);
         gw_put_bytes(&w, port->mac.b, 6);
@@ -214,22 +214,22 @@ void gw_dir_store_binding(struct gw_directory *d, const struct gw_vm *vm) {
         gw_put_u8(&w, b->state);
         gw_put_u64(&w, b->epoch);
         gw_put_u64(&w, b->reserved);
-        put_name(&w, b->nve ? b->nve->id.s : "");
-        put_name(&w, b->move ? b->move->to->id.s : "");
-        put_name(&w, b->move ? b->move->from->id.s : "");
-        gw_put_u64(&w, b->move ? b->move->epoch : 0);
-        gw_put_u64(&w, b->move ? b->move->back_epoch : 0);
+        put_name(&w, gw_binding_nve(b) ? gw_binding_nve(b)->id.s : "");
+        put_name(&w, gw_binding_move(b) ? gw_binding_move(b)->to->id.s : "");
+        put_name(&w, gw_binding_move(b) ? gw_binding_move(b)->from->id.s : "");
+        gw_put_u64(&w, gw_binding_move(b) ? gw_binding_move(b)->epoch : 0);
+        gw_put_u64(&w, gw_binding_move(b) ? gw_binding_move(b)->back_epoch : 0);
         gw_put_u8(&w, b->heard);
         gw_put_u16(&w, b->sequence);
         gw_put_u64(&w, b->timestamp);
-        gw_put_u32(&w, b->lifetime_ms);
-        gw_put_u64(&w, b->since.ns);
-        gw_put_u64(&w, b->registered_at.ns);
-        gw_put_u8(&w, b->n_previous);
-        for (unsigned i = 0; i < b->n_previous; i++) {
-                gw_put_bytes(&w, b->previous[i].locator.b, 16);
-                gw_put_u64(&w, b->previous[i].from.ns);
-                gw_put_u64(&w, b->previous[i].to.ns);
+        gw_put_u32(&w, gw_binding_lifetime_ms(b));
+        gw_put_u64(&w, gw_binding_since(b).ns);
+        gw_put_u64(&w, gw_binding_registered_at(b).ns);
+        gw_put_u8(&w, gw_binding_n_previous(b));
+        for (unsigned i = 0; i < gw_binding_n_previous(b); i++) {
+                gw_put_bytes(&w, gw_binding_previous(b)[i].locator.b, 16);
+                gw_put_u64(&w, gw_binding_previous(b)[i].from.ns);
+                gw_put_u64(&w, gw_binding_previous(b)[i].to.ns);
         }
-        stage(d, GW_RECORD_BINDING, vm->id.s, &w);
+        stage(d, GW_RECORD_BINDING, gw_vm_name(vm).s, &w);
 }

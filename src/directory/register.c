@@ -32,14 +32,14 @@
 #include "directory/internal.h"
 
 static bool has_mac(const struct gw_vm *vm, struct gw_mac mac) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 if (gw_mac_eq(port->mac, mac))
                         return true;
         return false;
 }
 
 static bool has_ip(const struct gw_vm *vm, struct gw_ip ip) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 for (unsigned i = 0; i < port->n_ips; i++)
                         if (gw_ip_eq(gw_port_ip(port, i), ip))
                                 return true;
@@ -60,7 +60,7 @@ static uint8_t check_form(const struct gw_registration *request) {
 
 /* Has the VM addresses of this family at all? */
 static bool has_family(const struct gw_vm *vm, bool v4) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 for (unsigned i = 0; i < port->n_ips; i++)
                         if (gw_ip_is_v4(gw_port_ip(port, i)) == v4)
                                 return true;
@@ -71,7 +71,7 @@ static bool has_family(const struct gw_vm *vm, bool v4) {
 static bool names_addresses(const struct gw_vm *vm, const struct gw_registration *request) {
         if (request->n_addrs6 || request->n_addrs4)
                 return true;
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
                 bool named = !request->n_macs;
 
                 for (unsigned i = 0; i < request->n_macs; i++)
@@ -104,10 +104,10 @@ static uint8_t check_addresses(const struct gw_vm *vm, const struct gw_registrat
 /* The epoch that this NVE may register the VM with: the newest it was given; 0 when none. */
 static uint64_t given_epoch(const struct gw_vm *vm, const struct gw_nve *nve) {
         const struct gw_binding *b = &vm->binding;
-        uint64_t epoch = nve == b->nve ? b->epoch : 0;
+        uint64_t epoch = nve == gw_binding_nve(b) ? b->epoch : 0;
 
-        if (b->move && nve == b->move->to && b->move->epoch > epoch)
-                epoch = b->move->epoch;
+        if (gw_binding_move(b) && nve == gw_binding_move(b)->to && gw_binding_move(b)->epoch > epoch)
+                epoch = gw_binding_move(b)->epoch;
         return epoch;
 }
 
@@ -117,10 +117,10 @@ static uint8_t check_epoch(const struct gw_vm *vm, const struct gw_nve *nve, con
         const struct gw_binding *b = &vm->binding;
         uint64_t given = given_epoch(vm, nve);
 
-        if (!b->nve && !b->move)
+        if (!gw_binding_nve(b) && !gw_binding_move(b))
                 return GW_MH_PROXY_NOT_ENABLED;
         *epoch = request->has & GW_REG_HAS_EPOCH ? request->epoch : given;
-        if (b->move && nve == b->move->from && *epoch == b->move->back_epoch)
+        if (gw_binding_move(b) && nve == gw_binding_move(b)->from && *epoch == gw_binding_move(b)->back_epoch)
                 return GW_MH_ACCEPTED;
         if (*epoch && *epoch < b->epoch)
                 return GW_MH_TIMESTAMP_LOWER;
@@ -165,15 +165,15 @@ static void heard(struct gw_directory *d, struct gw_binding *b, const struct gw_
 static bool is_early(const struct gw_directory *d, const struct gw_vm *vm, uint64_t epoch) {
         const struct gw_binding *b = &vm->binding;
 
-        return b->move && epoch > b->epoch && d->effects->arrived &&
-               !d->effects->arrived(vm, epoch == b->move->back_epoch, d->user);
+        return gw_binding_move(b) && epoch > b->epoch && d->effects->arrived &&
+               !d->effects->arrived(vm, epoch == gw_binding_move(b)->back_epoch, d->user);
 }
 
 static int deregister(struct gw_directory *d, const struct gw_nve *nve, struct gw_vm *vm,
                       const struct gw_registration *request, uint64_t epoch) {
         struct gw_binding *b = &vm->binding;
 
-        if (nve != b->nve || epoch != b->epoch || check_order(b, request))
+        if (nve != gw_binding_nve(b) || epoch != b->epoch || check_order(b, request))
                 return GW_E_REFUSED;
         heard(d, b, request);
         if (gw_dir_reachable(b))
@@ -188,9 +188,9 @@ static void accept(struct gw_directory *d, struct gw_vm *vm, const struct gw_reg
         struct gw_binding *b = &vm->binding;
         bool news, refresh;
 
-        if (b->move && epoch == b->move->epoch && b->epoch < epoch)
+        if (gw_binding_move(b) && epoch == gw_binding_move(b)->epoch && b->epoch < epoch)
                 gw_directory_commit(d, vm, d->now);
-        else if (b->move && epoch == b->move->back_epoch && b->epoch < epoch)
+        else if (gw_binding_move(b) && epoch == gw_binding_move(b)->back_epoch && b->epoch < epoch)
                 gw_directory_take_back(d, vm, d->now);
         news = !gw_dir_reachable(b);
         reply->lifetime_units = grant(d, request->lifetime_units);
@@ -205,7 +205,7 @@ static void accept(struct gw_directory *d, struct gw_vm *vm, const struct gw_reg
         }
         gw_dir_store_binding(d, vm);
         if (!refresh)
-                gw_dir_changed(d, GW_OBJECT_BINDING, vm->id.s, false);
+                gw_dir_changed(d, GW_OBJECT_BINDING, gw_vm_name(vm).s, false);
 }
 
 /* The answer to a refusal says what would have been right. */
@@ -227,7 +227,7 @@ static void refuse(struct gw_directory *d, const struct gw_nve *nve, const struc
         gw_dir_note(d, GW_NOTE_REFUSED,
                     "nve=%s registration of vm=%s refused: status=%u (%s) epoch=%llu; it is at %s, epoch %llu",
                     nve->id.s, reply->vm.s, reply->status, gw_registration_status_word(reply->status),
-                    (unsigned long long)reply->epoch, b && b->nve ? b->nve->id.s : "no place",
+                    (unsigned long long)reply->epoch, b && gw_binding_nve(b) ? gw_binding_nve(b)->id.s : "no place",
                     b ? (unsigned long long)b->epoch : 0ULL);
         if (vm)
                 explain(d, vm, reply);
@@ -253,11 +253,11 @@ int gw_directory_register_within(struct gw_directory *d, struct gw_nve *nve, con
                 reply->status = GW_MH_TIMESTAMP_MISMATCH;
         if (!request->lifetime_units && vm)
                 r = deregister(d, nve, vm, request, reply->status ? 0 : epoch);
-        else if (!reply->status && nve == vm->binding.nve && epoch == vm->binding.epoch)
+        else if (!reply->status && nve == gw_vm_nve(vm) && epoch == vm->binding.epoch)
                 reply->status = check_order(&vm->binding, request);
         if (!r && !reply->status && is_early(d, vm, epoch)) {
                 gw_dir_note(d, GW_NOTE_REFUSED, "nve=%s registers vm=%s before a cut can have been made", nve->id.s,
-                            vm->id.s);
+                            gw_vm_name(vm).s);
                 r = GW_E_AGAIN;
         }
         if (reply->status == GW_MH_TIMESTAMP_LOWER && vm && request->has & GW_REG_HAS_EPOCH &&

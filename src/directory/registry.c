@@ -299,7 +299,7 @@ static void find_orphan(void *element, unsigned nth, void *user) {
         const struct gw_port *port = element;
         struct subnet_use *use = user;
 
-        if (port->vn != use->vn)
+        if (gw_port_vn(port) != use->vn)
                 return;
         for (size_t i = 0; i < use->spec->n_subnets; i++)
                 if (gw_prefix_contains(&use->spec->subnets[i], gw_port_ip(port, nth)))
@@ -325,7 +325,8 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         gw_index_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
-                               gw_ip_text(gw_port_ip(use.orphan, use.nth), text), use.orphan->vm->id.s, vn->id.s);
+                               gw_ip_text(gw_port_ip(use.orphan, use.nth), text), gw_vm_name(gw_port_vm(use.orphan)).s,
+                               vn->id.s);
         was = *vn;
         subnets_copy(vn, spec);
         r = gw_dir_subnets_reach_check(d, vn, error);

@@ -22,11 +22,11 @@
 #include "directory/internal.h"
 
 bool gw_directory_vm_occupies(const struct gw_vm *vm, const struct gw_nve *nve) {
-        return nve == vm->binding.nve || gw_directory_move_ends_at(&vm->binding, nve);
+        return nve == gw_vm_nve(vm) || gw_directory_move_ends_at(&vm->binding, nve);
 }
 
 bool gw_directory_move_ends_at(const struct gw_binding *b, const struct gw_nve *nve) {
-        return b->move && (nve == b->move->to || nve == b->move->from);
+        return gw_binding_move(b) && (nve == gw_binding_move(b)->to || nve == gw_binding_move(b)->from);
 }
 
 /* --- the tenants of a host --- */
@@ -72,7 +72,7 @@ static bool tenants_may_meet(const struct gw_tenant *a, const struct gw_tenant *
 }
 
 int gw_dir_tenants_check(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_error *error) {
-        const struct gw_tenant *mine = vm->tenant;
+        const struct gw_tenant *mine = gw_vm_tenant(vm);
 
         if (gw_directory_vm_occupies(vm, nve))
                 return 0;
@@ -105,7 +105,8 @@ static int apart_check(const struct gw_directory *d, const struct gw_rule *rule,
 
                 if (other && other != vm && gw_directory_vm_occupies(other, nve))
                         return gw_fail(error, GW_E_CONFLICT, "nve", "rule %s keeps %s and %s apart, and %s is at %s",
-                                       rule->id.s, vm->id.s, other->id.s, other->id.s, nve->id.s);
+                                       rule->id.s, gw_vm_name(vm).s, gw_vm_name(other).s, gw_vm_name(other).s,
+                                       nve->id.s);
         }
         return 0;
 }
@@ -117,7 +118,7 @@ static int together_check(const struct gw_directory *d, const struct gw_rule *ru
         for (unsigned i = 0; i < rule->n_vms; i++) {
                 const struct gw_vm *other = gw_directory_vm(d, rule->vms[i].s);
 
-                if (!other || other == vm || !other->binding.nve)
+                if (!other || other == vm || !gw_vm_nve(other))
                         continue;
                 if (gw_directory_vm_occupies(other, nve))
                         return 0;
@@ -128,7 +129,8 @@ static int together_check(const struct gw_directory *d, const struct gw_rule *ru
         return gw_fail(
                 error, GW_E_CONFLICT, "nve",
                 "rule %s keeps %s and %s together, and %s is at %s; to move all of them, suspend the rule meanwhile",
-                rule->id.s, vm->id.s, elsewhere->id.s, elsewhere->id.s, elsewhere->binding.nve->id.s);
+                rule->id.s, gw_vm_name(vm).s, gw_vm_name(elsewhere).s, gw_vm_name(elsewhere).s,
+                gw_vm_nve(elsewhere)->id.s);
 }
 
 static int rule_check(const struct gw_directory *d, const struct gw_rule *rule, const struct gw_vm *vm,
@@ -144,7 +146,7 @@ int gw_dir_rules_check(const struct gw_directory *d, const struct gw_vm *vm, con
         if (gw_directory_vm_occupies(vm, nve))
                 return 0;
         for (struct gw_rule *rule = NULL; !r && (rule = gw_directory_rule_after(d, rule ? rule->id.s : NULL));)
-                if (!rule->suspended && rule->tenant == vm->tenant && rule_names(rule, vm->id.s))
+                if (!rule->suspended && rule->tenant == gw_vm_tenant(vm) && rule_names(rule, gw_vm_name(vm).s))
                         r = rule_check(d, rule, vm, nve, error);
         return r;
 }
@@ -155,16 +157,16 @@ bool gw_directory_rule_is_kept(const struct gw_directory *d, const struct gw_rul
         for (unsigned i = 0; i < rule->n_vms; i++) {
                 const struct gw_vm *a = gw_directory_vm(d, rule->vms[i].s);
 
-                if (!a || !a->binding.nve)
+                if (!a || !gw_vm_nve(a))
                         continue;
                 if (!first)
-                        first = a->binding.nve;
-                if (rule->kind == GW_RULE_TOGETHER && a->binding.nve != first)
+                        first = gw_vm_nve(a);
+                if (rule->kind == GW_RULE_TOGETHER && gw_vm_nve(a) != first)
                         return false;
                 for (unsigned k = 0; rule->kind == GW_RULE_APART && k < i; k++) {
                         const struct gw_vm *b = gw_directory_vm(d, rule->vms[k].s);
 
-                        if (b && b->binding.nve == a->binding.nve)
+                        if (b && gw_vm_nve(b) == gw_vm_nve(a))
                                 return false;
                 }
         }
@@ -214,7 +216,7 @@ static int vms_check(const struct gw_directory *d, const struct gw_tenant *tenan
 
                 if (!vm)
                         return gw_fail(error, GW_E_NOT_FOUND, "vms", "there is no VM %s", vms[i].s);
-                if (vm->tenant != tenant)
+                if (gw_vm_tenant(vm) != tenant)
                         return gw_fail(error, GW_E_INVALID, "vms", "VM %s is not of tenant %s, as the rule is",
                                        vms[i].s, tenant->name.s);
                 for (size_t k = 0; k < i; k++)
@@ -271,7 +273,7 @@ void gw_dir_rules_forget(struct gw_directory *d, const struct gw_vm *vm) {
                 unsigned at = 0;
 
                 next = gw_directory_rule_after(d, rule->id.s);
-                while (at < rule->n_vms && strcmp(rule->vms[at].s, vm->id.s) != 0)
+                while (at < rule->n_vms && strcmp(rule->vms[at].s, gw_vm_name(vm).s) != 0)
                         at++;
                 if (at == rule->n_vms)
                         continue;

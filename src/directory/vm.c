@@ -66,17 +66,17 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
         gw_dir_history_forget(d, vm);
         gw_chain_for_each (link, &vm->holders)
                 gw_dir_holder_free(d, gw_container_of(link, struct directory_holder, in_vm));
-        while (vm->ports)
-                gw_dir_port_free(d, vm->ports);
+        while (gw_vm_ports(vm))
+                gw_dir_port_free(d, gw_vm_ports(vm));
         gw_heap_forget(&d->heap, &vm->timer);
         gw_list_remove(&vm->at_nve);
         gw_order_remove(&d->vms, vm);
-        vm->tenant->n_vms--;
+        gw_vm_tenant(vm)->n_vms--;
         if (d->by_id.count)
                 gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
         free(vm->binding.previous);
-        free(vm->binding.move);
-        vm_give_back(d, vm, strlen(vm->id.s));
+        free(gw_vm_move(vm));
+        vm_give_back(d, vm, strlen(gw_vm_name(vm).s));
 }
 
 static int spec_check(const struct gw_vm_spec *spec, struct gw_error *error) {
@@ -128,12 +128,12 @@ int gw_directory_vm_create(struct gw_directory *d, const struct gw_vm_spec *spec
                 gw_dir_vm_free(d, vm);
                 return r;
         }
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 gw_dir_store_port(d, port);
         gw_dir_store_binding(d, vm);
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                gw_dir_vn_policy(d, port->vn);
-        gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                gw_dir_vn_policy(d, gw_port_vn(port));
+        gw_dir_changed(d, GW_OBJECT_VM, gw_vm_name(vm).s, false);
         gw_dir_updates_flush(d);
         if (out)
                 *out = vm;
@@ -147,14 +147,14 @@ int gw_directory_vm_update(struct gw_directory *d, struct gw_vm *vm, const struc
         if (r)
                 return r;
         if (spec->kind != vm->kind)
-                return gw_fail(error, GW_E_INVALID, "kind", "the kind of %s cannot change", vm->id.s);
-        if (vm->binding.nve && (spec->memory_mib != vm->memory_mib || spec->vcpus != vm->vcpus))
+                return gw_fail(error, GW_E_INVALID, "kind", "the kind of %s cannot change", gw_vm_name(vm).s);
+        if (gw_vm_nve(vm) && (spec->memory_mib != vm->memory_mib || spec->vcpus != vm->vcpus))
                 return gw_fail(error, GW_E_CONFLICT, "memory_mib", "VM %s is at %s; stop it to change memory or vCPUs",
-                               vm->id.s, vm->binding.nve->id.s);
+                               gw_vm_name(vm).s, gw_vm_nve(vm)->id.s);
         if ((r = gw_dir_store_vm(d, vm, spec)) < 0)
-                return gw_fail(error, r, "", "no memory for VM %s", vm->id.s);
+                return gw_fail(error, r, "", "no memory for VM %s", gw_vm_name(vm).s);
         spec_set(vm, spec);
-        gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+        gw_dir_changed(d, GW_OBJECT_VM, gw_vm_name(vm).s, false);
         return 0;
 }
 
@@ -166,9 +166,10 @@ static void raise_floor(struct gw_directory *d, const struct gw_vm *vm) {
 }
 
 static int nowhere_check(const struct gw_vm *vm, struct gw_error *error) {
-        if (!vm->binding.nve)
+        if (!gw_vm_nve(vm))
                 return 0;
-        return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is at %s; stop it first", vm->id.s, vm->binding.nve->id.s);
+        return gw_fail(error, GW_E_CONFLICT, "vm", "VM %s is at %s; stop it first", gw_vm_name(vm).s,
+                       gw_vm_nve(vm)->id.s);
 }
 
 int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_error *error) {
@@ -180,9 +181,9 @@ int gw_directory_vm_delete(struct gw_directory *d, struct gw_vm *vm, struct gw_e
         if (r)
                 return r;
         raise_floor(d, vm);
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
                 gw_dir_unstore_name(d, GW_RECORD_PORT, gw_port_id(port).s);
-                vns[n++] = port->vn;
+                vns[n++] = gw_port_vn(port);
         }
         if (gw_directory_history(d, vm))
                 gw_dir_unstore_name(d, GW_RECORD_HISTORY, id.s);
@@ -208,7 +209,7 @@ int gw_directory_vm_set_desired(struct gw_directory *d, struct gw_vm *vm, enum g
         if (r < 0)
                 vm->desired = old;
         else
-                gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+                gw_dir_changed(d, GW_OBJECT_VM, gw_vm_name(vm).s, false);
         return r;
 }
 
@@ -223,7 +224,7 @@ int gw_directory_vm_set_state(struct gw_directory *d, struct gw_vm *vm, enum gw_
         if (r < 0)
                 vm->state = old;
         else
-                gw_dir_changed(d, GW_OBJECT_VM, vm->id.s, false);
+                gw_dir_changed(d, GW_OBJECT_VM, gw_vm_name(vm).s, false);
         return r;
 }
 
@@ -235,10 +236,10 @@ int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct
 
         if (r)
                 return r;
-        for (const struct gw_port *p = vm->ports; p && p->index == index; p = p->next)
+        for (const struct gw_port *p = gw_vm_ports(vm); p && p->index == index; p = gw_port_next(p))
                 index++;
         if (index >= GW_VM_PORTS_MAX)
-                return gw_fail(error, GW_E_FULL, "ports", "VM %s has %d ports, the most allowed", vm->id.s,
+                return gw_fail(error, GW_E_FULL, "ports", "VM %s has %d ports, the most allowed", gw_vm_name(vm).s,
                                GW_VM_PORTS_MAX);
         r = gw_dir_port_make(d, vm, spec, index, &port, error);
         if (r)
@@ -248,7 +249,7 @@ int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct
                 vm->binding.reserved = d->epoch_floor;
         gw_dir_store_port(d, port);
         gw_dir_store_binding(d, vm);
-        gw_dir_vn_policy(d, port->vn);
+        gw_dir_vn_policy(d, gw_port_vn(port));
         gw_dir_changed(d, GW_OBJECT_PORT, gw_port_id(port).s, false);
         gw_dir_updates_flush(d);
         if (out)
@@ -258,12 +259,12 @@ int gw_directory_port_add(struct gw_directory *d, struct gw_vm *vm, const struct
 
 int gw_directory_port_remove(struct gw_directory *d, struct gw_port *port, struct gw_error *error) {
         struct gw_name id = gw_port_id(port);
-        struct gw_vn *vn = port->vn;
-        int r = nowhere_check(port->vm, error);
+        struct gw_vn *vn = gw_port_vn(port);
+        int r = nowhere_check(gw_port_vm(port), error);
 
         if (r)
                 return r;
-        raise_floor(d, port->vm);
+        raise_floor(d, gw_port_vm(port));
         gw_dir_port_free(d, port);
         gw_dir_unstore_name(d, GW_RECORD_PORT, id.s);
         gw_dir_vn_policy(d, vn);

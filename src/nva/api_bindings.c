@@ -23,8 +23,8 @@ static json_t *notice_json(const struct gw_notice *n) {
 
 /* A VM may have been at one place more than once: what is told belongs to the last time. */
 static bool was_there_later(const struct gw_binding *b, size_t i) {
-        for (size_t k = i + 1; k < b->n_previous; k++)
-                if (gw_ip_eq(b->previous[k].locator, b->previous[i].locator))
+        for (size_t k = i + 1; k < gw_binding_n_previous(b); k++)
+                if (gw_ip_eq(gw_binding_previous(b)[k].locator, gw_binding_previous(b)[i].locator))
                         return true;
         return false;
 }
@@ -34,8 +34,8 @@ static json_t *previous_json(const struct nva *nva, const struct gw_vm *vm) {
         json_t *list = json_array();
         char text[GW_IP_TEXT];
 
-        for (size_t i = 0; i < b->n_previous; i++) {
-                const struct gw_previous *p = &b->previous[i];
+        for (size_t i = 0; i < gw_binding_n_previous(b); i++) {
+                const struct gw_previous *p = &gw_binding_previous(b)[i];
                 const struct gw_nve *nve = gw_directory_nve_by_locator(&nva->directory, p->locator);
                 const struct gw_notice *n =
                         was_there_later(b, i) ? NULL : gw_directory_notice(&nva->directory, vm, p->locator);
@@ -75,9 +75,9 @@ static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
         const struct gw_binding *b = &vm->binding;
         json_t *object = nva_json_binding(vm);
 
-        json_object_set_new(object, "vm", json_string(vm->id.s));
-        json_object_set_new(object, "nve", json_string(b->nve ? b->nve->id.s : ""));
-        json_object_set_new(object, "move_to", json_string(b->move ? b->move->to->id.s : ""));
+        json_object_set_new(object, "vm", json_string(gw_vm_name(vm).s));
+        json_object_set_new(object, "nve", json_string(gw_binding_nve(b) ? gw_binding_nve(b)->id.s : ""));
+        json_object_set_new(object, "move_to", json_string(gw_binding_move(b) ? gw_binding_move(b)->to->id.s : ""));
         json_object_set_new(object, "remaining_ms", remaining_json(vm));
         json_object_set_new(object, "previous", previous_json(nva, vm));
         json_object_set_new(object, "routers", routers_json(nva, vm));
@@ -89,7 +89,7 @@ void api_bindings_list(struct gw_request *request, void *user) {
         struct gw_vm *vm = NULL;
         json_t *list = json_array();
 
-        while ((vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL)))
+        while ((vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL)))
                 json_array_append_new(list, binding_json(nva, vm));
         api_answer_list(request, "bindings", list);
 }

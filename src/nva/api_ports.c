@@ -17,8 +17,8 @@ void api_ports_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
         json_t *list = json_array();
 
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL));)
-                for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
+                for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                         json_array_append_new(list, nva_json_port(port));
         api_answer_list(request, "ports", list);
 }
@@ -117,11 +117,11 @@ void api_ports_delete(struct gw_request *request, void *user) {
 
         if (!port)
                 return;
-        if (port->vm->kind != GW_VM_TASK) {
+        if (gw_port_vm(port)->kind != GW_VM_TASK) {
                 gw_fail(&error, GW_E_CONFLICT, "port", "the port is part of the VM %s; it goes with it",
-                        port->vm->id.s);
+                        gw_vm_name(gw_port_vm(port)).s);
                 return gw_request_fail(request, &error);
         }
-        life_detach(nva, port->vm);
+        life_detach(nva, gw_port_vm(port));
         gw_request_answer(request, 204, NULL);
 }

@@ -16,7 +16,7 @@ static json_t *rule_json(const struct nva *nva, const struct gw_rule *rule) {
                 const struct gw_vm *vm = gw_directory_vm(&nva->directory, rule->vms[i].s);
 
                 json_array_append_new(vms, json_pack("{s:s, s:s}", "vm", rule->vms[i].s, "nve",
-                                                     vm && vm->binding.nve ? vm->binding.nve->id.s : ""));
+                                                     vm && gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : ""));
         }
         return json_pack("{s:s, s:s, s:s, s:b, s:b, s:o}", "id", rule->id.s, "tenant", rule->tenant->name.s, "kind",
                          kind_words[rule->kind], "suspended", rule->suspended, "kept",

@@ -22,7 +22,7 @@ void api_vms_list(struct gw_request *request, void *user) {
         struct gw_vm *vm = NULL;
         json_t *list = json_array();
 
-        while ((vm = gw_directory_vm_after(&nva->directory, vm ? vm->id.s : NULL)))
+        while ((vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL)))
                 json_array_append_new(list, nva_json_vm(nva, vm));
         api_answer_list(request, "vms", list);
 }
@@ -50,14 +50,15 @@ void api_vms_create(struct gw_request *request, void *user) {
 
 static int check_delete(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
         if (vm->kind == GW_VM_TASK)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; detach its port instead", vm->id.s);
-        if (mover_open(nva, vm->id.s))
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving; delete it when the move has ended", vm->id.s);
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; detach its port instead", gw_vm_name(vm).s);
+        if (mover_open(nva, gw_vm_name(vm).s))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving; delete it when the move has ended",
+                               gw_vm_name(vm).s);
         if (vm->state == GW_VM_STOPPING)
                 return gw_fail(error, GW_E_CONFLICT, "vm",
-                               "%s is still stopping; `godwit vm stop --wait` waits for that", vm->id.s);
-        if (vm->desired == GW_VM_RUN || vm->binding.nve)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped; stop it first", vm->id.s);
+                               "%s is still stopping; `godwit vm stop --wait` waits for that", gw_vm_name(vm).s);
+        if (vm->desired == GW_VM_RUN || gw_vm_nve(vm))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped; stop it first", gw_vm_name(vm).s);
         return 0;
 }
 
@@ -93,15 +94,16 @@ static int read_nve(struct nva *nva, struct gw_json_reader *r, const char *key, 
 
 static int check_start(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
         if (vm->kind == GW_VM_TASK)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; somebody else starts and stops it", vm->id.s);
-        if (mover_open(nva, vm->id.s))
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving", vm->id.s);
-        if (vm->state == GW_VM_STOPPING && !vm->binding.nve)
-                return gw_fail(error, GW_E_AGAIN, "vm", "%s has just arrived at %s; ask again", vm->id.s,
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; somebody else starts and stops it",
+                               gw_vm_name(vm).s);
+        if (mover_open(nva, gw_vm_name(vm).s))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving", gw_vm_name(vm).s);
+        if (vm->state == GW_VM_STOPPING && !gw_vm_nve(vm))
+                return gw_fail(error, GW_E_AGAIN, "vm", "%s has just arrived at %s; ask again", gw_vm_name(vm).s,
                                terms_home(nva, vm) ? terms_home(nva, vm)->id.s : "its host");
-        if (vm->binding.nve)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is started already, on %s", vm->id.s,
-                               vm->binding.nve->id.s);
+        if (gw_vm_nve(vm))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is started already, on %s", gw_vm_name(vm).s,
+                               gw_vm_nve(vm)->id.s);
         return 0;
 }
 
@@ -135,7 +137,7 @@ void api_vms_stop(struct gw_request *request, void *user) {
         r = gw_json_reader(gw_request_body(request), &error);
         force = gw_json_bool(&r, "force", false);
         if (!gw_json_done(&r) && vm->kind == GW_VM_TASK)
-                gw_fail(&error, GW_E_CONFLICT, "vm", "%s is a task; detach its port instead", vm->id.s);
+                gw_fail(&error, GW_E_CONFLICT, "vm", "%s is a task; detach its port instead", gw_vm_name(vm).s);
         if (error.code || life_stop(nva, vm, force, request, &error))
                 gw_request_fail(request, &error);
 }
@@ -153,7 +155,7 @@ void api_vms_set(struct gw_request *request, void *user) {
         r = gw_json_reader(gw_request_body(request), &error);
         terms_read_forbid(&r, &terms.forbid);
         if (!gw_json_done(&r) && vm->kind == GW_VM_TASK)
-                gw_fail(&error, GW_E_CONFLICT, "vm", "%s is a task; it is not moved by us", vm->id.s);
+                gw_fail(&error, GW_E_CONFLICT, "vm", "%s is a task; it is not moved by us", gw_vm_name(vm).s);
         if (error.code || terms_set(nva, vm, &terms, &error))
                 return gw_request_fail(request, &error);
         gw_request_answer(request, 200, nva_json_vm(nva, vm));

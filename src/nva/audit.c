@@ -140,7 +140,7 @@ static json_t *truth(const struct gw_audit_finding *f) {
                 gw_ip_text(f->truth, ip);
         if (!gw_mac_eq(f->mac, (struct gw_mac){{0}}))
                 gw_mac_text(f->mac, mac);
-        return json_pack("{s:s, s:s, s:I, s:s}", "vm", f->vm ? f->vm->id.s : "", "locator", ip, "epoch",
+        return json_pack("{s:s, s:s, s:I, s:s}", "vm", f->vm ? gw_vm_name(f->vm).s : "", "locator", ip, "epoch",
                          f->vm ? (json_int_t)f->vm->binding.epoch : 0, "mac", mac);
 }
 

@@ -106,7 +106,7 @@ static void on_serves(int status, json_t *body, void *user) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, c->vm.s);
         struct claim_history *h = history_find(nva, c->vm.s);
 
-        if (!vm || !vm->binding.move || vm->binding.move->epoch != c->epoch)
+        if (!vm || !gw_vm_move(vm) || gw_vm_move(vm)->epoch != c->epoch)
                 return done(c, FAILED);
         if (status / 100 != 2 || gw_directory_commit(&nva->directory, vm, nva_now())) {
                 gw_directory_unreserve(&nva->directory, vm);
@@ -180,27 +180,27 @@ static enum reason reason_of(enum gw_claim_verdict verdict) {
 
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
-        struct claim_history *h = vm && vm->kind == GW_VM_TASK ? history_get(nva, vm->id.s) : NULL;
+        struct claim_history *h = vm && vm->kind == GW_VM_TASK ? history_get(nva, gw_vm_name(vm).s) : NULL;
         enum gw_claim_verdict verdict;
         struct claim *c;
 
         if (!vm)
                 return refuse(nva, nve->id.s, id, UNKNOWN);
-        if (vm->binding.nve == nve)
+        if (gw_vm_nve(vm) == nve)
                 return; /* said again while it was being taken in */
-        verdict = gw_claim_judge(vm, h ? &h->h : NULL, mover_open(nva, vm->id.s), nva_now().mono);
+        verdict = gw_claim_judge(vm, h ? &h->h : NULL, mover_open(nva, gw_vm_name(vm).s), nva_now().mono);
         if (reason_of(verdict) != ACCEPTED)
                 return refuse(nva, nve->id.s, id, reason_of(verdict));
         c = nva_call_new(nva, sizeof *c);
         if (!c || !h)
                 return;
-        *c = (struct claim){.nva = nva, .from = vm->binding.nve->id, .to = nve->id, .epoch = vm->binding.epoch};
-        snprintf(c->vm.s, sizeof c->vm.s, "%s", vm->id.s);
+        *c = (struct claim){.nva = nva, .from = gw_vm_nve(vm)->id, .to = nve->id, .epoch = vm->binding.epoch};
+        snprintf(c->vm.s, sizeof c->vm.s, "%s", gw_vm_name(vm).s);
         h->h.busy = true;
         if (verdict == GW_CLAIM_TAKE)
                 take(c);
         else
-                ask(c, vm->binding.nve);
+                ask(c, gw_vm_nve(vm));
 }
 
 void claims_forget(struct nva *nva, const char *vm) {

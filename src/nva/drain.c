@@ -109,7 +109,7 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
                 uint64_t left = memory_left(nve, given, n);
                 struct mover_request wanted = {.to = nve};
 
-                if (nve == vm->binding.nve || nve->draining)
+                if (nve == gw_vm_nve(vm) || nve->draining)
                         continue;
                 mover_settle_mode(nva, vm, &wanted);
                 mover_plan(nva, vm, &wanted, &plan);
@@ -120,7 +120,7 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
                         continue;
                 if (left < vm->memory_mib || vcpus_left(nve, given, n) < vm->vcpus)
                         gw_fail(error, GW_E_CONFLICT, "to", "%s has room for the others of this plan, not for %s too",
-                                nve->id.s, vm->id.s);
+                                nve->id.s, gw_vm_name(vm).s);
                 else if (!best || left > memory_left(best, given, n))
                         best = nve;
         }
@@ -146,7 +146,7 @@ json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve) {
                 struct gw_error error = {0};
                 struct gw_nve *to = NULL;
 
-                if (vm->binding.nve != nve)
+                if (gw_vm_nve(vm) != nve)
                         continue;
                 if (can_move(vm))
                         to = choose(nva, vm, given, n, &error);
@@ -154,7 +154,7 @@ json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve) {
                         gw_fail(&error, GW_E_CONFLICT, "vm", "%s", why_it_stays(vm));
                 if (to)
                         given[n++] = (struct given){to, vm->memory_mib, vm->vcpus};
-                json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "vm", vm->id.s, "memory_mib",
+                json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "vm", gw_vm_name(vm).s, "memory_mib",
                                                       (json_int_t)vm->memory_mib, "to", to ? to->id.s : "", "reason",
                                                       to ? "" : error.text));
         }
@@ -272,14 +272,14 @@ void drain_deinit(struct nva *nva) {
 /* ---- going on ---- */
 
 static struct drain_vm *note(struct nva_drain *drain, const struct gw_vm *vm) {
-        struct drain_vm *noted = find_vm(drain, vm->id.s);
+        struct drain_vm *noted = find_vm(drain, gw_vm_name(vm).s);
 
         if (noted)
                 return noted;
         noted = calloc(1, sizeof *noted);
         if (!noted)
                 abort();
-        snprintf(noted->vm.s, sizeof noted->vm.s, "%s", vm->id.s);
+        snprintf(noted->vm.s, sizeof noted->vm.s, "%s", gw_vm_name(vm).s);
         gw_list_append(&drain->vms, &noted->link);
         return noted;
 }
@@ -313,7 +313,7 @@ static void let_go(struct nva *nva, struct nva_drain *drain, const struct gw_nve
         gw_list_for_each (link, &drain->vms) {
                 const struct gw_vm *vm = gw_directory_vm(&nva->directory, vm_entry(link)->vm.s);
 
-                if (vm_entry(link)->fate == FATE_MOVED || (vm && vm->binding.nve == nve))
+                if (vm_entry(link)->fate == FATE_MOVED || (vm && gw_vm_nve(vm) == nve))
                         continue;
                 gw_list_remove(link);
                 free(vm_entry(link));
@@ -327,14 +327,14 @@ static void look(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve, s
 
         let_go(nva, drain, nve);
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
-                moving += vm->binding.nve == nve && mover_open(nva, vm->id.s);
+                moving += gw_vm_nve(vm) == nve && mover_open(nva, gw_vm_name(vm).s);
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));) {
-                struct drain_vm *noted = vm->binding.nve == nve ? note(drain, vm) : NULL;
+                struct drain_vm *noted = gw_vm_nve(vm) == nve ? note(drain, vm) : NULL;
 
                 if (!noted)
                         continue;
                 left = true;
-                if (mover_open(nva, vm->id.s))
+                if (mover_open(nva, gw_vm_name(vm).s))
                         noted->fate = FATE_MOVING; /* also when somebody else asked for it */
                 else if (!can_move(vm))
                         noted->fate = FATE_STAYS;

@@ -138,24 +138,25 @@ json_t *nva_json_addresses(const struct gw_port *port) {
 
 json_t *nva_json_port(const struct gw_port *port) {
         struct gw_name id = gw_port_id(port);
-        const struct gw_nve *nve = port->vm->binding.nve;
+        const struct gw_nve *nve = gw_vm_nve(gw_port_vm(port));
         char mac[GW_MAC_TEXT];
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o}", "id", id.s, "vm", port->vm->id.s, "vn",
-                         port->vn->id.s, "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac),
-                         "addresses", nva_json_addresses(port), "device", gw_port_device(port), "nve",
-                         nve ? nve->id.s : "", "allow", gw_allow_json(port->allow));
+        return json_pack("{s:s, s:s, s:s, s:I, s:s, s:o, s:s, s:s, s:o}", "id", id.s, "vm",
+                         gw_vm_name(gw_port_vm(port)).s, "vn", gw_port_vn(port)->id.s, "vni",
+                         (json_int_t)gw_port_vn(port)->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
+                         nva_json_addresses(port), "device", gw_port_device(port), "nve", nve ? nve->id.s : "", "allow",
+                         gw_allow_json(port->allow));
 }
 
 static json_t *previous(const struct gw_binding *binding) {
         json_t *list = json_array();
         char text[GW_IP_TEXT];
 
-        for (size_t i = 0; i < binding->n_previous; i++)
+        for (size_t i = 0; i < gw_binding_n_previous(binding); i++)
                 json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "locator",
-                                                      gw_ip_text(binding->previous[i].locator, text), "from_ns",
-                                                      (json_int_t)binding->previous[i].from.ns, "to_ns",
-                                                      (json_int_t)binding->previous[i].to.ns));
+                                                      gw_ip_text(gw_binding_previous(binding)[i].locator, text),
+                                                      "from_ns", (json_int_t)gw_binding_previous(binding)[i].from.ns,
+                                                      "to_ns", (json_int_t)gw_binding_previous(binding)[i].to.ns));
         return list;
 }
 
@@ -163,14 +164,14 @@ json_t *nva_json_binding(const struct gw_vm *vm) {
         const struct gw_binding *b = &vm->binding;
         char text[GW_IP_TEXT] = "";
 
-        if (b->nve)
-                gw_ip_text(b->nve->locator, text);
+        if (gw_binding_nve(b))
+                gw_ip_text(gw_binding_nve(b)->locator, text);
         return json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o}", "locator", text, "epoch",
                          (json_int_t)b->epoch, "sequence", (json_int_t)b->sequence, "timestamp_ns",
                          (json_int_t)gw_registration_stamp_wall(b->timestamp).ns, "lifetime_ms",
-                         (json_int_t)b->lifetime_ms, "state", gw_binding_state_word(b->state), "since_ns",
-                         (json_int_t)b->since.ns, "registered_ns", (json_int_t)b->registered_at.ns, "previous",
-                         previous(b));
+                         (json_int_t)gw_binding_lifetime_ms(b), "state", gw_binding_state_word(b->state), "since_ns",
+                         (json_int_t)gw_binding_since(b).ns, "registered_ns",
+                         (json_int_t)gw_binding_registered_at(b).ns, "previous", previous(b));
 }
 
 static json_t *definition_of(const struct gw_vm *vm) {
@@ -188,7 +189,7 @@ static json_t *definition_of(const struct gw_vm *vm) {
 static json_t *ports_of(const struct gw_vm *vm) {
         json_t *ports = json_array();
 
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
                 json_array_append_new(ports, nva_json_port(port));
         return ports;
 }
@@ -196,16 +197,16 @@ static json_t *ports_of(const struct gw_vm *vm) {
 json_t *nva_json_vm(const struct nva *nva, const struct gw_vm *vm) {
         static const char *const states[] = {"stopped", "starting", "running", "paused",
                                              "moving",  "stopping", "crashed"};
-        const struct nva_move *move = mover_open(nva, vm->id.s);
+        const struct nva_move *move = mover_open(nva, gw_vm_name(vm).s);
         json_t *object =
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", vm->id.s, "tenant",
-                          vm->tenant->name.s, "kind", vm->kind == GW_VM_TASK ? "task" : "vm", "desired",
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", gw_vm_name(vm).s, "tenant",
+                          gw_vm_tenant(vm)->name.s, "kind", vm->kind == GW_VM_TASK ? "task" : "vm", "desired",
                           vm->desired == GW_VM_RUN ? "running" : "stopped", "state", states[vm->state], "epoch",
-                          (json_int_t)vm->binding.epoch, "nve", vm->binding.nve ? vm->binding.nve->id.s : "",
-                          "on_crash", vm->on_crash == GW_ON_CRASH_STOP ? "stop" : "restart", "definition",
-                          definition_of(vm), "ports", ports_of(vm), "binding", nva_json_binding(vm));
+                          (json_int_t)vm->binding.epoch, "nve", gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : "", "on_crash",
+                          vm->on_crash == GW_ON_CRASH_STOP ? "stop" : "restart", "definition", definition_of(vm),
+                          "ports", ports_of(vm), "binding", nva_json_binding(vm));
 
-        json_object_set_new(object, "reason", json_string(life_reason(nva, vm->id.s)));
+        json_object_set_new(object, "reason", json_string(life_reason(nva, gw_vm_name(vm).s)));
         terms_show(vm, object);
         if (move)
                 json_object_set_new(object, "move", json_string(mover_id(move)));
@@ -217,15 +218,15 @@ json_t *nva_json_definition(const struct gw_vm *vm) {
 
         terms_strip(definition);
 
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
                 struct gw_name id = gw_port_id(port);
                 char mac[GW_MAC_TEXT];
 
-                json_array_append_new(ports,
-                                      json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o}", "id", id.s, "vn", port->vn->id.s,
-                                                "vni", (json_int_t)port->vn->vni, "mtu", (json_int_t)port->vn->mtu,
-                                                "mac", gw_mac_text(port->mac, mac), "addresses",
-                                                nva_json_addresses(port), "allow", gw_allow_json(port->allow)));
+                json_array_append_new(ports, json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:o}", "id", id.s, "vn",
+                                                       gw_port_vn(port)->id.s, "vni", (json_int_t)gw_port_vn(port)->vni,
+                                                       "mtu", (json_int_t)gw_port_vn(port)->mtu, "mac",
+                                                       gw_mac_text(port->mac, mac), "addresses",
+                                                       nva_json_addresses(port), "allow", gw_allow_json(port->allow)));
         }
         json_object_set_new(definition, "ports", ports);
         return definition;

@@ -184,7 +184,7 @@ static void answer_error(struct call *call, int code, const char *text) {
 }
 
 static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
-        struct life *life = life_of(nva, vm->id.s);
+        struct life *life = life_of(nva, gw_vm_name(vm).s);
         struct gw_mono now = gw_mono_now();
         uint64_t wait_ms = LIFE_BACKOFF_FIRST_MS;
 
@@ -201,8 +201,8 @@ static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
 
 /* It is nowhere. */
 static void let_go(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
-        if (vm->binding.nve)
-                terms_set_home(nva, vm, vm->binding.nve->id.s);
+        if (gw_vm_nve(vm))
+                terms_set_home(nva, vm, gw_vm_nve(vm)->id.s);
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         gw_directory_release(&nva->directory, vm, nva_now());
         gw_directory_vm_set_state(&nva->directory, vm, state);
@@ -213,7 +213,7 @@ static void on_gone(int status, json_t *body, void *user) {
         struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
 
         (void)status, (void)body;
-        if (vm && vm->binding.nve && vm->binding.epoch == call->epoch)
+        if (vm && gw_vm_nve(vm) && vm->binding.epoch == call->epoch)
                 let_go(call->nva, vm, call->then);
         nva_call_free(call);
 }
@@ -221,7 +221,7 @@ static void on_gone(int status, json_t *body, void *user) {
 /* Nobody wants it to run any more. Its place is free when the agent has taken the rest away; one that is lost does
  * that after its next inventory. */
 static void give_up(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
-        struct gw_nve *nve = vm->binding.nve;
+        struct gw_nve *nve = gw_vm_nve(vm);
         struct call *call;
         char path[160];
 
@@ -233,8 +233,8 @@ static void give_up(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
         gw_directory_vm_set_state(&nva->directory, vm, state == GW_VM_STOPPED ? GW_VM_STOPPING : state);
         call = call_new(nva, vm, nve, NULL);
         call->then = state;
-        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm->id.s, ""), NULL, gw_s(LIFE_CALL_S), on_gone,
-                call);
+        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, gw_vm_name(vm).s, ""), NULL, gw_s(LIFE_CALL_S),
+                on_gone, call);
 }
 
 static void start_refused(struct call *call, struct gw_vm *vm, const char *text) {
@@ -243,7 +243,7 @@ static void start_refused(struct call *call, struct gw_vm *vm, const char *text)
         gw_log(GW_WARNING, "start refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, text);
         say_why(call->nva, call->vm.s, text);
         if (by_operator) {
-                life_clear(call->nva, vm->binding.nve, vm->id.s, "");
+                life_clear(call->nva, gw_vm_nve(vm), gw_vm_name(vm).s, "");
                 let_go(call->nva, vm, GW_VM_STOPPED);
                 answer_error(call, GW_E_CONFLICT, text);
                 return;
@@ -288,8 +288,8 @@ static void on_started(int status, json_t *body, void *user) {
 
 /* The VM is placed: asks the agent. */
 static void call_start(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {
-        struct gw_nve *nve = vm->binding.nve;
-        struct life *life = life_of(nva, vm->id.s);
+        struct gw_nve *nve = gw_vm_nve(vm);
+        struct life *life = life_of(nva, gw_vm_name(vm).s);
         json_t *body =
                 json_pack("{s:o, s:I}", "definition", nva_json_definition(vm), "epoch", (json_int_t)vm->binding.epoch);
 
@@ -318,7 +318,7 @@ static struct gw_nve *most_free(const struct nva *nva, const struct gw_vm *vm, s
                 }
         }
         if (!best)
-                gw_fail(error, GW_E_CONFLICT, "nve", "no host can take %s: %s", vm->id.s,
+                gw_fail(error, GW_E_CONFLICT, "nve", "no host can take %s: %s", gw_vm_name(vm).s,
                         *last.text ? last.text : "no NVE is known; `godwit nve list` shows them");
         return best;
 }
@@ -338,7 +338,7 @@ int life_start(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve, struct gw_
         if (r)
                 return r;
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_RUN);
-        say_why(nva, vm->id.s, "");
+        say_why(nva, gw_vm_name(vm).s, "");
         call_start(nva, vm, request);
         return 0;
 }
@@ -351,11 +351,11 @@ static void on_cleared(int status, json_t *body, void *user) {
         struct gw_error error = {0};
         uint64_t epoch;
 
-        if (vm && vm->desired == GW_VM_RUN && vm->binding.nve && vm->binding.epoch == call->epoch &&
+        if (vm && vm->desired == GW_VM_RUN && gw_vm_nve(vm) && vm->binding.epoch == call->epoch &&
             !mover_open(nva, call->vm.s)) {
-                if (nva_json_no_answer(status, body) || !vm->binding.nve->hv_session)
+                if (nva_json_no_answer(status, body) || !gw_vm_nve(vm)->hv_session)
                         schedule_restart(nva, vm);
-                else if (gw_directory_place(&nva->directory, vm, vm->binding.nve, nva_now(), &epoch, &error)) {
+                else if (gw_directory_place(&nva->directory, vm, gw_vm_nve(vm), nva_now(), &epoch, &error)) {
                         say_why(nva, call->vm.s, error.text);
                         schedule_restart(nva, vm);
                 } else
@@ -365,11 +365,11 @@ static void on_cleared(int status, json_t *body, void *user) {
 }
 
 static void restart(struct nva *nva, struct gw_vm *vm) {
-        struct gw_nve *nve = vm->binding.nve;
+        struct gw_nve *nve = gw_vm_nve(vm);
         char path[160];
 
-        gw_log(GW_NOTICE, "starting again: vm=%s nve=%s", vm->id.s, nve->id.s);
-        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm->id.s, ""), NULL, gw_s(LIFE_CALL_S),
+        gw_log(GW_NOTICE, "starting again: vm=%s nve=%s", gw_vm_name(vm).s, nve->id.s);
+        gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, gw_vm_name(vm).s, ""), NULL, gw_s(LIFE_CALL_S),
                 on_cleared, call_new(nva, vm, nve, NULL));
 }
 
@@ -389,13 +389,13 @@ static void on_stopped(int status, json_t *body, void *user) {
 }
 
 int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request, struct gw_error *error) {
-        struct gw_nve *nve = vm->binding.nve;
-        struct life *life = find_life(nva, vm->id.s);
+        struct gw_nve *nve = gw_vm_nve(vm);
+        struct life *life = find_life(nva, gw_vm_name(vm).s);
         char path[160];
 
-        if (mover_open(nva, vm->id.s))
+        if (mover_open(nva, gw_vm_name(vm).s))
                 return gw_fail(error, GW_E_CONFLICT, "",
-                               "%s is moving; stop it when the move has ended, or cancel that", vm->id.s);
+                               "%s is moving; stop it when the move has ended, or cancel that", gw_vm_name(vm).s);
         if (life)
                 life->start_at.ns = 0;
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
@@ -409,7 +409,7 @@ int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *
                 gw_request_answer(request, 202, nva_json_vm(nva, vm));
                 return 0;
         }
-        gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm->id.s, "/stop"),
+        gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, gw_vm_name(vm).s, "/stop"),
                 json_pack("{s:b}", "force", force), gw_s(LIFE_CALL_S), on_stopped, call_new(nva, vm, nve, request));
         return 0;
 }
@@ -417,13 +417,13 @@ int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *
 /* --- what agents say --- */
 
 void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *reason) {
-        const struct life *life = find_life(nva, vm->id.s);
+        const struct life *life = find_life(nva, gw_vm_name(vm).s);
 
         if (life && (life->starting || life->start_at.ns))
                 return;
-        say_why(nva, vm->id.s, reason);
-        gw_log_limited(crashed ? GW_WARNING : GW_INFO, 100, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"", vm->id.s,
-                       vm->binding.nve ? vm->binding.nve->id.s : "-", crashed, reason ? reason : "");
+        say_why(nva, gw_vm_name(vm).s, reason);
+        gw_log_limited(crashed ? GW_WARNING : GW_INFO, 100, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"",
+                       gw_vm_name(vm).s, gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : "-", crashed, reason ? reason : "");
         if (vm->desired == GW_VM_RUN && crashed && vm->on_crash == GW_ON_CRASH_RESTART) {
                 gw_directory_vm_set_state(&nva->directory, vm, GW_VM_CRASHED);
                 schedule_restart(nva, vm);
@@ -433,11 +433,11 @@ void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *rea
 }
 
 void life_state(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const char *state, const char *reason) {
-        const struct life *life = find_life(nva, vm->id.s);
-        bool here = vm->binding.nve == nve;
+        const struct life *life = find_life(nva, gw_vm_name(vm).s);
+        bool here = gw_vm_nve(vm) == nve;
 
         if (!here && !strcmp(state, "running"))
-                life_clear(nva, nve, vm->id.s, "");
+                life_clear(nva, nve, gw_vm_name(vm).s, "");
         if (!here)
                 return;
         if (!strcmp(state, "running")) {
@@ -459,7 +459,7 @@ static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
 
         if (gw_id_parse(id, &checked) || (vm && mover_open(nva, id)))
                 return;
-        if (!vm || vm->binding.nve != nve) {
+        if (!vm || gw_vm_nve(vm) != nve) {
                 life_clear(nva, nve, id,
                            !strcmp(nva_json_text(item, "role"), "source") ? nva_json_text(item, "move") : "");
                 return;
@@ -488,9 +488,10 @@ static bool listed(json_t *vms, const char *id) {
 }
 
 static void check_absent(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, json_t *vms) {
-        struct life *life = find_life(nva, vm->id.s);
+        struct life *life = find_life(nva, gw_vm_name(vm).s);
 
-        if (vm->kind != GW_VM_MACHINE || vm->binding.nve != nve || mover_open(nva, vm->id.s) || listed(vms, vm->id.s))
+        if (vm->kind != GW_VM_MACHINE || gw_vm_nve(vm) != nve || mover_open(nva, gw_vm_name(vm).s) ||
+            listed(vms, gw_vm_name(vm).s))
                 return;
         if (life && (life->starting || life->start_at.ns))
                 return;
@@ -566,9 +567,9 @@ static void start_due(struct gw_table_node *node, void *user) {
                 return;
         life->start_at.ns = 0;
         vm = gw_directory_vm(&now->nva->directory, life->vm.s);
-        if (!vm || vm->desired != GW_VM_RUN || !vm->binding.nve || mover_open(now->nva, life->vm.s))
+        if (!vm || vm->desired != GW_VM_RUN || !gw_vm_nve(vm) || mover_open(now->nva, life->vm.s))
                 return;
-        if (vm->binding.nve->hv_session)
+        if (gw_vm_nve(vm)->hv_session)
                 restart(now->nva, vm);
 }
 

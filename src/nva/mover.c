@@ -106,7 +106,7 @@ static int reserve_unbound(struct nva_move *move, struct gw_vm *vm, const struct
                 return r;
         move->core.epoch = gw_directory_epochs(directory, vm, 3);
         if (!move->core.epoch)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped any more", vm->id.s);
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is not stopped any more", gw_vm_name(vm).s);
         *epoch_to = move->core.epoch + 1;
         *epoch_back = move->core.epoch + 2;
         return 0;
@@ -202,7 +202,7 @@ static void on_unloaded(int status, json_t *body, void *user) {
         struct gw_vm *vm = gw_directory_vm(&arrival->nva->directory, arrival->vm.s);
 
         (void)status, (void)body; /* an agent that was lost clears it after its next inventory */
-        if (vm && vm->state == GW_VM_STOPPING && !vm->binding.nve && !mover_open(arrival->nva, vm->id.s))
+        if (vm && vm->state == GW_VM_STOPPING && !gw_vm_nve(vm) && !mover_open(arrival->nva, gw_vm_name(vm).s))
                 gw_directory_vm_set_state(&arrival->nva->directory, vm, GW_VM_STOPPED);
         nva_call_free(arrival);
 }
@@ -220,7 +220,7 @@ static void unload(struct nva_move *move, struct gw_vm *vm) {
         if (!arrival)
                 return;
         *arrival = (struct arrival){nva, move->core.vm};
-        snprintf(path, sizeof path, "/v1/vms/%s", vm->id.s);
+        snprintf(path, sizeof path, "/v1/vms/%s", gw_vm_name(vm).s);
         gw_call(at->hv_session, "DELETE", path, NULL, gw_s(LIFE_CALL_S), on_unloaded, arrival);
 }
 
@@ -338,7 +338,7 @@ void mover_restore(struct nva *nva, struct gw_now now) {
                 struct gw_vm *vm = mover_vm(move);
 
                 /* What was loaded for it is cleared by its agent's inventory; nobody waits for that any more. */
-                if (vm && !mover_is_open(move) && vm->state == GW_VM_STOPPING && !vm->binding.nve)
+                if (vm && !mover_is_open(move) && vm->state == GW_VM_STOPPING && !gw_vm_nve(vm))
                         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STOPPED);
                 if (!mover_is_open(move))
                         continue;
@@ -437,7 +437,7 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, struct mover_request *request
         move->ways = request->ways;
         move->ways.options.stay = move->core.as != GW_MOVE_AS_RUNNING;
         insert(nva, move);
-        gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, vm->id.s, move->core.from.s,
+        gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, gw_vm_name(vm).s, move->core.from.s,
                move->core.to.s);
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
         gw_move_start(&move->core, now.mono, now.wall);

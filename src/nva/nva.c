@@ -146,7 +146,7 @@ static void on_note(enum gw_note kind, const char *text, void *user) {
 }
 
 static bool on_arrived(const struct gw_vm *vm, bool back, void *user) {
-        return mover_may_arrive(user, vm->id.s, back);
+        return mover_may_arrive(user, gw_vm_name(vm).s, back);
 }
 
 static bool on_notice(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request, void *user) {

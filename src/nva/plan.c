@@ -22,39 +22,40 @@ static void check_stopped(const struct nva *nva, const struct gw_vm *vm, struct 
         const struct gw_nve *home = terms_home(nva, vm);
 
         if (home)
-                gw_fail(error, 0, "vm", "%s is stopped; what it has on a host is at %s", vm->id.s, home->id.s);
+                gw_fail(error, 0, "vm", "%s is stopped; what it has on a host is at %s", gw_vm_name(vm).s, home->id.s);
         else
                 gw_fail(error, GW_E_CONFLICT, "vm",
                         "%s has not run yet, so nothing of it is anywhere; `godwit vm start --on` says where to begin",
-                        vm->id.s);
+                        gw_vm_name(vm).s);
 }
 
 static void check_vm(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
-        const struct nva_move *open = mover_open(nva, vm->id.s);
+        const struct nva_move *open = mover_open(nva, gw_vm_name(vm).s);
 
         if (vm->kind == GW_VM_TASK)
                 gw_fail(error, GW_E_CONFLICT, "vm",
-                        "%s is a task: its port can be detached and attached elsewhere, but only VMs move", vm->id.s);
+                        "%s is a task: its port can be detached and attached elsewhere, but only VMs move",
+                        gw_vm_name(vm).s);
         else if (open)
-                gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving already: move %s", vm->id.s, mover_id(open));
-        else if (!vm->binding.nve && (vm->state == GW_VM_STOPPED || vm->state == GW_VM_CRASHED))
+                gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving already: move %s", gw_vm_name(vm).s, mover_id(open));
+        else if (!gw_vm_nve(vm) && (vm->state == GW_VM_STOPPED || vm->state == GW_VM_CRASHED))
                 check_stopped(nva, vm, error);
-        else if ((vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED) || !vm->binding.nve)
+        else if ((vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED) || !gw_vm_nve(vm))
                 gw_fail(error, GW_E_CONFLICT, "vm", "%s neither runs nor is it suspended or stopped; wait for that",
-                        vm->id.s);
+                        gw_vm_name(vm).s);
         else
-                gw_fail(error, 0, "vm", "%s %s on %s", vm->id.s, vm->state == GW_VM_PAUSED ? "is suspended" : "runs",
-                        vm->binding.nve->id.s);
+                gw_fail(error, 0, "vm", "%s %s on %s", gw_vm_name(vm).s,
+                        vm->state == GW_VM_PAUSED ? "is suspended" : "runs", gw_vm_nve(vm)->id.s);
 }
 
 static void check_source(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
         const struct gw_nve *from = mover_place(nva, vm);
 
         if (!from)
-                gw_fail(error, GW_E_CONFLICT, "vm", "%s is nowhere", vm->id.s);
+                gw_fail(error, GW_E_CONFLICT, "vm", "%s is nowhere", gw_vm_name(vm).s);
         else if (!from->hv_connected || !from->nve_connected)
-                gw_fail(error, GW_E_CONFLICT, "vm", "%s is on %s, whose %s is not connected", vm->id.s, from->id.s,
-                        from->hv_connected ? "NVE" : "hypervisor agent");
+                gw_fail(error, GW_E_CONFLICT, "vm", "%s is on %s, whose %s is not connected", gw_vm_name(vm).s,
+                        from->id.s, from->hv_connected ? "NVE" : "hypervisor agent");
         else
                 gw_fail(error, 0, "vm", "the NVE and the hypervisor agent of %s are connected", from->id.s);
 }
@@ -62,7 +63,7 @@ static void check_source(const struct nva *nva, const struct gw_vm *vm, struct g
 static void check_target(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
                          struct gw_error *error) {
         if (to == mover_place(nva, vm))
-                gw_fail(error, GW_E_CONFLICT, "to", "%s is on %s already", vm->id.s, to->id.s);
+                gw_fail(error, GW_E_CONFLICT, "to", "%s is on %s already", gw_vm_name(vm).s, to->id.s);
         else if (!to->hv_connected || !to->nve_connected)
                 gw_fail(error, GW_E_CONFLICT, "to", "the %s of %s is not connected",
                         to->nve_connected ? "hypervisor agent" : "NVE", to->id.s);
@@ -103,29 +104,29 @@ static void check_mode(const struct nva *nva, const struct gw_vm *vm, const stru
                 return;
         terms_of(vm, &terms);
         if (as != GW_MOVE_AS_RUNNING && request->mode != GW_MOVE_COLD)
-                gw_fail(error, GW_E_CONFLICT, "mode", "%s is %s: only a cold move takes it, not a %s one", vm->id.s,
-                        gw_move_as_word(as), word);
+                gw_fail(error, GW_E_CONFLICT, "mode", "%s is %s: only a cold move takes it, not a %s one",
+                        gw_vm_name(vm).s, gw_move_as_word(as), word);
         else if (as == GW_MOVE_AS_RUNNING && terms.forbid & 1U << request->mode)
                 gw_fail(error, GW_E_CONFLICT, "mode",
-                        "%s forbids %s moves while it runs (`godwit vm set %s --forbid none` lifts that)", vm->id.s,
-                        word, vm->id.s);
+                        "%s forbids %s moves while it runs (`godwit vm set %s --forbid none` lifts that)",
+                        gw_vm_name(vm).s, word, gw_vm_name(vm).s);
         else
                 gw_fail(error, 0, "mode",
                         "both hosts and the data centre allow %s moves, and the VM does not forbid them", word);
 }
 
 enum gw_move_as mover_as(const struct gw_vm *vm) {
-        if (vm->binding.nve && vm->state == GW_VM_PAUSED)
+        if (gw_vm_nve(vm) && vm->state == GW_VM_PAUSED)
                 return GW_MOVE_AS_SUSPENDED;
-        return vm->binding.nve ? GW_MOVE_AS_RUNNING : GW_MOVE_AS_STOPPED;
+        return gw_vm_nve(vm) ? GW_MOVE_AS_RUNNING : GW_MOVE_AS_STOPPED;
 }
 
 struct gw_nve *mover_place(const struct nva *nva, const struct gw_vm *vm) {
-        return vm->binding.nve ? vm->binding.nve : terms_home(nva, vm);
+        return gw_vm_nve(vm) ? gw_vm_nve(vm) : terms_home(nva, vm);
 }
 
 void mover_settle_mode(const struct nva *nva, const struct gw_vm *vm, struct mover_request *request) {
-        const struct nva_move *open = mover_open(nva, vm->id.s);
+        const struct nva_move *open = mover_open(nva, gw_vm_name(vm).s);
 
         if (!request->mode_given && (open ? open->core.as : mover_as(vm)) != GW_MOVE_AS_RUNNING) {
                 request->mode = GW_MOVE_COLD;
@@ -136,8 +137,9 @@ void mover_settle_mode(const struct nva *nva, const struct gw_vm *vm, struct mov
 /* Which gateways the VM will use there: never a reason against a move. */
 static void tell_gateways(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
                           struct mover_plan *plan) {
-        for (const struct gw_port *port = vm->ports; port && plan->n < MOVER_CHECKS_MAX; port = port->next) {
-                const struct gw_vn *vn = port->vn;
+        for (const struct gw_port *port = gw_vm_ports(vm); port && plan->n < MOVER_CHECKS_MAX;
+             port = gw_port_next(port)) {
+                const struct gw_vn *vn = gw_port_vn(port);
                 const struct gw_nve *gateway = gw_directory_gateway_of(&nva->directory, vn, to);
 
                 if (gw_directory_vn_is_routed(&nva->directory, vn))
@@ -174,6 +176,6 @@ json_t *mover_plan_json(const struct nva *nva, const struct gw_vm *vm, const str
                 json_array_append_new(checks, json_pack("{s:s, s:s, s:s}", "check", plan->checks[i].word, "verdict",
                                                         plan->checks[i].error.code ? "refuse" : "pass", "reason",
                                                         plan->checks[i].error.text));
-        return json_pack("{s:s, s:s, s:s, s:b, s:o}", "vm", vm->id.s, "from", from ? from->id.s : "", "to",
+        return json_pack("{s:s, s:s, s:s, s:b, s:o}", "vm", gw_vm_name(vm).s, "from", from ? from->id.s : "", "to",
                          request->to->id.s, "allowed", plan->allowed, "checks", checks);
 }

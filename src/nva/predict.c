@@ -66,7 +66,8 @@ static size_t collect(const struct nva *nva, const struct wanted *w, size_t max,
         for (struct gw_list *link = nva->moves.prev; link != &nva->moves && n < max; link = link->prev) {
                 const struct gw_move *m = &mover_entry(link)->core;
 
-                if ((w->any_mode || (m->mode == w->mode && m->as == w->as)) && !strcmp(m->vm.s, w->vm->id.s) == w->own)
+                if ((w->any_mode || (m->mode == w->mode && m->as == w->as)) &&
+                    !strcmp(m->vm.s, gw_vm_name(w->vm).s) == w->own)
                         n += measure(m, &out[n]);
         }
         return n;
@@ -134,7 +135,7 @@ static void look_for_disks(const struct nva *nva, const struct gw_vm *vm, struct
         for (struct gw_list *link = nva->moves.prev; out->n_disks && link != &nva->moves; link = link->prev) {
                 const struct nva_move *move = mover_entry(link);
 
-                if (strcmp(move->core.vm.s, vm->id.s) || !move->ways.disks)
+                if (strcmp(move->core.vm.s, gw_vm_name(vm).s) || !move->ways.disks)
                         continue;
                 json_array_foreach (move->ways.disks, i, disk)
                         out->disk_octets += (uint64_t)json_integer_value(json_object_get(disk, "allocated_octets"));

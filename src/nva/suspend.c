@@ -50,16 +50,16 @@ static void on_answer(int status, json_t *body, void *user) {
 
 static int check(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
         if (vm->kind == GW_VM_TASK)
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; somebody else runs it", vm->id.s);
-        if (mover_open(nva, vm->id.s))
-                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving; wait for the end of that", vm->id.s);
-        if ((vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED) || !vm->binding.nve)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is a task; somebody else runs it", gw_vm_name(vm).s);
+        if (mover_open(nva, gw_vm_name(vm).s))
+                return gw_fail(error, GW_E_CONFLICT, "vm", "%s is moving; wait for the end of that", gw_vm_name(vm).s);
+        if ((vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED) || !gw_vm_nve(vm))
                 return gw_fail(error, GW_E_CONFLICT, "vm",
                                "%s does not run; only a VM that runs can be suspended, and resumed afterwards",
-                               vm->id.s);
-        if (!vm->binding.nve->hv_session)
+                               gw_vm_name(vm).s);
+        if (!gw_vm_nve(vm)->hv_session)
                 return gw_fail(error, GW_E_AGAIN, "vm", "the hypervisor agent of %s is not connected",
-                               vm->binding.nve->id.s);
+                               gw_vm_nve(vm)->id.s);
         return 0;
 }
 
@@ -75,8 +75,8 @@ static int turn(struct nva *nva, struct gw_vm *vm, enum gw_vm_state then, struct
         if (!call)
                 abort();
         *call = (struct call){nva, gw_vm_name(vm), vm->binding.epoch, request, then};
-        snprintf(path, sizeof path, "/v1/vms/%s/%s", vm->id.s, then == GW_VM_PAUSED ? "suspend" : "continue");
-        gw_call(vm->binding.nve->hv_session, "POST", path, json_object(), gw_s(LIFE_CALL_S), on_answer, call);
+        snprintf(path, sizeof path, "/v1/vms/%s/%s", gw_vm_name(vm).s, then == GW_VM_PAUSED ? "suspend" : "continue");
+        gw_call(gw_vm_nve(vm)->hv_session, "POST", path, json_object(), gw_s(LIFE_CALL_S), on_answer, call);
         return 0;
 }
 

@@ -40,7 +40,7 @@ static void attached_all(struct attach *a) {
                         life_detach(a->nva, vm);
                 gw_request_fail(a->request, &a->error);
         } else if (a->request) {
-                gw_request_answer(a->request, 201, current ? nva_json_port(vm->ports) : NULL);
+                gw_request_answer(a->request, 201, current ? nva_json_port(gw_vm_ports(vm)) : NULL);
         }
         nva_call_free(a);
 }
@@ -61,11 +61,12 @@ static json_t *attach_body(const struct gw_port *port) {
         struct gw_name id = gw_port_id(port);
         char mac[GW_MAC_TEXT];
 
-        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o, s:b}", "id", id.s, "vm", port->vm->id.s,
-                         "vni", (json_int_t)port->vn->vni, "mac", gw_mac_text(port->mac, mac), "addresses",
-                         nva_json_addresses(port), "mtu", (json_int_t)port->vn->mtu, "device", gw_port_device(port),
-                         "mode", "serve", "epoch", (json_int_t)port->vm->binding.epoch, "allow",
-                         gw_allow_json(port->allow), "task", true);
+        return json_pack("{s:s, s:s, s:I, s:s, s:o, s:I, s:s, s:s, s:I, s:o, s:b}", "id", id.s, "vm",
+                         gw_vm_name(gw_port_vm(port)).s, "vni", (json_int_t)gw_port_vn(port)->vni, "mac",
+                         gw_mac_text(port->mac, mac), "addresses", nva_json_addresses(port), "mtu",
+                         (json_int_t)gw_port_vn(port)->mtu, "device", gw_port_device(port), "mode", "serve", "epoch",
+                         (json_int_t)gw_port_vm(port)->binding.epoch, "allow", gw_allow_json(port->allow), "task",
+                         true);
 }
 
 void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) {
@@ -75,12 +76,12 @@ void life_attach(struct nva *nva, struct gw_vm *vm, struct gw_request *request) 
                 abort();
         a->nva = nva;
         a->vm = gw_vm_name(vm);
-        a->nve = vm->binding.nve->id;
+        a->nve = gw_vm_nve(vm)->id;
         a->epoch = vm->binding.epoch;
         a->request = request;
         a->left = vm->n_ports;
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                gw_call(vm->binding.nve->nve_session, "POST", "/v1/ports", attach_body(port), gw_s(LIFE_CALL_S),
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                gw_call(gw_vm_nve(vm)->nve_session, "POST", "/v1/ports", attach_body(port), gw_s(LIFE_CALL_S),
                         on_attached, a);
 }
 
@@ -99,12 +100,12 @@ static void take_off(struct gw_nve *nve, const char *vm) {
 void life_detach(struct nva *nva, struct gw_vm *vm) {
         struct gw_error error = {0};
 
-        if (vm->binding.nve)
-                take_off(vm->binding.nve, vm->id.s);
+        if (gw_vm_nve(vm))
+                take_off(gw_vm_nve(vm), gw_vm_name(vm).s);
         gw_directory_release(&nva->directory, vm, nva_now());
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
-        life_forget(nva, vm->id.s);
-        claims_forget(nva, vm->id.s);
+        life_forget(nva, gw_vm_name(vm).s);
+        claims_forget(nva, gw_vm_name(vm).s);
         if (gw_directory_vm_delete(&nva->directory, vm, &error))
                 gw_log(GW_WARNING, "a task could not be deleted: %s", error.text);
 }
@@ -126,7 +127,7 @@ static void on_ports(int status, json_t *body, void *user) {
                         const char *id = nva_json_text(item, "vm");
                         struct gw_vm *vm = gw_directory_vm(&look->nva->directory, id);
 
-                        if (*id && (!vm || (vm->kind == GW_VM_TASK && vm->binding.nve != nve)))
+                        if (*id && (!vm || (vm->kind == GW_VM_TASK && gw_vm_nve(vm) != nve)))
                                 take_off(nve, id);
                 }
         }

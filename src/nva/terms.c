@@ -43,7 +43,8 @@ void terms_of(const struct gw_vm *vm, struct nva_terms *out) {
 
 static int write_down(struct nva *nva, struct gw_vm *vm, json_t *definition, struct gw_error *error) {
         char *text = json_dumps(definition, JSON_COMPACT);
-        struct gw_vm_spec spec = {.id = vm->id.s,
+        const struct gw_name name = gw_vm_name(vm);
+        struct gw_vm_spec spec = {.id = name.s,
                                   .kind = vm->kind,
                                   .on_crash = vm->on_crash,
                                   .memory_mib = vm->memory_mib,
@@ -85,7 +86,7 @@ void terms_set_home(struct nva *nva, struct gw_vm *vm, const char *nve) {
         terms_of(vm, &terms);
         snprintf(terms.home.s, sizeof terms.home.s, "%s", nve);
         if (terms_set(nva, vm, &terms, &error))
-                gw_log(GW_WARNING, "vm=%s where it is cannot be kept: %s", vm->id.s, error.text);
+                gw_log(GW_WARNING, "vm=%s where it is cannot be kept: %s", gw_vm_name(vm).s, error.text);
 }
 
 struct gw_nve *terms_home(const struct nva *nva, const struct gw_vm *vm) {
@@ -125,6 +126,6 @@ void terms_show(const struct gw_vm *vm, json_t *object) {
 
         terms_of(vm, &terms);
         terms_strip(json_object_get(object, "definition"));
-        json_object_set_new(object, "home", json_string(vm->binding.nve ? vm->binding.nve->id.s : terms.home.s));
+        json_object_set_new(object, "home", json_string(gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : terms.home.s));
         json_object_set_new(object, "forbid", gw_modes_json(terms.forbid));
 }

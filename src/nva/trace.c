@@ -44,10 +44,10 @@ static void trace_next(struct trace *t);
 
 static struct gw_port *port_of(const struct trace *t) {
         struct gw_vm *vm = gw_directory_vm(&t->nva->directory, t->vm.s);
-        struct gw_port *port = vm ? vm->ports : NULL;
+        struct gw_port *port = vm ? gw_vm_ports(vm) : NULL;
 
         while (port && port->index != t->index)
-                port = port->next;
+                port = gw_port_next(port);
         return port;
 }
 
@@ -57,7 +57,7 @@ static void finish(struct trace *t, const char *outcome, const char *text) {
 
         gw_request_answer(t->request, 200,
                           json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "vm", t->vm.s, "port",
-                                    port ? gw_port_id(port).s : "", "vn", port ? port->vn->id.s : "", "to",
+                                    port ? gw_port_id(port).s : "", "vn", port ? gw_port_vn(port)->id.s : "", "to",
                                     gw_ip_text(t->to, to), "outcome", outcome, "text", text, "hops", t->list));
         json_decref(t->list);
         nva_call_free(t);
@@ -74,8 +74,8 @@ static void own_step(struct trace *t, const char *name, const char *verdict, con
 /* --- what the authority knows --- */
 
 static bool is_gateway_address(const struct gw_port *port, struct gw_ip ip) {
-        for (unsigned i = 0; port && i < port->vn->settings.n_gateways; i++)
-                if (gw_ip_eq(port->vn->settings.gateways[i], ip))
+        for (unsigned i = 0; port && i < gw_port_vn(port)->settings.n_gateways; i++)
+                if (gw_ip_eq(gw_port_vn(port)->settings.gateways[i], ip))
                         return true;
         return false;
 }
@@ -89,11 +89,11 @@ static void say_whose(struct trace *t) {
                 return own_step(t, "authority", "pass", "it is an address of the VN's gateway");
         if (!port)
                 snprintf(text, sizeof text, "%s belongs to no port of this VN", ip);
-        else if (!port->vm->binding.nve)
+        else if (!gw_vm_nve(gw_port_vm(port)))
                 snprintf(text, sizeof text, "%s belongs to %s, which is nowhere", ip, gw_port_id(port).s);
         else
                 snprintf(text, sizeof text, "%s belongs to %s at %s (%s)", ip, gw_port_id(port).s,
-                         port->vm->binding.nve->id.s, gw_binding_state_word(port->vm->binding.state));
+                         gw_vm_nve(gw_port_vm(port))->id.s, gw_binding_state_word(gw_port_vm(port)->binding.state));
         own_step(t, "authority", port ? "pass" : "unknown", text);
 }
 
@@ -108,20 +108,20 @@ static void answer_question(struct trace *t) {
         if (port)
                 gw_directory_mapping(port, &mapping);
         if (!port || mapping.state != GW_MAPPING_SERVING) {
-                snprintf(text, sizeof text, "the answer is no: %s%s", port ? port->vm->id.s : "nobody has it",
-                         port ? " is not reachable now" : "");
+                snprintf(text, sizeof text, "the answer is no: %s%s",
+                         port ? gw_vm_name(gw_port_vm(port)).s : "nobody has it", port ? " is not reachable now" : "");
                 own_step(t, "authority", "drop", text);
                 return finish(t, "dropped", text);
         }
         snprintf(text, sizeof text, "the answer is %s at %s (%s)", gw_mac_text(mapping.mac, mac),
-                 gw_ip_text(mapping.locator, ip), port->vm->binding.nve->id.s);
+                 gw_ip_text(mapping.locator, ip), gw_vm_nve(gw_port_vm(port))->id.s);
         own_step(t, "authority", "pass", text);
         t->mac = mapping.mac;
         t->mac_known = true;
-        if (port->vm->binding.nve == gw_directory_nve(d, t->nve.s))
+        if (gw_vm_nve(gw_port_vm(port)) == gw_directory_nve(d, t->nve.s))
                 return finish(t, "waits", "the authority says that it is at the edge that asks");
         t->sender = gw_directory_nve(d, t->nve.s)->locator;
-        t->nve = port->vm->binding.nve->id;
+        t->nve = gw_vm_nve(gw_port_vm(port))->id;
         t->outwards = false;
         trace_next(t);
 }
@@ -132,7 +132,7 @@ static bool say_policy(struct trace *t, const struct gw_vn *vn) {
         const struct gw_vn *to;
         const struct gw_policy *policy = gw_directory_way(&t->nva->directory, vn, t->to, &to);
         const struct gw_port *port = to ? gw_directory_port_by_ip(&t->nva->directory, to->vni, t->to) : NULL;
-        const struct gw_nve *nve = port ? port->vm->binding.nve : NULL;
+        const struct gw_nve *nve = port ? gw_vm_nve(gw_port_vm(port)) : NULL;
         char text[REASON_SIZE], ip[GW_IP_TEXT];
 
         gw_ip_text(t->to, ip);
@@ -343,10 +343,10 @@ static bool is_link_local(struct gw_ip ip) {
 
 /* The one wanted, else the one whose VN has the address, else the first. */
 static const struct gw_port *choose_port(const struct gw_vm *vm, const char *wanted, struct gw_ip to) {
-        for (const struct gw_port *port = vm->ports; port; port = port->next)
-                if (wanted ? (unsigned long)port->index == strtoul(wanted, NULL, 10) : in_subnet(port->vn, to))
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                if (wanted ? (unsigned long)port->index == strtoul(wanted, NULL, 10) : in_subnet(gw_port_vn(port), to))
                         return port;
-        return wanted ? NULL : vm->ports;
+        return wanted ? NULL : gw_vm_ports(vm);
 }
 
 static int read_request(struct nva *nva, const struct gw_request *request, struct gw_vm **vm,
@@ -367,7 +367,7 @@ static int read_request(struct nva *nva, const struct gw_request *request, struc
         *port = choose_port(*vm, index, *to);
         if (!*port)
                 return gw_fail(error, GW_E_NOT_FOUND, "port", "%s has no port %.16s", name.s, index ? index : "");
-        if (!(*vm)->binding.nve)
+        if (!gw_vm_nve((*vm)))
                 return gw_fail(error, GW_E_CONFLICT, "vm", "%s is nowhere; start it first", name.s);
         return 0;
 }
@@ -387,16 +387,16 @@ void api_trace(struct gw_request *request, void *user) {
         *t = (struct trace){.nva = nva,
                             .request = request,
                             .vm = gw_vm_name(vm),
-                            .nve = vm->binding.nve->id,
-                            .vni = port->vn->vni,
+                            .nve = gw_vm_nve(vm)->id,
+                            .vni = gw_port_vn(port)->vni,
                             .index = port->index,
                             .to = to,
                             .via = to,
                             .source = port->mac,
                             .outwards = true,
                             .list = json_array()};
-        if (!in_subnet(port->vn, to) && !is_link_local(to))
-                return begin_beyond(t, port->vn);
+        if (!in_subnet(gw_port_vn(port), to) && !is_link_local(to))
+                return begin_beyond(t, gw_port_vn(port));
         say_whose(t);
         trace_next(t);
 }

@@ -69,27 +69,29 @@ static void load_all(struct gw_directory *d, struct gw_reader *in) {
 static void check_port(struct gw_directory *d, const struct gw_vm *vm, const struct gw_port *port) {
         struct gw_mapping mapping;
 
-        must(port->vm == vm && port->vn && port->n_ips <= GW_PORT_IPS_MAX);
-        must(gw_directory_port_by_mac(d, port->vn->vni, port->mac) == port);
+        must(gw_port_vm(port) == vm && gw_port_vn(port) && port->n_ips <= GW_PORT_IPS_MAX);
+        must(gw_directory_port_by_mac(d, gw_port_vn(port)->vni, port->mac) == port);
         for (unsigned i = 0; i < port->n_ips; i++)
-                must(gw_directory_port_by_ip(d, port->vn->vni, gw_port_ip(port, i)));
+                must(gw_directory_port_by_ip(d, gw_port_vn(port)->vni, gw_port_ip(port, i)));
         gw_directory_mapping(port, &mapping);
         must(mapping.state == GW_MAPPING_SERVING || mapping.state == GW_MAPPING_ABSENT);
 }
 
 static void check_all(struct gw_directory *d) {
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(d, vm ? vm->id.s : NULL));) {
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(d, vm ? gw_vm_name(vm).s : NULL));) {
                 unsigned n = 0;
 
-                must(gw_directory_vm(d, vm->id.s) == vm && vm->tenant && strlen(vm->id.s) <= GW_NAME_MAX);
-                must(vm->binding.epoch <= vm->binding.reserved && vm->binding.n_previous <= GW_PREVIOUS_MAX);
-                for (const struct gw_port *port = vm->ports; port; port = port->next, n++)
+                must(gw_directory_vm(d, gw_vm_name(vm).s) == vm && gw_vm_tenant(vm) &&
+                     strlen(gw_vm_name(vm).s) <= GW_NAME_MAX);
+                must(vm->binding.epoch <= vm->binding.reserved &&
+                     gw_binding_n_previous(&vm->binding) <= GW_PREVIOUS_MAX);
+                for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port), n++)
                         check_port(d, vm, port);
                 must(n == vm->n_ports && n <= GW_VM_PORTS_MAX);
         }
         for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(d, nve ? nve->id.s : NULL));)
                 for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
-                        must(vm->binding.nve == nve);
+                        must(gw_vm_nve(vm) == nve);
 }
 
 static void live_on(struct gw_directory *d) {
@@ -102,7 +104,7 @@ static void live_on(struct gw_directory *d) {
                 gw_directory_tick(d, later);
         }
         for (struct gw_vm *vm = gw_directory_vm_after(d, NULL), *next; vm; vm = next) {
-                next = gw_directory_vm_after(d, vm->id.s);
+                next = gw_directory_vm_after(d, gw_vm_name(vm).s);
                 gw_directory_release(d, vm, later);
                 must(gw_directory_vm_delete(d, vm, NULL) == 0);
         }

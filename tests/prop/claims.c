@@ -86,15 +86,16 @@ static size_t followed_lately(const struct task *t) {
 }
 
 static enum gw_claim_verdict model(const struct task *t) {
-        bool lapsed = t->vm.binding.state == GW_BINDING_LAPSED, announced = t->vm.ports;
+        bool lapsed = t->vm.binding.state == GW_BINDING_LAPSED, announced = gw_vm_ports(&t->vm);
 
-        announced = announced && t->ports[0].vn->settings.flags & GW_VN_ANNOUNCED;
-        announced = announced && (!t->ports[0].next || t->ports[1].vn->settings.flags & GW_VN_ANNOUNCED);
+        announced = announced && gw_port_vn(&t->ports[0])->settings.flags & GW_VN_ANNOUNCED;
+        announced = announced &&
+                    (!gw_port_next(&t->ports[0]) || gw_port_vn(&t->ports[1])->settings.flags & GW_VN_ANNOUNCED);
         if (t->vm.kind != GW_VM_TASK)
                 return GW_CLAIM_NOT_A_TASK;
-        if (!t->vm.binding.nve || !(announced || lapsed))
+        if (!gw_vm_nve(&t->vm) || !(announced || lapsed))
                 return GW_CLAIM_POLICY;
-        if (t->history.busy || t->moving || t->vm.binding.move)
+        if (t->history.busy || t->moving || gw_vm_move(&t->vm))
                 return GW_CLAIM_BUSY;
         if (followed_lately(t) >= GW_CLAIM_DAMPING_MOVES)
                 return GW_CLAIM_DAMPED;

@@ -257,7 +257,7 @@ static size_t serving(struct net *n) {
         for (unsigned i = 0; i < VMS; i++) {
                 if (!vm_at(n, i))
                         continue;
-                gw_directory_mapping(vm_at(n, i)->ports, &m);
+                gw_directory_mapping(gw_vm_ports(vm_at(n, i)), &m);
                 count += m.state == GW_MAPPING_SERVING;
         }
         return count;
@@ -313,9 +313,9 @@ static uint64_t run(uint8_t model, bool old_way) {
                 make_vm(&net, i);
         assert_int_equal(gw_edge_new(&net.edge, &config, &edge_effects, &net), 0);
         assert_int_equal(gw_directory_place(&net.w.d, net.w.web, net.w.h2, net.w.now, &epoch, &net.w.error), 0);
-        port.id = gw_port_id(net.w.web->ports);
+        port.id = gw_port_id(gw_vm_ports(net.w.web));
         port.vm = (struct gw_name){"web@default"};
-        port.mac = net.w.web->ports->mac;
+        port.mac = gw_vm_ports(net.w.web)->mac;
         port.epoch = epoch;
         assert_int_equal(gw_edge_attach(net.edge, edge_now(&net), &port, &net.w.error), 0);
         up(&net);
@@ -329,9 +329,9 @@ static uint64_t run(uint8_t model, bool old_way) {
                         struct gw_writer w = gw_writer(bytes, sizeof bytes);
                         size_t size;
 
-                        if (!vm || !(vm->ports->mac.b[5] & 1))
+                        if (!vm || !(gw_vm_ports(vm)->mac.b[5] & 1))
                                 continue;
-                        query.mac = vm->ports->mac;
+                        query.mac = gw_vm_ports(vm)->mac;
                         gw_directory_query(&net.w.d, net.here, &query, net.w.now, &m);
                         size = gw_batch_encode(&w, GW_FRAME_UPDATE, 0x7fffffff, &m, 1, NULL, 0);
                         to_edge(&net, GW_FRAME_UPDATE, 0x7fffffff, bytes + GW_FRAME_HEADER_SIZE,

@@ -398,7 +398,7 @@ static void compare(const struct model *m) {
         static const uint8_t states[] = {
                 [NOWHERE] = GW_BINDING_NONE, [PLACED] = GW_BINDING_PLACED, [GONE] = GW_BINDING_LAPSED};
 
-        assert_ptr_equal(b->nve, m->place < 0 ? NULL : nves[m->place]);
+        assert_ptr_equal(gw_binding_nve(b), m->place < 0 ? NULL : nves[m->place]);
         assert_true(b->epoch == m->epoch && b->reserved == m->reserved);
         assert_int_equal(b->state, m->state != HERE ? states[m->state]
                                    : m->registered  ? GW_BINDING_SERVING

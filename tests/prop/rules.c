@@ -60,7 +60,7 @@ static void make_vms(void) {
 /* --- the model --- */
 
 static bool occupies(const struct gw_vm *vm, const struct gw_nve *nve) {
-        return vm->binding.nve == nve || gw_directory_move_ends_at(&vm->binding, nve);
+        return gw_vm_nve(vm) == nve || gw_directory_move_ends_at(&vm->binding, nve);
 }
 
 static bool apart_by_name(const struct gw_tenant *a, const struct gw_tenant *b) {
@@ -71,8 +71,8 @@ static bool apart_by_name(const struct gw_tenant *a, const struct gw_tenant *b) 
 }
 
 static bool model_tenants(const struct gw_vm *vm, const struct gw_nve *nve) {
-        for (struct gw_vm *other = NULL; (other = gw_directory_vm_after(&w->d, other ? other->id.s : NULL));) {
-                const struct gw_tenant *a = vm->tenant, *b = other->tenant;
+        for (struct gw_vm *other = NULL; (other = gw_directory_vm_after(&w->d, other ? gw_vm_name(other).s : NULL));) {
+                const struct gw_tenant *a = gw_vm_tenant(vm), *b = gw_vm_tenant(other);
 
                 if (other != vm && a != b && occupies(other, nve) &&
                     (a->exclusive || b->exclusive || apart_by_name(a, b) || apart_by_name(b, a)))
@@ -89,7 +89,7 @@ static bool model_rule(const struct gw_rule *rule, const struct gw_vm *vm, const
                 const struct gw_vm *other = gw_directory_vm(&w->d, rule->vms[i].s);
 
                 mine = mine || other == vm;
-                if (other == vm || !other->binding.nve)
+                if (other == vm || !gw_vm_nve(other))
                         continue;
                 if (occupies(other, nve))
                         here++;
@@ -170,7 +170,7 @@ static void step_place(void) {
                 gw_directory_unreserve(&w->d, vm);
                 break;
         default:
-                if (!vm->binding.nve)
+                if (!gw_vm_nve(vm))
                         gw_directory_place(&w->d, vm, nve, w->now, &epoch, &w->error);
         }
 }

@@ -202,7 +202,7 @@ static void do_register(int i) {
         request.n_addrs4 = 1;
         foreign = dice_below(&dice, 20) == 0 && request.lifetime_units;
         request.addrs4[0] =
-                (struct gw_reg_addr4){.ip = gw_port_ip(vms[foreign ? (i + 1) % VMS : i]->ports, 0), .bits = 32};
+                (struct gw_reg_addr4){.ip = gw_port_ip(gw_vm_ports(vms[foreign ? (i + 1) % VMS : i]), 0), .bits = 32};
         expected = foreign ? GW_MH_IPV4_ADDRESS_NOT_AUTHORIZED : model_register(m, nve, &request);
         r = gw_directory_register(&d, nves[nve], &request, now, &reply);
         if (!(expected == -1 ? r == GW_E_REFUSED : r == 0 && reply.status == expected))
@@ -265,9 +265,9 @@ static void compare(int i) {
         const struct model *m = &models[i];
         struct gw_mapping mapping;
 
-        must(b->nve == (m->at == NOWHERE ? NULL : nves[m->at]));
+        must(gw_binding_nve(b) == (m->at == NOWHERE ? NULL : nves[m->at]));
         must(b->epoch == m->epoch && b->reserved == m->reserved);
-        gw_directory_mapping(vms[i]->ports, &mapping);
+        gw_directory_mapping(gw_vm_ports(vms[i]), &mapping);
         must((mapping.state == GW_MAPPING_SERVING) == m->reachable);
         if (m->reachable)
                 must(gw_ip_eq(mapping.locator, nves[m->at]->locator) && mapping.epoch == m->epoch);

@@ -161,7 +161,7 @@ static void check_commit(struct sim *s) {
                 if (!vm)
                         continue;
                 if (vm->binding.epoch < s->vms[i].seen_epoch)
-                        net_die(&s->net, "%s: epoch fell from %llu to %llu", vm->id.s,
+                        net_die(&s->net, "%s: epoch fell from %llu to %llu", gw_vm_name(vm).s,
                                 (unsigned long long)s->vms[i].seen_epoch, (unsigned long long)vm->binding.epoch);
                 s->vms[i].seen_epoch = vm->binding.epoch;
         }
@@ -198,7 +198,7 @@ static void check_loaded(struct sim *s) {
                 if (m->made != (vm != NULL))
                         net_die(&s->net, "%s %s after a restart", vm_id(i), vm ? "came back" : "is lost");
                 if (vm && vm->binding.reserved < m->reserved_epoch)
-                        net_die(&s->net, "%s: an epoch that was given out is forgotten", vm->id.s);
+                        net_die(&s->net, "%s: an epoch that was given out is forgotten", gw_vm_name(vm).s);
         }
 }
 
@@ -224,7 +224,8 @@ static struct gw_registration request_of(struct sim *s, int n, int v, uint64_t e
         r.has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_EPOCH | GW_REG_HAS_TIMESTAMP;
         /* Each NVE's clock is off by another half second. */
         r.timestamp = gw_registration_stamp(net_now(&s->net).wall) + (uint64_t)n * 32768;
-        for (const struct gw_port *port = vm_of(s, v) ? vm_of(s, v)->ports : NULL; port; port = port->next) {
+        for (const struct gw_port *port = vm_of(s, v) ? gw_vm_ports(vm_of(s, v)) : NULL; port;
+             port = gw_port_next(port)) {
                 r.macs[r.n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++)
                         if (gw_ip_is_v4(gw_port_ip(port, i)))
@@ -282,7 +283,7 @@ static void nve_subscribe(struct sim *s, int n) {
 
 static void nve_learn(struct sim *s, int n, const struct gw_mapping *m) {
         struct gw_port *port = s->a.up ? gw_directory_port_by_mac(&s->a.d, m->vni, m->mac) : NULL;
-        int v = *m->vm.s ? vm_index(m->vm.s) : port ? vm_index(port->vm->id.s) : NOWHERE;
+        int v = *m->vm.s ? vm_index(m->vm.s) : port ? vm_index(gw_vm_name(gw_port_vm(port)).s) : NOWHERE;
         struct entry *e;
 
         if (v == NOWHERE)
@@ -533,7 +534,7 @@ static void vm_delete(struct sim *s, int v) {
         struct gw_vm *vm = vm_of(s, v);
         uint64_t floor = vm->binding.reserved;
 
-        if (vm->binding.nve || gw_directory_vm_delete(&s->a.d, vm, NULL))
+        if (gw_vm_nve(vm) || gw_directory_vm_delete(&s->a.d, vm, NULL))
                 return;
         if (turn_end(s)) {
                 net_trace(&s->net, "%s is deleted", vm_id(v));
@@ -569,7 +570,7 @@ static void move_settle(struct sim *s, int v) {
 
         if (!s->a.up)
                 return;
-        if (known->binding.move && known->binding.epoch < vm->epoch && (s->calm || net_chance(&s->net, 50))) {
+        if (gw_vm_move(known) && known->binding.epoch < vm->epoch && (s->calm || net_chance(&s->net, 50))) {
                 if (vm->phase == RAN)
                         gw_directory_commit(&s->a.d, known, net_now(&s->net));
                 else
@@ -630,7 +631,7 @@ static void manage(struct sim *s, int v) {
         } else if (!vm->made) {
                 if (!s->calm)
                         vm_make(s, v);
-        } else if (vm->runs_at == NOWHERE && !vm->wanted && vm_of(s, v)->binding.nve) {
+        } else if (vm->runs_at == NOWHERE && !vm->wanted && gw_vm_nve(vm_of(s, v))) {
                 vm_stop(s, v); /* the authority crashed before it had noted it */
         } else if (vm->runs_at == NOWHERE) {
                 if (vm->wanted || (!s->calm && net_chance(&s->net, 70)))
@@ -645,14 +646,14 @@ static void manage(struct sim *s, int v) {
 }
 
 static void ask(struct sim *s, int n, int v) {
-        struct gw_port *port = s->a.up && vm_of(s, v) ? vm_of(s, v)->ports : NULL;
+        struct gw_port *port = s->a.up && vm_of(s, v) ? gw_vm_ports(vm_of(s, v)) : NULL;
         struct gw_query query = {.by_mac = net_chance(&s->net, 50)};
         uint8_t frame[128];
         struct gw_writer w = gw_writer(frame, sizeof frame);
 
         if (!port)
                 return;
-        query.vni = port->vn->vni;
+        query.vni = gw_port_vn(port)->vni;
         query.mac = port->mac;
         query.ip = gw_port_ip(port, 0);
         gw_query_encode(&w, 7, &query);
@@ -736,36 +737,36 @@ static void check_vm(struct sim *s, int v) {
         if (!vm->made)
                 return;
         if (vm->wanted && vm->runs_at == NOWHERE)
-                net_die(&s->net, "%s should run and does not", known->id.s);
-        if (authority_link(b->nve) != vm->runs_at || b->move)
-                net_die(&s->net, "%s runs at n%d, the directory says n%d", known->id.s, vm->runs_at,
-                        authority_link(b->nve));
+                net_die(&s->net, "%s should run and does not", gw_vm_name(known).s);
+        if (authority_link(gw_binding_nve(b)) != vm->runs_at || gw_binding_move(b))
+                net_die(&s->net, "%s runs at n%d, the directory says n%d", gw_vm_name(known).s, vm->runs_at,
+                        authority_link(gw_binding_nve(b)));
         if (vm->runs_at != NOWHERE && (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch))
-                net_die(&s->net, "%s: %s, epoch %llu; it runs with %llu", known->id.s, gw_binding_state_word(b->state),
-                        (unsigned long long)b->epoch, (unsigned long long)vm->epoch);
+                net_die(&s->net, "%s: %s, epoch %llu; it runs with %llu", gw_vm_name(known).s,
+                        gw_binding_state_word(b->state), (unsigned long long)b->epoch, (unsigned long long)vm->epoch);
 }
 
 static void check_held(struct sim *s, int n, int v) {
         const struct entry *e = &s->nves[n].cache[v];
         const struct gw_vm *known = vm_of(s, v);
-        bool member = known && gw_directory_member_after(known->ports->vn, NULL), live;
+        bool member = known && gw_directory_member_after(gw_port_vn(gw_vm_ports(known)), NULL), live;
         struct gw_mapping m;
         bool listens = false;
 
         if (!known)
                 return;
-        gw_directory_mapping(known->ports, &m);
+        gw_directory_mapping(gw_vm_ports(known), &m);
         live = e->there && e->ends_ns > s->net.now_ns;
         for (int k = 0; k < VMS; k++)
                 listens |= s->nves[n].vms[k].role != ROLE_NONE && s->vms[k].vn == s->vms[v].vn;
         if (live && listens &&
             (e->state != m.state || (m.state == GW_MAPPING_SERVING && !gw_ip_eq(e->locator, m.locator))))
                 net_die(&s->net, "n%d holds %s of %s with epoch %llu; the directory: %s with %llu", n,
-                        e->state == GW_MAPPING_SERVING ? "a place" : "absence", known->id.s,
+                        e->state == GW_MAPPING_SERVING ? "a place" : "absence", gw_vm_name(known).s,
                         (unsigned long long)e->epoch, m.state == GW_MAPPING_SERVING ? "a place" : "absence",
                         (unsigned long long)m.epoch);
-        if (member && listens && known->ports->vn->push && m.state == GW_MAPPING_SERVING && !live)
-                net_die(&s->net, "n%d was not told of %s", n, known->id.s);
+        if (member && listens && gw_port_vn(gw_vm_ports(known))->push && m.state == GW_MAPPING_SERVING && !live)
+                net_die(&s->net, "n%d was not told of %s", n, gw_vm_name(known).s);
 }
 
 static void check_members(struct sim *s, int n) {

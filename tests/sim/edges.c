@@ -200,7 +200,7 @@ static void walk_all(struct sim *s) {
 static void attach(struct sim *s, int v, int n, uint8_t role, uint64_t epoch, int peer) {
         struct gw_edge_attach port = {
                 .vm = vm_name(v), .vni = 100 + (uint32_t)s->vms[v].vn, .ifindex = (uint32_t)v + 1};
-        const struct gw_port *known = vm_of(s, v)->ports;
+        const struct gw_port *known = gw_vm_ports(vm_of(s, v));
         struct gw_error error = {0};
 
         port.id = gw_port_id(known);
@@ -276,7 +276,8 @@ static bool none(const struct sim *s, struct gw_directory_pending pending) {
 /* Before a VM moves again all must know where it is: a packet is redirected only once, and not from where the VM
  * arrives. Who holds mappings of a VN that is not pushed, a new authority knows when edges have asked again. */
 static bool converged(struct sim *s, int v) {
-        bool known = vm_of(s, v)->ports->vn->push || s->net.now_ns > s->a.started_ns + REASK_MS * GW_NS_PER_MS;
+        bool known =
+                gw_port_vn(gw_vm_ports(vm_of(s, v)))->push || s->net.now_ns > s->a.started_ns + REASK_MS * GW_NS_PER_MS;
 
         return none(s, gw_directory_pending(&s->a.d, vm_of(s, v))) && (known || !s->fair);
 }
@@ -414,10 +415,10 @@ static void check(struct sim *s, int v) {
         const struct vm *vm = &s->vms[v];
         const struct gw_binding *b = &vm_of(s, v)->binding;
 
-        if (vm->runs_at == NOWHERE || b->nve != nve_of(s, vm->runs_at) || b->epoch != vm->epoch ||
-            b->state != GW_BINDING_SERVING || b->move)
+        if (vm->runs_at == NOWHERE || gw_binding_nve(b) != nve_of(s, vm->runs_at) || b->epoch != vm->epoch ||
+            b->state != GW_BINDING_SERVING || gw_binding_move(b))
                 net_die(&s->net, "vm%d runs at n%d with epoch %llu; the directory says %s, %s, %llu", v, vm->runs_at,
-                        (unsigned long long)vm->epoch, b->nve ? b->nve->id.s : "nowhere",
+                        (unsigned long long)vm->epoch, gw_binding_nve(b) ? gw_binding_nve(b)->id.s : "nowhere",
                         gw_binding_state_word(b->state), (unsigned long long)b->epoch);
 }
 
@@ -492,7 +493,7 @@ static void begin(struct sim *s) {
                 s->vms[v] = (struct vm){.vn = v % VNS, .runs_at = NOWHERE};
         hosts_init(&s->hosts, &s->net, EDGES);
         for (int v = 0; v < VMS; v++)
-                s->hosts.macs[v] = make_vm(s, vm_name(v).s, v % VNS)->ports->mac;
+                s->hosts.macs[v] = gw_vm_ports(make_vm(s, vm_name(v).s, v % VNS))->mac;
         for (int i = 0; i < GW_DIRECTORY_PUSH_MAX; i++) { /* the last VN is too large to be pushed */
                 snprintf(id, sizeof id, "filler%d", i);
                 make_vm(s, id, VNS - 1);

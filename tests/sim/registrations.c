@@ -241,7 +241,7 @@ static void observe(struct sim *s) {
                 struct vm *vm = &s->vms[v];
                 struct gw_mapping m;
 
-                gw_directory_mapping(vm_of(s, v)->ports, &m);
+                gw_directory_mapping(gw_vm_ports(vm_of(s, v)), &m);
                 if (vm->reachable == (m.state == GW_MAPPING_SERVING) && gw_ip_eq(vm->locator, m.locator))
                         continue;
                 vm->reachable = m.state == GW_MAPPING_SERVING;
@@ -473,7 +473,7 @@ static void cut_off(struct sim *s, int n) {
 /* --- management --- */
 
 static void attach(struct sim *s, int v, int n, uint8_t role, uint64_t epoch, int peer) {
-        const struct gw_port *known = vm_of(s, v)->ports;
+        const struct gw_port *known = gw_vm_ports(vm_of(s, v));
         struct gw_edge_attach port = {.id = gw_port_id(known),
                                       .vm = vm_name(v),
                                       .vni = HOST_VNI_FIRST + (uint32_t)s->vms[v].vn,
@@ -648,7 +648,7 @@ static void manage(struct sim *s, int v) {
         case REST:
                 if (vm->runs_at == NOWHERE || (s->net.links[vm->runs_at].cut && fault(s, 20)))
                         start(s, v);
-                else if (s->a.up && vm_of(s, v)->binding.move && !s->net.links[vm->runs_at].cut) {
+                else if (s->a.up && gw_vm_move(vm_of(s, v)) && !s->net.links[vm->runs_at].cut) {
                         gw_directory_unreserve(&s->a.d, vm_of(s, v)); /* reserved, and then it crashed */
                         turn_end(s);
                 } else if (fault(s, 10))
@@ -825,7 +825,7 @@ static const char *unsettled(struct sim *s, int v) {
 
         if (!b || vm->runs_at == NOWHERE || vm->phase != REST)
                 return "management is not done";
-        if (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch || authority_link(b->nve) != vm->runs_at)
+        if (b->state != GW_BINDING_SERVING || b->epoch != vm->epoch || authority_link(gw_binding_nve(b)) != vm->runs_at)
                 return "the directory has another place, or none";
         for (int n = 0; n < EDGES; n++)
                 if (gw_edge_vm_role(edge_at(s, n), &name, &role, &epoch) &&
@@ -900,7 +900,7 @@ static void make(struct sim *s) {
                 if (gw_directory_vm_create(&s->a.d, &spec, &made, &error))
                         net_die(&s->net, "%s", error.text);
                 s->vms[v] = (struct vm){.vn = v % VNS, .runs_at = NOWHERE};
-                s->hosts.macs[v] = made->ports->mac;
+                s->hosts.macs[v] = gw_vm_ports(made)->mac;
         }
 }
 

@@ -31,7 +31,8 @@ static int teardown(void **state) {
 
 static const char *forward(struct world *w, struct gw_nve *nve, enum gw_audit_kind kind, const struct gw_nve *to,
                            uint64_t epoch) {
-        struct gw_audit_forward entry = {.vni = w->blue->vni, .mac = w->web->ports->mac, .kind = kind, .epoch = epoch};
+        struct gw_audit_forward entry = {
+                .vni = w->blue->vni, .mac = gw_vm_ports(w->web)->mac, .kind = kind, .epoch = epoch};
 
         if (to)
                 entry.locator = to->locator;
@@ -93,7 +94,7 @@ static void test_strangers_and_addresses(void **state) {
         struct world *w = *state;
         struct gw_audit_forward rogue = {.vni = w->blue->vni, .mac = {{2, 2, 2, 2, 2, 2}}, .kind = GW_AUDIT_LOCAL};
         struct gw_audit_neighbour entry = {
-                .vni = w->blue->vni, .ip = gw_port_ip(w->web->ports, 0), .mac = w->web->ports->mac};
+                .vni = w->blue->vni, .ip = gw_port_ip(gw_vm_ports(w->web), 0), .mac = gw_vm_ports(w->web)->mac};
 
         gw_directory_audit_forward(&w->d, w->h1, &rogue, w->now, &finding);
         assert_string_equal(finding.why, "unknown");
@@ -102,7 +103,7 @@ static void test_strangers_and_addresses(void **state) {
         entry.mac.b[5] ^= 1;
         gw_directory_audit_neighbour(&w->d, w->h1, &entry, w->now, &finding);
         assert_string_equal(finding.why, "other-mac");
-        assert_true(gw_mac_eq(finding.mac, w->web->ports->mac));
+        assert_true(gw_mac_eq(finding.mac, gw_vm_ports(w->web)->mac));
         entry.vni++; /* another VN: the same address is nobody's there */
         gw_directory_audit_neighbour(&w->d, w->h1, &entry, w->now, &finding);
         assert_string_equal(finding.why, "unknown");

@@ -159,11 +159,11 @@ static void test_move(void **state) {
         assert_int_equal(gw_directory_commit(&w->d, w->web, w->now), 0);
         assert_int_equal(gw_directory_commit(&w->d, w->web, w->now), 0);
         assert_int_equal(w->web->binding.state, GW_BINDING_COMMITTED);
-        assert_ptr_equal(w->web->binding.nve, w->h2);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h2);
         assert_int_equal(register_at(w, w->h1, 1), GW_MH_TIMESTAMP_LOWER);
         assert_int_equal(register_at(w, w->h2, 2), 0);
-        assert_int_equal(w->web->binding.n_previous, 1);
-        assert_true(gw_ip_eq(w->web->binding.previous[0].locator, w->h1->locator));
+        assert_int_equal(gw_binding_n_previous(&w->web->binding), 1);
+        assert_true(gw_ip_eq(gw_binding_previous(&w->web->binding)[0].locator, w->h1->locator));
         assert_int_equal(w->h1->n_vms, 1); /* the stopped copy */
         gw_directory_unreserve(&w->d, w->web);
         assert_int_equal(w->h1->n_vms, 0);
@@ -171,10 +171,10 @@ static void test_move(void **state) {
         assert_int_equal(register_at(w, w->h1, 3), GW_MH_PROHIBITED);
         assert_int_equal(gw_directory_take_back(&w->d, w->web, w->now), GW_E_CONFLICT);
         world_restart(w);
-        assert_ptr_equal(w->web->binding.nve, w->h2);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h2);
         assert_int_equal(w->web->binding.epoch, 2);
         assert_int_equal(w->web->binding.reserved, 3);
-        assert_int_equal(w->web->binding.n_previous, 1);
+        assert_int_equal(gw_binding_n_previous(&w->web->binding), 1);
         assert_int_equal(w->h2->used_memory_mib, 128);
 }
 
@@ -198,7 +198,7 @@ static void test_take_back(void **state) {
         assert_int_equal(gw_directory_commit(&w->d, w->web, w->now), 0);
         assert_int_equal(gw_directory_take_back(&w->d, w->web, w->now), 0);
         assert_int_equal(gw_directory_take_back(&w->d, w->web, w->now), 0);
-        assert_ptr_equal(w->web->binding.nve, w->h1);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h1);
         assert_int_equal(register_at(w, w->h2, 2), GW_MH_TIMESTAMP_LOWER); /* it came too late */
         assert_int_equal(gw_directory_commit(&w->d, w->web, w->now), GW_E_CONFLICT);
         assert_int_equal(register_at(w, w->h1, 3), 0);
@@ -214,7 +214,7 @@ static void test_registration_takes_back(void **state) {
         begin_move(w);
         assert_int_equal(register_at(w, w->h1, 3), 0); /* cut and uncut before any commit */
         assert_int_equal(w->web->binding.epoch, 3);
-        assert_int_equal(w->web->binding.n_previous, 0);
+        assert_int_equal(gw_binding_n_previous(&w->web->binding), 0);
         assert_int_equal(register_at(w, w->h2, 2), GW_MH_TIMESTAMP_LOWER);
         gw_directory_unreserve(&w->d, w->web);
         assert_int_equal(gw_directory_reserve(&w->d, w->web, w->h2, w->now, &to, &back, &w->error), 0);
@@ -287,18 +287,18 @@ static void test_history_is_bounded(void **state) {
                 world_pass(w, 1000);
                 world_serve(w, w->web, i % 2 ? w->h1 : w->h2);
         }
-        assert_int_equal(w->web->binding.n_previous, GW_PREVIOUS_MAX);
-        assert_true(gw_ip_eq(w->web->binding.previous[7].locator, w->h2->locator));
-        assert_true(w->web->binding.previous[7].to.ns == w->web->binding.since.ns);
-        assert_true(w->web->binding.previous[6].to.ns == w->web->binding.previous[7].from.ns);
+        assert_int_equal(gw_binding_n_previous(&w->web->binding), GW_PREVIOUS_MAX);
+        assert_true(gw_ip_eq(gw_binding_previous(&w->web->binding)[7].locator, w->h2->locator));
+        assert_true(gw_binding_previous(&w->web->binding)[7].to.ns == gw_binding_since(&w->web->binding).ns);
+        assert_true(gw_binding_previous(&w->web->binding)[6].to.ns == gw_binding_previous(&w->web->binding)[7].from.ns);
         assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
         assert_int_equal(epoch, 13);
-        assert_int_equal(w->web->binding.n_previous, GW_PREVIOUS_MAX);
+        assert_int_equal(gw_binding_n_previous(&w->web->binding), GW_PREVIOUS_MAX);
 }
 
 static void test_new_vm_starts_above_deleted_one(void **state) {
         struct world *w = *state;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
         uint64_t epoch;
 
         world_serve(w, w->web, w->h1);
@@ -308,7 +308,7 @@ static void test_new_vm_starts_above_deleted_one(void **state) {
         world_restart(w);
         world_hello(w, "h1", "10.99.0.1");
         w->web = world_vm(w, "web", "blue");
-        assert_true(gw_mac_eq(w->web->ports->mac, mac));
+        assert_true(gw_mac_eq(gw_vm_ports(w->web)->mac, mac));
         assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
         assert_int_equal(epoch, 4); /* 3 was the release */
 }

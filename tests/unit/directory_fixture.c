@@ -242,7 +242,7 @@ struct gw_registration world_request(struct world *w, const struct gw_vm *vm, ui
 
         r.has = GW_REG_HAS_VM | GW_REG_HAS_HANDOFF | GW_REG_HAS_ACCESS | GW_REG_HAS_EPOCH | GW_REG_HAS_TIMESTAMP;
         r.timestamp = gw_registration_stamp(w->now.wall) + w->sequence;
-        for (const struct gw_port *port = vm->ports; port; port = port->next) {
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port)) {
                 r.macs[r.n_macs++] = port->mac;
                 for (unsigned i = 0; i < port->n_ips; i++) {
                         struct gw_ip ip = gw_port_ip(port, i);

@@ -84,7 +84,7 @@ static void test_push_is_complete_at_any_size(void **state) {
         assert_true(w->blue->push);
         world_serve(w, w->web, w->h1);
         world_subscribe(w, w->h2);
-        assert_int_equal(world_told(w, w->h2, w->web->ports->mac)->lifetime_ms, UINT32_MAX);
+        assert_int_equal(world_told(w, w->h2, gw_vm_ports(w->web)->mac)->lifetime_ms, UINT32_MAX);
         assert_non_null(mark(w, w->h2));
         assert_true(mark(w, w->h2)->final);
         world_ack(w);
@@ -99,12 +99,12 @@ static void test_hybrid_marks_without_finality(void **state) {
         world_subscribe(w, w->h2);
         assert_non_null(mark(w, w->h2));
         assert_false(mark(w, w->h2)->final);
-        assert_int_equal(world_told(w, w->h2, w->web->ports->mac)->lifetime_ms, GW_DIRECTORY_HOLD_MS);
+        assert_int_equal(world_told(w, w->h2, gw_vm_ports(w->web)->mac)->lifetime_ms, GW_DIRECTORY_HOLD_MS);
 }
 
 static void test_pull_tells_only_who_asked(void **state) {
         struct world *w = *state;
-        struct gw_query query = {.vni = 100, .by_mac = true, .mac = w->web->ports->mac};
+        struct gw_query query = {.vni = 100, .by_mac = true, .mac = gw_vm_ports(w->web)->mac};
         struct gw_directory_vn_confirmations all;
         struct gw_mapping m;
 
@@ -112,14 +112,14 @@ static void test_pull_tells_only_who_asked(void **state) {
         world_serve(w, w->web, w->h1);
         world_subscribe(w, w->h2);
         world_subscribe(w, w->h3);
-        assert_null(world_told(w, w->h2, w->web->ports->mac));
+        assert_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac));
         assert_null(mark(w, w->h2));
         world_ack(w);
         gw_directory_query(&w->d, w->h2, &query, w->now, &m);
         assert_int_equal(m.state, GW_MAPPING_SERVING);
         world_serve(w, w->web, w->h3);
-        assert_non_null(world_told(w, w->h2, w->web->ports->mac));
-        assert_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac));
+        assert_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
         all = gw_directory_vn_confirmations(&w->d, w->blue);
         assert_int_equal(all.waiting, 2); /* it, and h1, where the VM was */
         world_ack(w);
@@ -160,7 +160,7 @@ static void test_old_record_is_hybrid(void **state) {
 /* Whoever believed that silence is an answer must stop to, and whoever believed for ever must get a lifetime. */
 static void test_push_becomes_pull(void **state) {
         struct world *w = *state;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
 
         set_model(w, GW_VN_PUSH);
         world_serve(w, w->web, w->h1);
@@ -180,7 +180,7 @@ static void test_push_becomes_pull(void **state) {
 
 static void test_hybrid_becomes_push(void **state) {
         struct world *w = *state;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
 
         world_serve(w, w->web, w->h1);
         world_subscribe(w, w->h2);
@@ -210,7 +210,7 @@ static void test_flush_is_sent_until_acknowledged(void **state) {
         assert_int_equal(gw_directory_vn_confirmations(&w->d, w->blue).waiting, 1);
         assert_true(w->d.counters.retransmissions > 0);
         ack_first(w);
-        assert_non_null(world_told(w, w->h2, w->web->ports->mac)); /* it is pushed again */
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac)); /* it is pushed again */
         drain(w);
         assert_int_equal(gw_directory_vn_confirmations(&w->d, w->blue).waiting, 0);
 }
@@ -251,7 +251,7 @@ static void test_no_is_taken_back_when_somebody_comes(void **state) {
 
 static void test_holder_that_never_confirms_is_counted(void **state) {
         struct world *w = *state;
-        struct gw_query query = {.vni = 100, .by_mac = true, .mac = w->web->ports->mac};
+        struct gw_query query = {.vni = 100, .by_mac = true, .mac = gw_vm_ports(w->web)->mac};
         struct gw_mapping m;
 
         set_model(w, GW_VN_PULL);
@@ -276,8 +276,8 @@ static void digest_of_all(struct world *w, struct gw_digest *digest, size_t buck
         struct gw_mapping m;
 
         *digest = (struct gw_digest){.vni = 100, .n = buckets};
-        while ((vm = gw_directory_vm_after(&w->d, vm ? vm->id.s : NULL))) {
-                gw_directory_mapping(vm->ports, &m);
+        while ((vm = gw_directory_vm_after(&w->d, vm ? gw_vm_name(vm).s : NULL))) {
+                gw_directory_mapping(gw_vm_ports(vm), &m);
                 if (m.state == GW_MAPPING_SERVING)
                         digest->sums[gw_digest_bucket(m.mac, buckets)] += gw_mapping_digest(&m);
         }
@@ -335,8 +335,8 @@ static void test_only_differences_travel(void **state) {
         gw_directory_digest(&w->d, w->h2, 10, digest, w->now);
         serve(w, 8, w->h3); /* between digest and SUBSCRIBE */
         world_subscribe(w, w->h2);
-        assert_non_null(world_told(w, w->h2, moved->ports->mac));
-        assert_non_null(world_told(w, w->h2, gw_directory_vm(&w->d, "f8@default")->ports->mac));
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(moved)->mac));
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(gw_directory_vm(&w->d, "f8@default"))->mac));
         assert_true(mappings_sent(w) < 20); /* those of one bucket, and the one that changed later */
         drain(w);
         few = w->octets;
@@ -384,9 +384,9 @@ static void test_what_is_held_makes_holders(void **state) {
         world_subscribe(w, w->h2);
         drain(w);
         held->vni = 100;
-        gw_directory_mapping(a->ports, &m);
+        gw_directory_mapping(gw_vm_ports(a), &m);
         held->all[held->n++] = (struct gw_held_one){m.mac, gw_mapping_digest(&m)};
-        gw_directory_mapping(b->ports, &m);
+        gw_directory_mapping(gw_vm_ports(b), &m);
         held->all[held->n++] = (struct gw_held_one){m.mac, gw_mapping_digest(&m) + 1};
         held->all[held->n++] = (struct gw_held_one){{{2, 2, 2, 2, 2, 2}}, 1};
         world_restart(w); /* which forgets holders */
@@ -397,13 +397,13 @@ static void test_what_is_held_makes_holders(void **state) {
         drain(w);
         gw_directory_held(&w->d, w->h2, 3, held, w->now);
         assert_int_equal(w->agreed.bits[0], 1);
-        assert_null(world_told(w, w->h2, a->ports->mac));
-        assert_non_null(world_told(w, w->h2, b->ports->mac));
+        assert_null(world_told(w, w->h2, gw_vm_ports(a)->mac));
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(b)->mac));
         drain(w);
         world_hello(w, "h1", "10.99.0.1");
         world_hello(w, "h3", "fd99::3");
         serve(w, 0, w->h3);
-        assert_non_null(world_told(w, w->h2, a->ports->mac)); /* it is a holder of it again */
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(a)->mac)); /* it is a holder of it again */
         free(held);
 }
 
@@ -445,7 +445,7 @@ static void test_flapping_is_coalesced(void **state) {
         assert_true(sent < 60); /* in 20 ms, to h3 and to the former places */
         assert_true(w->d.counters.coalesced > 1500);
         world_pass(w, 200);
-        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->epoch, w->web->binding.epoch);
+        assert_int_equal(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->epoch, w->web->binding.epoch);
         drain(w);
         assert_int_equal(gw_directory_vn_confirmations(&w->d, w->blue).waiting, 0);
 }
@@ -462,7 +462,7 @@ static void test_conflict_is_decided_by_epoch_and_shown(void **state) {
         assert_string_equal(w->h1->conflict.vm.s, "web@default");
         assert_int_equal(w->h1->conflict.claimed, 1);
         assert_int_equal(w->h1->conflict.stands, 2);
-        assert_ptr_equal(w->web->binding.nve, w->h2);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h2);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

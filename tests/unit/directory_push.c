@@ -33,7 +33,7 @@ static void test_subscriber_gets_all(void **state) {
         world_subscribe(w, w->h2);
         assert_int_equal(w->n_frames, 1);
         assert_true(w->sent[0].is_member || w->sent[w->n_sent - 1].is_member);
-        m = world_told(w, w->h2, w->web->ports->mac);
+        m = world_told(w, w->h2, gw_vm_ports(w->web)->mac);
         assert_non_null(m);
         assert_int_equal(m->state, GW_MAPPING_SERVING);
         assert_int_equal(m->epoch, 1);
@@ -98,7 +98,7 @@ static void test_moved_vm_keeps_old_member_a_while(void **state) {
 static void test_move_is_pushed_and_confirmed(void **state) {
         struct world *w = *state;
         struct gw_directory_pending pending;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
         uint64_t to, back;
 
         world_serve(w, w->web, w->h1);
@@ -170,7 +170,7 @@ static void test_retries_then_behind(void **state) {
         world_pass(w, 1);
         assert_int_equal(w->n_frames, 1);
         assert_int_equal(w->frames[0].id, id);
-        assert_non_null(world_told(w, w->h2, w->web->ports->mac)); /* the same again */
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac)); /* the same again */
         world_pass(w, 199);
         assert_int_equal(w->n_frames, 1);
         world_pass(w, 1 + 400 + 800);
@@ -182,10 +182,10 @@ static void test_retries_then_behind(void **state) {
         assert_int_equal(w->note_kind, GW_NOTE_BEHIND);
         world_forget(w);
         world_serve(w, w->web, w->h1); /* nothing is sent to it any more */
-        assert_null(world_told(w, w->h2, w->web->ports->mac));
+        assert_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac));
         world_hello(w, "h2", "10.99.0.2");
         world_subscribe(w, w->h2);
-        assert_int_equal(world_told(w, w->h2, w->web->ports->mac)->epoch, 2);
+        assert_int_equal(world_told(w, w->h2, gw_vm_ports(w->web)->mac)->epoch, 2);
 }
 
 static void test_late_ack_does_not_confirm_newer(void **state) {
@@ -227,7 +227,7 @@ static void test_queries(void **state) {
         gw_directory_query(&w->d, w->h3, &query, w->now, &m); /* not a member */
         assert_int_equal(m.state, GW_MAPPING_ABSENT);
         assert_int_equal(w->note_kind, GW_NOTE_REFUSED);
-        query = (struct gw_query){.vni = 100, .by_mac = true, .mac = w->web->ports->mac};
+        query = (struct gw_query){.vni = 100, .by_mac = true, .mac = gw_vm_ports(w->web)->mac};
         gw_directory_query(&w->d, w->h2, &query, w->now, &m);
         assert_int_equal(m.state, GW_MAPPING_SERVING);
         query.vni = 101;
@@ -258,28 +258,28 @@ static void test_large_vn_is_pulled(void **state) {
         fill_vn(w, 0, GW_DIRECTORY_PUSH_MAX);
         assert_false(w->blue->push);
         world_subscribe(w, w->h3);
-        assert_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
         world_ack(w);
         world_serve(w, w->web, w->h1);
-        assert_non_null(world_told(w, w->h2, w->web->ports->mac));
-        assert_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_non_null(world_told(w, w->h2, gw_vm_ports(w->web)->mac));
+        assert_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
         world_ack(w);
         gw_directory_query(&w->d, w->h3, &query, w->now, &m);
         assert_int_equal(m.state, GW_MAPPING_SERVING);
         world_pass(w, GW_DIRECTORY_HOLD_MS - 1000);
         world_serve(w, w->web, w->h2);
-        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->epoch, 3);
+        assert_int_equal(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->epoch, 3);
         assert_int_equal(gw_directory_pending(&w->d, w->web).waiting, 2); /* h3, and h1, where it was */
         world_ack(w);
         assert_int_equal(gw_directory_pending(&w->d, w->web).waiting, 0);
         world_pass(w, 1000 + GW_DIRECTORY_HOLD_SLACK_MS); /* h3's lifetime has ended; nobody asked again */
         world_serve(w, w->web, w->h1);
-        assert_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
 }
 
 static void test_holder_is_told_on_its_return(void **state) {
         struct world *w = *state;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
         struct gw_query query = {.vni = 100, .by_mac = true, .mac = mac};
         struct gw_mapping m;
 
@@ -317,7 +317,7 @@ static void test_small_again_is_pushed(void **state) {
                 assert_int_equal(gw_directory_vm_delete(&w->d, gw_directory_vm(&w->d, name), &w->error), 0);
         }
         assert_true(w->blue->push);
-        assert_non_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_non_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
 }
 
 static void test_many_mappings_take_several_updates(void **state) {
@@ -327,7 +327,7 @@ static void test_many_mappings_take_several_updates(void **state) {
 
         gw_directory_nve_capacity(&w->d, w->h1, 1 << 20, 1000);
         fill_vn(w, 0, 200);
-        while ((vm = gw_directory_vm_after(&w->d, vm ? vm->id.s : NULL)))
+        while ((vm = gw_directory_vm_after(&w->d, vm ? gw_vm_name(vm).s : NULL)))
                 world_serve(w, vm, w->h1);
         world_subscribe(w, w->h2);
         for (int i = 0; i < 10 && w->n_frames; i++) {
@@ -362,15 +362,15 @@ static void test_reports(void **state) {
         report->locators[report->n_locators++] = w->h3->locator;
         report->locators[report->n_locators++] = ip_of("192.0.2.1"); /* nobody */
         assert_int_equal(gw_directory_report(&w->d, w->h1, report, w->now), 0);
-        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->epoch, to);
+        assert_int_equal(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->epoch, to);
         world_ack(w);
         assert_int_equal(gw_directory_report(&w->d, w->h1, report, w->now), 0);
-        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->epoch, to);
+        assert_int_equal(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->epoch, to);
         world_ack(w);
         report->kind = GW_REPORT_STALE_SENDERS;
         gw_directory_unreserve(&w->d, w->web);
         assert_int_equal(gw_directory_report(&w->d, w->h1, report, w->now), 0); /* a former place */
-        assert_non_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_non_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
         assert_int_equal(gw_directory_report(&w->d, w->h3, report, w->now), GW_E_REFUSED);
         free(report);
 }
@@ -378,7 +378,7 @@ static void test_reports(void **state) {
 /* It knows of the move from its cut, so it must hear of what follows. */
 static void test_former_place_is_a_holder(void **state) {
         struct world *w = *state;
-        struct gw_mac mac = w->web->ports->mac;
+        struct gw_mac mac = gw_vm_ports(w->web)->mac;
         struct gw_report *report = calloc(1, sizeof *report);
 
         fill_vn(w, 0, GW_DIRECTORY_PUSH_MAX);
@@ -426,7 +426,7 @@ static void test_restart_keeps_members(void **state) {
         world_hello(w, "h3", "fd99::3");
         world_subscribe(w, w->h3); /* before h1 is back */
         assert_false(world_told_member(w, w->h3, w->h1->locator)->gone);
-        assert_non_null(world_told(w, w->h3, w->web->ports->mac));
+        assert_non_null(world_told(w, w->h3, gw_vm_ports(w->web)->mac));
 }
 
 static void test_new_locator_is_told(void **state) {
@@ -446,7 +446,7 @@ static void test_new_locator_is_told(void **state) {
         assert_int_equal(w->n_drops, 1);
         world_hello(w, "h1", "10.99.0.77");
         world_subscribe(w, w->h1);
-        assert_true(gw_ip_eq(world_told(w, w->h3, w->web->ports->mac)->locator, ip_of("10.99.0.77")));
+        assert_true(gw_ip_eq(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->locator, ip_of("10.99.0.77")));
         assert_true(world_told_member(w, w->h3, (struct gw_ip){0})->gone);
         assert_non_null(world_told_member(w, w->h3, ip_of("10.99.0.77")));
         assert_null(gw_directory_nve_by_locator(&w->d, ip_of("10.99.0.1")));
@@ -461,9 +461,9 @@ static void test_placed_vm_is_absent_below_its_epoch(void **state) {
         world_subscribe(w, w->h3);
         world_ack(w);
         assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
-        assert_int_equal(world_told(w, w->h3, w->web->ports->mac)->state, GW_MAPPING_ABSENT);
-        assert_true(world_told(w, w->h3, w->web->ports->mac)->epoch < epoch);
-        assert_null(world_told(w, w->h1, w->web->ports->mac)); /* it is the one that shall serve */
+        assert_int_equal(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->state, GW_MAPPING_ABSENT);
+        assert_true(world_told(w, w->h3, gw_vm_ports(w->web)->mac)->epoch < epoch);
+        assert_null(world_told(w, w->h1, gw_vm_ports(w->web)->mac)); /* it is the one that shall serve */
 }
 
 static void test_unknown_vni_is_noted(void **state) {

@@ -179,14 +179,14 @@ static void test_early(void **state) {
         assert_non_null(strstr(w->note, "before a cut"));
         request = world_request(w, w->web, back);
         assert_int_equal(world_register(w, w->h1, &request, NULL), -1);
-        assert_ptr_equal(w->web->binding.nve, w->h1);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h1);
         assert_int_equal(w->web->binding.epoch, 1);
         request = world_request(w, w->web, 1); /* the source refreshes meanwhile */
         assert_int_equal(world_register(w, w->h1, &request, NULL), 0);
         may_arrive = true;
         request = world_request(w, w->web, to);
         assert_int_equal(world_register(w, w->h2, &request, NULL), 0);
-        assert_ptr_equal(w->web->binding.nve, w->h2);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h2);
         may_arrive = false; /* once it is there it is not asked again */
         request = world_request(w, w->web, to);
         assert_int_equal(world_register(w, w->h2, &request, NULL), 0);
@@ -194,7 +194,7 @@ static void test_early(void **state) {
         assert_int_equal(world_register(w, w->h1, &request, NULL), -1);
         may_return = true;
         assert_int_equal(world_register(w, w->h1, &request, NULL), 0);
-        assert_ptr_equal(w->web->binding.nve, w->h1);
+        assert_ptr_equal(gw_vm_nve(w->web), w->h1);
         w->d.effects = real;
 }
 

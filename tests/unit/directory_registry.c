@@ -239,21 +239,21 @@ static void test_automatic_addresses(void **state) {
         struct gw_vm *a, *b;
         struct gw_mac mac;
 
-        assert_true(gw_ip_eq(gw_port_ip(w->web->ports, 0), ip_of("10.1.0.2")));
-        assert_true(gw_ip_eq(gw_port_ip(w->web->ports, 1), ip_of("fd00:1::2")));
+        assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(w->web), 0), ip_of("10.1.0.2")));
+        assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(w->web), 1), ip_of("fd00:1::2")));
         a = world_vm(w, "a", "blue");
         b = world_vm(w, "b", "blue@default");
-        mac = a->ports->mac;
+        mac = gw_vm_ports(a)->mac;
         assert_int_equal(mac.b[0], 0x52);
-        assert_true(gw_ip_eq(gw_port_ip(b->ports, 0), ip_of("10.1.0.4")));
+        assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(b), 0), ip_of("10.1.0.4")));
         assert_int_equal(gw_directory_vm_delete(&w->d, a, NULL), 0);
         assert_null(gw_directory_port_by_ip(&w->d, 100, ip_of("10.1.0.3")));
         a = world_vm(w, "a", "blue");
-        assert_true(gw_mac_eq(a->ports->mac, mac));
-        assert_true(gw_ip_eq(gw_port_ip(a->ports, 0), ip_of("10.1.0.3")));
-        assert_ptr_equal(gw_directory_port_by_mac(&w->d, 100, mac), a->ports);
-        assert_ptr_equal(gw_directory_port_by_ip(&w->d, 100, ip_of("fd00:1::3")), a->ports);
-        assert_ptr_equal(gw_directory_port(&w->d, "a-0@default"), a->ports);
+        assert_true(gw_mac_eq(gw_vm_ports(a)->mac, mac));
+        assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(a), 0), ip_of("10.1.0.3")));
+        assert_ptr_equal(gw_directory_port_by_mac(&w->d, 100, mac), gw_vm_ports(a));
+        assert_ptr_equal(gw_directory_port_by_ip(&w->d, 100, ip_of("fd00:1::3")), gw_vm_ports(a));
+        assert_ptr_equal(gw_directory_port(&w->d, "a-0@default"), gw_vm_ports(a));
         assert_null(gw_directory_port(&w->d, "a-1@default"));
         assert_null(gw_directory_port(&w->d, "a-00@default"));
         assert_null(gw_directory_port(&w->d, "-0@default"));
@@ -305,10 +305,10 @@ static void test_order_of_names(void **state) {
 
         world_vm(w, "b", "blue");
         world_vm(w, "a", "blue");
-        while ((vm = gw_directory_vm_after(&w->d, vm ? vm->id.s : NULL)))
-                assert_string_equal(vm->id.s, expect[n++]);
+        while ((vm = gw_directory_vm_after(&w->d, vm ? gw_vm_name(vm).s : NULL)))
+                assert_string_equal(gw_vm_name(vm).s, expect[n++]);
         assert_int_equal(n, 3);
-        assert_string_equal(gw_directory_vm_after(&w->d, "aa")->id.s, "b@default");
+        assert_string_equal(gw_vm_name(gw_directory_vm_after(&w->d, "aa")).s, "b@default");
 }
 
 static void test_restart_keeps_objects(void **state) {
@@ -325,7 +325,7 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(gw_directory_vm_create(&w->d, &spec, &vm, &w->error), 0);
         assert_int_equal(gw_directory_vm_set_desired(&w->d, vm, GW_VM_RUN), 0);
         assert_int_equal(gw_directory_vm_set_state(&w->d, vm, GW_VM_RUNNING), 0);
-        mac = vm->ports->next->mac;
+        mac = gw_port_next(gw_vm_ports(vm))->mac;
         world_restart(w);
         vm = gw_directory_vm(&w->d, "task@default");
         assert_non_null(vm);
@@ -334,12 +334,12 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(vm->state, GW_VM_RUNNING);
         assert_int_equal(vm->on_crash, GW_ON_CRASH_STOP);
         assert_int_equal(vm->n_ports, 2);
-        assert_string_equal(gw_port_device(vm->ports), "tap9");
-        assert_int_equal(vm->ports->n_ips, 2);
-        assert_int_equal(vm->ports->next->n_ips, 0);
-        assert_int_equal(vm->ports->allow, 0);
-        assert_int_equal(vm->ports->next->allow, 5);
-        assert_true(gw_mac_eq(vm->ports->next->mac, mac));
+        assert_string_equal(gw_port_device(gw_vm_ports(vm)), "tap9");
+        assert_int_equal(gw_vm_ports(vm)->n_ips, 2);
+        assert_int_equal(gw_port_next(gw_vm_ports(vm))->n_ips, 0);
+        assert_int_equal(gw_vm_ports(vm)->allow, 0);
+        assert_int_equal(gw_port_next(gw_vm_ports(vm))->allow, 5);
+        assert_true(gw_mac_eq(gw_port_next(gw_vm_ports(vm))->mac, mac));
         assert_int_equal(w->web->memory_mib, 128);
         assert_int_equal(gw_directory_definition(w->web, &definition, &size), 0);
         assert_int_equal(size, 2);
@@ -350,7 +350,7 @@ static void test_restart_keeps_objects(void **state) {
         assert_int_equal(w->blue->n_subnets, 2);
         /* A chosen address is not chosen again. */
         vm = world_vm(w, "late", "blue");
-        assert_true(gw_ip_eq(gw_port_ip(vm->ports, 0), ip_of("10.1.0.4")));
+        assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(vm), 0), ip_of("10.1.0.4")));
 }
 
 static void test_damaged_records_do_not_load(void **state) {
@@ -375,11 +375,11 @@ static void test_ports_come_and_go(void **state) {
 
         assert_int_equal(gw_directory_port_add(&w->d, w->web, &spec, &port, &w->error), 0);
         assert_string_equal(gw_port_id(port).s, "web-1@default");
-        assert_int_equal(gw_directory_port_remove(&w->d, w->web->ports, &w->error), 0);
+        assert_int_equal(gw_directory_port_remove(&w->d, gw_vm_ports(w->web), &w->error), 0);
         assert_int_equal(w->web->n_ports, 1);
         assert_int_equal(gw_directory_port_add(&w->d, w->web, &spec, &port, &w->error), 0);
         assert_string_equal(gw_port_id(port).s, "web-0@default");
-        assert_ptr_equal(w->web->ports, port);
+        assert_ptr_equal(gw_vm_ports(w->web), port);
         assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
         assert_int_equal(gw_directory_port_add(&w->d, w->web, &spec, &port, &w->error), GW_E_CONFLICT);
         assert_int_equal(gw_directory_port_remove(&w->d, port, &w->error), GW_E_CONFLICT);
