@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash index that costs its elements nothing: one word per entry, in open
- * addressing, at a load of half to three quarters. For what there may be ten
+ * A hash index that costs its elements nothing: 6 octets per entry, in open
+ * addressing, at a load of up to five sixths. For what there may be ten
  * millions of; gw_table (table.h) serves the rest.
  *
- * An element may be in it several times, under up to 16 keys: `nth` says which.
- * Elements are aligned to 16 octets, as malloc does.
+ * Its elements are in one slab. An element may be in it several times, under up
+ * to 16 keys: `nth` says which.
  */
 #pragma once
 
@@ -13,11 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slab.h"
+
 enum { GW_INDEX_NTH_MAX = 16 };
 
+struct gw_index_slot; /* index.c */
+
 struct gw_index {
-        uint64_t *slots;
+        struct gw_index_slot *slots;
         size_t size, count;
+        const char *base; /* the slab's */
         uint64_t key[2];
         /* The hash of the element's nth key, by gw_index_hash; needed when the index grows. */
         uint64_t (*hash)(const struct gw_index *index, const void *element, unsigned nth);
@@ -25,7 +30,7 @@ struct gw_index {
 };
 
 /* seed: any two words; daemons take random ones. -ENOMEM. */
-int gw_index_init(struct gw_index *index, const uint64_t seed[2],
+int gw_index_init(struct gw_index *index, const struct gw_slab *slab, const uint64_t seed[2],
                   uint64_t (*hash)(const struct gw_index *, const void *, unsigned),
                   bool (*match)(const void *, unsigned, const void *));
 void gw_index_deinit(struct gw_index *index); /* the elements stay the caller's */

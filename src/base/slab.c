@@ -1,109 +1,125 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects are cut off chunks, which are in a list through their first words.
- * The first chunks are small; who needs more gets huge pages, so that of very
- * many objects entered at random fewer have to be looked up in the processor's
- * table of pages. A size is rounded up to a multiple of 16; each such class has a
- * list of holes, through the holes themselves. The rest of a chunk that is too
- * small for an object is lost, at most GW_SLAB_MAX of its octets.
+ * A slab is one range of addresses whose beginning has memory behind it. Objects are cut off there, one after the
+ * other; memory is added in small pieces at first, then in huge pages, so that of very many objects entered at random
+ * fewer have to be looked up in the processor's table of pages. Each size has a list of holes, through the holes
+ * themselves. Nothing is at place 0, which is no reference.
  *
- * AddressSanitizer would see nothing of what happens inside of a chunk. Under
- * it each object is malloc's.
+ * AddressSanitizer knows nothing of what happens inside of the range. Under it all that is not given out is poisoned,
+ * and between two objects there is a gap that never is.
  */
 #include "base/slab.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "base/pages.h"
+#include "base/ref.h"
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
-#define SLAB_IS_MALLOC 1
+#define SLAB_IS_WATCHED 1
 #endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
-#define SLAB_IS_MALLOC 1
+#define SLAB_IS_WATCHED 1
 #endif
-#ifndef SLAB_IS_MALLOC
-#define SLAB_IS_MALLOC 0
+#ifdef SLAB_IS_WATCHED
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
+enum { GAP = 16 };
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#define __lsan_register_root_region(at, size) ((void)(at))
+#define __lsan_unregister_root_region(at, size) ((void)(at))
+enum { GAP = 0 };
 #endif
 
-enum { SMALL_CHUNKS = 32, SMALL_OCTETS = 64 * 1024, HUGE_PAGE_OCTETS = 2 << 20 };
-
-struct slab_chunk {
-        struct slab_chunk *next;
-        char pad[GW_SLAB_ALIGN - sizeof(struct slab_chunk *)];
-        char octets[];
-};
+enum { SMALL_STEP = 64 * 1024, EXACT_CLASSES = GW_SLAB_EXACT / GW_SLAB_ALIGN };
 
 struct slab_hole {
-        struct slab_hole *next;
+        struct gw_ref next;
 };
 
-static size_t class_of(size_t size) {
-        return size ? (size - 1) / GW_SLAB_ALIGN : 0;
+static unsigned class_of(size_t size) {
+        unsigned class = EXACT_CLASSES;
+
+        if (size <= GW_SLAB_EXACT)
+                return size ? (unsigned)((size - 1) / GW_SLAB_ALIGN) : 0;
+        while (size > (size_t)GW_SLAB_EXACT << (class - EXACT_CLASSES + 1))
+                class ++;
+        return class;
+}
+
+static size_t size_of(unsigned class) {
+        return class < EXACT_CLASSES ? (class + 1u) * GW_SLAB_ALIGN
+                                     : (size_t)GW_SLAB_EXACT << (class - EXACT_CLASSES + 1);
+}
+
+int gw_slab_init(struct gw_slab *slab) {
+        *slab = (struct gw_slab){.base = gw_pages_new(GW_SLAB_SPAN, GW_SLAB_SPAN, false), .used = GW_SLAB_ALIGN};
+        if (!slab->base)
+                return -ENOMEM;
+        __lsan_register_root_region(slab->base, GW_SLAB_SPAN); /* what objects point to is not lost */
+        return 0;
 }
 
 void gw_slab_deinit(struct gw_slab *slab) {
-        struct slab_chunk *next;
-
-        for (struct slab_chunk *chunk = slab->chunks; chunk; chunk = next) {
-                next = chunk->next;
-                free(chunk);
+        if (slab->base) {
+                ASAN_UNPOISON_MEMORY_REGION(slab->base, slab->backed); /* whoever has these addresses next */
+                __lsan_unregister_root_region(slab->base, GW_SLAB_SPAN);
         }
+        gw_pages_free(slab->base, GW_SLAB_SPAN);
         *slab = (struct gw_slab){0};
 }
 
-static int add_chunk(struct gw_slab *slab) {
-        bool small = slab->n_chunks < SMALL_CHUNKS;
-        size_t octets = small ? SMALL_OCTETS : HUGE_PAGE_OCTETS;
-        struct slab_chunk *chunk = small ? malloc(octets) : aligned_alloc(HUGE_PAGE_OCTETS, octets);
+static int back_more(struct gw_slab *slab) {
+        uint64_t step = slab->backed < GW_PAGES_HUGE ? SMALL_STEP : GW_PAGES_HUGE;
 
-        if (!chunk)
+        if (slab->backed + step > GW_SLAB_SPAN || gw_pages_back(slab->base + slab->backed, step) < 0)
                 return -ENOMEM;
-        if (!small)
-                madvise(chunk, octets, MADV_HUGEPAGE); /* a hint */
-        chunk->next = slab->chunks;
-        slab->chunks = chunk;
-        slab->n_chunks++;
-        slab->next = chunk->octets;
-        slab->end = (char *)chunk + octets;
+        ASAN_POISON_MEMORY_REGION(slab->base + slab->backed, step);
+        slab->backed += step;
         return 0;
 }
 
 static void *cut(struct gw_slab *slab, size_t size) {
-        void *object;
+        void *object = slab->base + slab->used;
 
-        if ((!slab->chunks || (size_t)(slab->end - slab->next) < size) && add_chunk(slab) < 0)
-                return NULL;
-        object = slab->next;
-        slab->next += size;
+        while (slab->backed < slab->used + size + GAP)
+                if (back_more(slab) < 0)
+                        return NULL;
+        slab->used += size + GAP;
         return object;
 }
 
 void *gw_slab_new(struct gw_slab *slab, size_t size) {
-        size_t class = class_of(size);
-        void *object;
+        unsigned class = class_of(size);
+        struct slab_hole *hole;
 
-        if (SLAB_IS_MALLOC || size > GW_SLAB_MAX)
-                return calloc(1, size);
-        object = slab->holes[class];
-        if (object)
-                slab->holes[class] = slab->holes[class]->next;
-        else
-                object = cut(slab, (class + 1) * GW_SLAB_ALIGN);
-        return object ? memset(object, 0, size) : NULL;
+        if (size > GW_SLAB_MAX)
+                return NULL;
+        if (!slab->holes[class]) {
+                hole = cut(slab, size_of(class));
+                if (hole)
+                        ASAN_UNPOISON_MEMORY_REGION(hole, size);
+                return hole; /* as zeroed as it came from the system */
+        }
+        hole = gw_ref_at(slab->base, slab->holes[class]);
+        ASAN_UNPOISON_MEMORY_REGION(hole, size > sizeof *hole ? size : sizeof *hole);
+        slab->holes[class] = hole->next.place;
+        return memset(hole, 0, size);
 }
 
 void gw_slab_free(struct gw_slab *slab, void *object, size_t size) {
+        unsigned class = class_of(size);
         struct slab_hole *hole = object;
 
-        if (SLAB_IS_MALLOC || size > GW_SLAB_MAX || !object) {
-                free(object);
+        if (!object)
                 return;
-        }
-        hole->next = slab->holes[class_of(size)];
-        slab->holes[class_of(size)] = hole;
+        ASAN_UNPOISON_MEMORY_REGION(hole, sizeof *hole);
+        hole->next.place = slab->holes[class];
+        ASAN_POISON_MEMORY_REGION(hole, size_of(class));
+        slab->holes[class] = gw_ref_place(hole);
 }

@@ -30,8 +30,10 @@ static uint64_t hash_of(const struct gw_directory *d, const struct gw_query *que
 }
 
 static void fetch(const void *from, size_t size) {
-        for (size_t at = 0; at < size; at += LINE)
-                __builtin_prefetch((const char *)from + at);
+        uintptr_t end = (uintptr_t)from + size;
+
+        for (uintptr_t line = (uintptr_t)from & ~(uintptr_t)(LINE - 1); line < end; line += LINE)
+                __builtin_prefetch((const void *)line);
 }
 
 void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, const struct gw_query *queries,
@@ -55,7 +57,7 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
                         continue;
                 key.about = gw_port_vm(steps[i].port);
                 fetch(key.about, sizeof(struct gw_vm));
-                steps[i].pair_hash = gw_table_hash(&d->pairs, &key, sizeof key);
+                steps[i].pair_hash = gw_dir_pair_hash(d, &key);
                 gw_table_expect(&d->pairs, steps[i].pair_hash);
         }
         for (size_t i = 0; i < n; i++) {

@@ -15,10 +15,8 @@
  * A lifetime runs only while the VM is reachable. D2's list of previous
  * Proxy-CoAs is `previous`, the newest GW_PREVIOUS_MAX.
  */
+#include "directory/aside.h"
 #include "directory/internal.h"
-
-#include <errno.h>
-#include <stdlib.h>
 
 void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
         const struct gw_binding *b = &gw_port_vm(port)->binding;
@@ -43,10 +41,10 @@ void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
 
 void gw_dir_binding_timer(struct gw_directory *d, struct gw_vm *vm) {
         if (gw_dir_reachable(&vm->binding))
-                gw_heap_set(&d->heap, &vm->timer,
-                            gw_mono_after(d->now.mono, gw_ms(gw_binding_lifetime_ms(&vm->binding))));
+                gw_lease_set(&d->leases, &vm->lease,
+                             gw_mono_after(d->now.mono, gw_ms(gw_binding_lifetime_ms(&vm->binding))));
         else
-                gw_heap_clear(&d->heap, &vm->timer);
+                gw_lease_clear(&d->leases, &vm->lease);
 }
 
 /* Everyone concerned will be told with the next flush. */
@@ -69,29 +67,23 @@ void gw_dir_binding_lapse(struct gw_directory *d, struct gw_vm *vm, const char *
 
 /* --- reserved moves --- */
 
-int gw_dir_move_set(struct gw_binding *b, const struct gw_reservation *move) {
-        b->move = malloc(sizeof *b->move);
-        if (!b->move)
-                return -ENOMEM;
-        *b->move = *move;
-        return 0;
-}
-
 struct gw_nve *gw_dir_move_other(const struct gw_binding *b) {
-        if (!gw_binding_move(b))
+        const struct gw_reservation *move = gw_binding_move(b);
+
+        if (!move)
                 return NULL;
-        return gw_binding_nve(b) == gw_binding_move(b)->to ? gw_binding_move(b)->from : gw_binding_move(b)->to;
+        return gw_binding_nve(b) == move->to ? move->from : move->to;
 }
 
 /* --- occupation --- */
 
 void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve) {
-        if (gw_vm_nve(vm) == nve && gw_list_linked(&vm->at_nve))
+        if (gw_vm_nve(vm) == nve && gw_ring_linked(&vm->at_nve))
                 return;
-        vm->binding.nve = nve;
-        gw_list_remove(&vm->at_nve);
+        gw_ref_set(&vm->binding.nve, nve);
+        gw_ring_remove(&vm->at_nve);
         if (nve)
-                gw_list_append(&nve->vms, &vm->at_nve);
+                gw_ring_append(&nve->vms, &vm->at_nve);
 }
 
 int gw_dir_place_enter(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *nve) {
@@ -126,23 +118,23 @@ void gw_dir_place_leave(struct gw_directory *d, struct gw_vm *vm, struct gw_nve 
         nve->used_vcpus -= vm->vcpus;
 }
 
+static struct gw_wall whole_ms(struct gw_wall at) {
+        return (struct gw_wall){at.ns / GW_NS_PER_MS * GW_NS_PER_MS};
+}
+
+void gw_dir_binding_since(struct gw_binding *b, struct gw_wall since) {
+        b->since_s = (uint32_t)(since.ns / GW_NS_PER_S);
+        b->since_ms = since.ns / GW_NS_PER_MS % 1000;
+}
+
 /* Also lets go of one that was there: it cannot be told of an older place than it is at. */
 static void remember(struct gw_directory *d, struct gw_binding *b) {
-        struct gw_previous *list;
+        struct gw_previous place = {.from = gw_binding_since(b), .to = whole_ms(d->now.wall)};
 
-        if (!b->nve || b->state == GW_BINDING_PLACED)
+        if (!gw_binding_nve(b) || b->state == GW_BINDING_PLACED)
                 return;
-        if (b->n_previous == GW_PREVIOUS_MAX) {
-                memmove(b->previous, b->previous + 1, (GW_PREVIOUS_MAX - 1) * sizeof *b->previous);
-                b->n_previous--;
-        } else {
-                list = reallocarray(b->previous, b->n_previous + 1u, sizeof *list);
-                if (!list)
-                        return;
-                b->previous = list;
-        }
-        b->previous[b->n_previous++] =
-                (struct gw_previous){.locator = b->nve->locator, .from = b->since, .to = d->now.wall};
+        place.locator = gw_binding_nve(b)->locator;
+        gw_aside_remember(&d->slab, b, &place);
 }
 
 /* The binding proper. Occupation is the caller's. */
@@ -156,12 +148,12 @@ static void move_binding(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         gw_dir_place_set(vm, nve);
         b->epoch = epoch;
         b->state = state;
-        b->since = d->now.wall;
+        gw_dir_binding_since(b, d->now.wall);
         b->heard = false;
         b->sequence = 0;
         b->timestamp = 0;
-        b->lifetime_ms = d->lease_ms;
-        b->registered_at = d->now.wall;
+        b->lifetime_s = d->lease_ms / 1000;
+        b->registered_s = (uint32_t)(d->now.wall.ns / GW_NS_PER_S);
         if (epoch > b->reserved)
                 b->reserved = epoch;
         gw_dir_binding_timer(d, vm);
@@ -314,11 +306,6 @@ static int reserve_check(const struct gw_directory *d, const struct gw_vm *vm, c
         return gw_directory_fits(d, vm, to, error);
 }
 
-static void forget_move(struct gw_binding *b) {
-        free(b->move);
-        b->move = NULL;
-}
-
 int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve *to, struct gw_now now,
                          uint64_t *move_epoch, uint64_t *back_epoch, struct gw_error *error) {
         struct gw_binding *b = &vm->binding;
@@ -330,9 +317,9 @@ int gw_directory_reserve(struct gw_directory *d, struct gw_vm *vm, struct gw_nve
         r = reserve_check(d, vm, to, error);
         if (r)
                 return r;
-        r = gw_dir_move_set(b, &move);
+        r = gw_aside_move(&d->slab, b, &move);
         if (r == 0 && (r = gw_dir_place_enter(d, vm, to)) < 0)
-                forget_move(b);
+                gw_aside_move_end(&d->slab, b);
         if (r < 0)
                 return gw_fail(error, r, "", "no memory to move VM %s", gw_vm_name(vm).s);
         b->reserved += 2;
@@ -382,7 +369,7 @@ int gw_directory_take_back(struct gw_directory *d, struct gw_vm *vm, struct gw_n
 
 static void end_move(struct gw_directory *d, struct gw_vm *vm) {
         gw_dir_place_leave(d, vm, gw_dir_move_other(&vm->binding));
-        forget_move(&vm->binding);
+        gw_aside_move_end(&d->slab, &vm->binding);
 }
 
 void gw_directory_unreserve(struct gw_directory *d, struct gw_vm *vm) {

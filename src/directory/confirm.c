@@ -79,8 +79,8 @@ struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_dir
                 else if (!gw_dir_member_complete(m))
                         all.waiting++;
         }
-        gw_list_for_each (link, &vn->ports)
-                count_holders(d, gw_port_vm(gw_list_entry(link, struct gw_port, in_vn)), &all);
+        gw_ring_for_each (link, &vn->ports)
+                count_holders(d, gw_port_vm(gw_container_of(link, struct gw_port, in_vn)), &all);
         return all;
 }
 

@@ -30,8 +30,8 @@ static const struct gw_digest *sums_of(struct gw_directory *d, const struct gw_v
         sums->vni = vn->vni;
         sums->n = buckets;
         memset(sums->sums, 0, buckets * sizeof sums->sums[0]);
-        gw_list_for_each (link, &vn->ports) {
-                gw_directory_mapping(gw_list_entry(link, struct gw_port, in_vn), &m);
+        gw_ring_for_each (link, &vn->ports) {
+                gw_directory_mapping(gw_container_of(link, struct gw_port, in_vn), &m);
                 if (m.state == GW_MAPPING_SERVING)
                         sums->sums[gw_digest_bucket(m.mac, buckets)] += gw_mapping_digest(&m);
         }

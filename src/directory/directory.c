@@ -60,7 +60,7 @@ static uint64_t hash_id(const struct gw_index *index, const void *element, unsig
 
 static bool match_id(const void *element, unsigned nth, const void *key) {
         (void)nth;
-        return strcmp(gw_vm_name(element).s, key) == 0;
+        return gw_dir_vm_compare(element, key) == 0;
 }
 
 static uint64_t hash_mac(const struct gw_index *index, const void *element, unsigned nth) {
@@ -105,12 +105,32 @@ static int tables_init(struct gw_directory *d) {
 
         if ((r = gw_table_init(&d->by_vni, d->seed, match_vni)) < 0 ||
             (r = gw_table_init(&d->by_locator, d->seed, match_locator)) < 0 ||
-            (r = gw_index_init(&d->by_id, d->seed, hash_id, match_id)) < 0 ||
-            (r = gw_index_init(&d->by_mac, d->seed, hash_mac, match_mac)) < 0 ||
-            (r = gw_index_init(&d->by_ip, d->seed, hash_ip, match_ip)) < 0)
+            (r = gw_index_init(&d->by_id, &d->slab, d->seed, hash_id, match_id)) < 0 ||
+            (r = gw_index_init(&d->by_mac, &d->slab, d->seed, hash_mac, match_mac)) < 0 ||
+            (r = gw_index_init(&d->by_ip, &d->slab, d->seed, hash_ip, match_ip)) < 0)
                 return r;
         r = gw_table_init(&d->pairs, d->seed, match_pair);
         return r < 0 ? r : gw_dir_notices_init(d);
+}
+
+_Static_assert(offsetof(struct gw_tenant, name) == 0 && offsetof(struct gw_vn, id) == 0 &&
+                       offsetof(struct gw_nve, id) == 0 && offsetof(struct gw_rule, id) == 0 &&
+                       offsetof(struct gw_policy, name) == 0,
+               "compare_name");
+
+/* Of what begins with its name. */
+static int compare_name(const void *element, const char *name) {
+        return strcmp(((const struct gw_name *)element)->s, name);
+}
+
+static void orders_init(struct gw_directory *d) {
+        gw_order_init(&d->tenants, &d->slab, compare_name);
+        gw_order_init(&d->vns, &d->slab, compare_name);
+        gw_order_init(&d->nves, &d->slab, compare_name);
+        gw_order_init(&d->vms, &d->slab, gw_dir_vm_compare);
+        gw_order_init(&d->rules, &d->slab, compare_name);
+        gw_order_init(&d->policies, &d->slab, compare_name);
+        gw_leases_init(&d->leases, &d->slab);
 }
 
 int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t lease_s,
@@ -120,16 +140,14 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         *d = (struct gw_directory){.effects = effects, .user = user, .seed = {seed[0], seed[1]}};
         d->lease_ms = lease_s < 262140 ? lease_s * 1000 : 262140000;
         d->next_vni = GW_VNI_AUTO_FIRST;
-        d->tenants = GW_ORDER_OF(struct gw_tenant, name);
-        d->vns = GW_ORDER_OF(struct gw_vn, id);
-        d->nves = GW_ORDER_OF(struct gw_nve, id);
-        d->vms = GW_ORDER_OF(struct gw_vm, id);
-        d->rules = GW_ORDER_OF(struct gw_rule, id);
-        d->policies = GW_ORDER_OF(struct gw_policy, name);
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);
         d->scratch = calloc(1, sizeof *d->scratch);
-        r = d->scratch ? tables_init(d) : -ENOMEM;
+        r = d->scratch ? gw_slab_init(&d->slab) : -ENOMEM;
+        if (r == 0) {
+                orders_init(d);
+                r = tables_init(d);
+        }
         if (r == 0)
                 r = gw_dir_tenant_add(d, "default", NULL);
         if (r < 0)
@@ -174,21 +192,19 @@ void gw_directory_deinit(struct gw_directory *d) {
         gw_order_deinit(&d->vms);
         gw_order_deinit(&d->rules);
         gw_order_deinit(&d->policies);
-        gw_slab_deinit(&d->slab);
+        gw_leases_deinit(&d->leases);
         gw_dir_notices_deinit(d);
         gw_table_deinit(&d->pairs);
         gw_table_deinit(&d->by_locator);
         gw_table_deinit(&d->by_vni);
         gw_heap_deinit(&d->heap);
         free(d->scratch);
+        gw_slab_deinit(&d->slab);
         *d = (struct gw_directory){0};
 }
 
 static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
         switch ((enum timer_kind)timer->kind) {
-        case TIMER_VM:
-                gw_dir_binding_lapse(d, gw_container_of(timer, struct gw_vm, timer), "it was not refreshed in time");
-                break;
         case TIMER_NVE:
                 gw_dir_members_forget(d, gw_container_of(timer, struct gw_nve, timer));
                 break;
@@ -207,10 +223,18 @@ static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
         }
 }
 
+static void leases_end(struct gw_directory *d) {
+        struct gw_lease *lease;
+
+        while ((lease = gw_leases_first(&d->leases)) && gw_lease_ends(lease, d->now.mono).ns <= d->now.mono.ns)
+                gw_dir_binding_lapse(d, gw_container_of(lease, struct gw_vm, lease), "it was not refreshed in time");
+}
+
 void gw_directory_tick(struct gw_directory *d, struct gw_now now) {
         struct gw_deadline *timer;
 
         d->now = now;
+        leases_end(d);
         while ((timer = gw_heap_first(&d->heap)) && timer->at.ns <= now.mono.ns) {
                 gw_heap_clear(&d->heap, timer);
                 timer_fired(d, timer);
@@ -219,16 +243,19 @@ void gw_directory_tick(struct gw_directory *d, struct gw_now now) {
         gw_dir_updates_flush(d);
 }
 
+static struct gw_mono earlier(struct gw_mono a, struct gw_mono b) {
+        return !a.ns || b.ns < a.ns ? b : a;
+}
+
 struct gw_mono gw_directory_deadline(const struct gw_directory *d) {
         const struct gw_deadline *timer = gw_heap_first(&d->heap);
+        const struct gw_lease *lease = gw_leases_first(&d->leases);
         struct gw_mono at = timer ? timer->at : (struct gw_mono){0};
-        const struct directory_holder *h;
 
-        if (!gw_list_empty(&d->holders)) {
-                h = gw_list_entry(d->holders.next, struct directory_holder, in_all);
-                if (!at.ns || h->expires.ns < at.ns)
-                        at = h->expires;
-        }
+        if (lease)
+                at = earlier(at, gw_lease_ends(lease, d->now.mono));
+        if (!gw_list_empty(&d->holders))
+                at = earlier(at, gw_list_entry(d->holders.next, struct directory_holder, in_all)->expires);
         return at;
 }
 
@@ -267,9 +294,9 @@ struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id
 }
 
 struct gw_vm *gw_directory_vm_at_after(const struct gw_nve *nve, const struct gw_vm *vm) {
-        const struct gw_list *next = vm ? vm->at_nve.next : nve->vms.next;
+        struct gw_ring *next = gw_ring_next(vm ? &vm->at_nve : &nve->vms);
 
-        return next == &nve->vms ? NULL : gw_list_entry(next, struct gw_vm, at_nve);
+        return next == &nve->vms ? NULL : gw_container_of(next, struct gw_vm, at_nve);
 }
 
 struct gw_vn *gw_directory_vn_by_vni(const struct gw_directory *d, uint32_t vni) {

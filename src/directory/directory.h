@@ -20,7 +20,6 @@
 #include <stdint.h>
 
 #include "base/addr.h"
-#include "base/chain.h"
 #include "base/error.h"
 #include "base/index.h"
 #include "base/list.h"
@@ -28,6 +27,7 @@
 #include "base/table.h"
 #include "base/time.h"
 #include "directory/heap.h"
+#include "directory/lease.h"
 #include "directory/notice.h"
 #include "directory/order.h"
 #include "directory/vm.h"
@@ -130,7 +130,7 @@ struct gw_vn {
         struct gw_list in_tenant;
         struct gw_table_node by_vni;
         struct gw_list members; /* gw_directory_member, in the order of their last change */
-        struct gw_list ports;   /* gw_port.in_vn, of those with a mapping, in the order of its last change */
+        struct gw_ring ports;   /* gw_port.in_vn, of those with a mapping, in the order of its last change */
         uint64_t change;        /* number of the last change */
         uint64_t set;           /* vn->change when its settings last changed */
         uint32_t n_gone;
@@ -174,7 +174,7 @@ struct gw_nve {
         uint16_t n_unreached;
         /* the directory's own: */
         struct gw_table_node by_locator;
-        struct gw_list vms;     /* gw_vm.at_nve, of those whose binding's place it is */
+        struct gw_ring vms;     /* gw_vm.at_nve, of those whose binding's place it is */
         struct gw_list members; /* its gw_directory_member */
         struct gw_list holders; /* its gw_directory_holder */
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
@@ -228,7 +228,7 @@ struct gw_directory {
         void *user;
         uint64_t seed[2];
         uint32_t lease_ms;   /* longest lifetime granted to a registration */
-        struct gw_slab slab; /* VMs and their ports */
+        struct gw_slab slab; /* all objects that others refer to */
         struct gw_order tenants, vns, nves, vms, rules, policies;
         struct gw_table by_vni, by_locator;
         struct gw_index by_id, by_mac, by_ip; /* VMs; ports by (VNI, MAC) and by (VNI, address) */
@@ -237,10 +237,11 @@ struct gw_directory {
         struct gw_table histories, receivers; /* notice.h */
         struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
         size_t n_routers;
-        struct gw_heap heap;
-        struct gw_list holders; /* all, in the order in which they expire */
-        struct gw_list dirty;   /* NVEs that must be told something */
-        uint64_t epoch_floor;   /* no new VM starts at or below this */
+        struct gw_leases leases; /* of bindings */
+        struct gw_heap heap;     /* all other deadlines */
+        struct gw_list holders;  /* all, in the order in which they expire */
+        struct gw_list dirty;    /* NVEs that must be told something */
+        uint64_t epoch_floor;    /* no new VM starts at or below this */
         uint32_t next_vni;
         uint64_t mark;
         struct gw_now now; /* as last handed in */

@@ -309,7 +309,7 @@ static int policy_check(const struct gw_directory *d, const char *name, const st
 
 int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,
                       struct gw_policy **out) {
-        struct gw_policy *p = calloc(1, sizeof *p);
+        struct gw_policy *p = gw_slab_new(&d->slab, sizeof *p);
 
         if (!p)
                 return -ENOMEM;
@@ -317,8 +317,8 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
         p->from = from;
         p->to = to;
         p->one_way = one_way;
-        if (gw_order_insert(&d->policies, p) < 0) {
-                free(p);
+        if (gw_order_insert(&d->policies, p, name) < 0) {
+                gw_slab_free(&d->slab, p, sizeof *p);
                 return -ENOMEM;
         }
         gw_dir_gateways_review_vn(d, from);
@@ -329,8 +329,8 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
 }
 
 void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *p) {
-        gw_order_remove(&d->policies, p);
-        free(p);
+        gw_order_remove(&d->policies, p->name.s);
+        gw_slab_free(&d->slab, p, sizeof *p);
 }
 
 int gw_directory_policy_create(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to,

@@ -14,8 +14,6 @@
  */
 #include "directory/internal.h"
 
-#include <stdlib.h>
-
 struct directory_holder *gw_dir_holder_find(const struct gw_directory *d, const struct gw_vm *vm,
                                             const struct gw_nve *nve) {
         struct directory_item *item = gw_dir_item_find(d, vm, nve);
@@ -29,9 +27,9 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
         struct directory_holder *h = gw_dir_holder_find(d, vm, nve);
 
         if (!h) {
-                h = calloc(1, sizeof *h);
+                h = gw_slab_new(&d->slab, sizeof *h);
                 if (!h || gw_dir_item_add(d, &h->item, ITEM_HOLDER, vm, nve) < 0) {
-                        free(h);
+                        gw_slab_free(&d->slab, h, sizeof *h);
                         return NULL;
                 }
                 h->vm = vm;
@@ -49,10 +47,10 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
 
 void gw_dir_holder_free(struct gw_directory *d, struct directory_holder *h) {
         gw_dir_item_remove(d, &h->item);
-        gw_chain_remove(&h->in_vm);
+        gw_chain_remove(&h->vm->holders, &h->in_vm);
         gw_list_remove(&h->in_nve);
         gw_list_remove(&h->in_all);
-        free(h);
+        gw_slab_free(&d->slab, h, sizeof *h);
 }
 
 void gw_dir_holder_dirty(struct gw_directory *d, struct directory_holder *h) {
@@ -124,11 +122,12 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
         struct directory_member *m;
         struct directory_holder *h;
         struct gw_port *port;
-        struct gw_vn *vn = gw_directory_vn_by_vni(d, query->vni);
+        struct gw_vn *vn;
 
         d->now = now;
         port = query->by_mac ? gw_directory_port_by_mac(d, query->vni, query->mac)
                              : gw_directory_port_by_ip(d, query->vni, query->ip);
+        vn = port ? gw_port_vn(port) : gw_directory_vn_by_vni(d, query->vni);
         m = vn ? gw_dir_member_find(d, vn, nve) : NULL;
         if (!port || !m || m->gone) {
                 if (port)
@@ -163,8 +162,8 @@ bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
 }
 
 bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve) {
-        gw_list_for_each (link, &vn->ports)
-                if (gw_directory_vm_was_at(gw_port_vm(gw_list_entry(link, struct gw_port, in_vn)), nve))
+        gw_ring_for_each (link, &vn->ports)
+                if (gw_directory_vm_was_at(gw_port_vm(gw_container_of(link, struct gw_port, in_vn)), nve))
                         return true;
         return false;
 }

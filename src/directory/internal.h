@@ -16,7 +16,7 @@
 #include "directory/gateway.h"
 #include "directory/rules.h"
 
-enum timer_kind { TIMER_VM, TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE };
+enum timer_kind { TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE };
 enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 
 enum {
@@ -149,6 +149,7 @@ void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn);
 /* vm.c */
 int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out);
 void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm);
+int gw_dir_vm_compare(const void *vm, const char *id); /* as strcmp of its id and this */
 
 /* port.c */
 int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_port_spec *spec, unsigned index,
@@ -160,7 +161,7 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
 
 /* binding.c */
-int gw_dir_move_set(struct gw_binding *b, const struct gw_reservation *move); /* a copy; -ENOMEM */
+void gw_dir_binding_since(struct gw_binding *b, struct gw_wall since);
 /* The end of a reserved move that is not the binding's place; NULL: there is none. */
 struct gw_nve *gw_dir_move_other(const struct gw_binding *b);
 void gw_dir_place_set(struct gw_vm *vm, struct gw_nve *nve); /* the binding's place; NULL: nowhere */
@@ -253,6 +254,7 @@ void gw_dir_history_forget(struct gw_directory *d, struct gw_vm *vm);
 int gw_dir_history_load(struct gw_directory *d, const char *key, struct gw_reader *r);
 
 /* update.c */
+uint64_t gw_dir_pair_hash(const struct gw_directory *d, const struct pair_key *key);
 int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,
                     struct gw_nve *nve);
 struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void *about, const struct gw_nve *nve);

@@ -5,11 +5,11 @@
  * ran out while we were away is lengthened to GW_DIRECTORY_GRACE_MS: its NVE could
  * not refresh it.
  */
+#include "directory/aside.h"
 #include "directory/internal.h"
 #include "directory/record.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 static void get_name(struct gw_reader *r, struct gw_name *out) {
         size_t n = gw_get_u8(r);
@@ -31,7 +31,7 @@ static int load_meta(struct gw_directory *d, const char *key, struct gw_reader *
         if (gw_get_u8(r) != GW_RECORD_VERSION)
                 return GW_E_MALFORMED;
         d->epoch_floor = gw_get_u64(r);
-        return whole(r) ? 0 : GW_E_MALFORMED;
+        return whole(r) && d->epoch_floor <= GW_EPOCH_MAX ? 0 : GW_E_MALFORMED;
 }
 
 /* A record of before there were placement rules ends after its version. */
@@ -194,7 +194,7 @@ static struct gw_vm *vm_of_record(struct gw_directory *d, const char *id) {
 static bool vm_is_new(const struct gw_directory *d, const char *id) {
         const struct gw_vm *last = gw_order_last(&d->vms);
 
-        return !last || strcmp(gw_vm_name(last).s, id) < 0 || !gw_directory_vm(d, id);
+        return !last || gw_dir_vm_compare(last, id) < 0 || !gw_directory_vm(d, id);
 }
 
 static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r) {
@@ -215,7 +215,8 @@ static int load_vm(struct gw_directory *d, const char *key, struct gw_reader *r)
         spec.definition = gw_get_span(r, spec.definition_size);
         if (!whole(r) || spec.definition_size > GW_DEFINITION_MAX || gw_id_parse(key, &id))
                 return GW_E_MALFORMED;
-        if (spec.kind > GW_VM_TASK || desired > GW_VM_RUN || state > GW_VM_CRASHED || spec.on_crash > GW_ON_CRASH_STOP)
+        if (spec.vcpus > UINT16_MAX || spec.kind > GW_VM_TASK || desired > GW_VM_RUN || state > GW_VM_CRASHED ||
+            spec.on_crash > GW_ON_CRASH_STOP)
                 return GW_E_MALFORMED;
         tenant = tenant_of_id(d, key, &id);
         if (!tenant || !vm_is_new(d, key))
@@ -280,7 +281,7 @@ static int load_port(struct gw_directory *d, struct gw_reader *r) {
                 return GW_E_MALFORMED;
         vm = vm_of_record(d, record.vm.s);
         vn = gw_directory_vn(d, record.vn.s);
-        if (!vm || !vn || vm->n_ports == GW_VM_PORTS_MAX || has_port(vm, record.index) ||
+        if (!vm || !vn || record.index >= GW_VM_PORTS_MAX || has_port(vm, record.index) ||
             gw_directory_port_by_mac(d, vn->vni, record.spec.mac))
                 return GW_E_MALFORMED;
         e = gw_dir_port_add(d, vm, vn, &record.spec, record.index, &port);
@@ -289,80 +290,115 @@ static int load_port(struct gw_directory *d, struct gw_reader *r) {
         return e;
 }
 
-/* What a record of a binding names, and what is only there while a move is reserved. */
+/* A record of a binding: the names and what only few bindings have beside what each has. */
 struct binding_record {
         struct gw_name nve, to, from;
         struct gw_reservation move;
+        uint64_t epoch, reserved, timestamp;
+        struct gw_wall since, registered_at;
+        uint32_t lifetime_ms;
+        uint16_t sequence;
+        uint8_t state, heard, n_previous;
+        struct gw_previous previous[GW_PREVIOUS_MAX];
 };
 
-static int get_binding(struct gw_reader *r, struct gw_binding *b, struct binding_record *out) {
-        uint8_t state = gw_get_u8(r);
+static bool get_previous(struct gw_reader *r, struct binding_record *out) {
+        out->n_previous = gw_get_u8(r);
+        if (out->n_previous > GW_PREVIOUS_MAX)
+                return false;
+        for (unsigned i = 0; i < out->n_previous; i++) {
+                gw_get_bytes(r, out->previous[i].locator.b, 16);
+                out->previous[i].from.ns = gw_get_u64(r);
+                out->previous[i].to.ns = gw_get_u64(r);
+        }
+        return whole(r);
+}
 
-        b->state = state;
-        b->epoch = gw_get_u64(r);
-        b->reserved = gw_get_u64(r);
+static bool get_binding(struct gw_reader *r, struct binding_record *out) {
+        out->state = gw_get_u8(r);
+        out->epoch = gw_get_u64(r);
+        out->reserved = gw_get_u64(r);
         get_name(r, &out->nve);
         get_name(r, &out->to);
         get_name(r, &out->from);
         out->move = (struct gw_reservation){.epoch = gw_get_u64(r)};
         out->move.back_epoch = gw_get_u64(r);
-        b->heard = gw_get_u8(r);
-        b->sequence = gw_get_u16(r);
-        b->timestamp = gw_get_u64(r);
-        b->lifetime_ms = gw_get_u32(r);
-        b->since.ns = gw_get_u64(r);
-        b->registered_at.ns = gw_get_u64(r);
-        b->n_previous = gw_get_u8(r);
-        return r->ok && state <= GW_BINDING_LAPSED ? 0 : GW_E_MALFORMED;
+        out->heard = gw_get_u8(r);
+        out->sequence = gw_get_u16(r);
+        out->timestamp = gw_get_u64(r);
+        out->lifetime_ms = gw_get_u32(r);
+        out->since.ns = gw_get_u64(r);
+        out->registered_at.ns = gw_get_u64(r);
+        return get_previous(r, out);
 }
 
-static int get_previous(struct gw_reader *r, struct gw_binding *b) {
-        if (b->n_previous > GW_PREVIOUS_MAX)
-                return GW_E_MALFORMED;
-        b->previous = b->n_previous ? calloc(b->n_previous, sizeof *b->previous) : NULL;
-        if (b->n_previous && !b->previous)
-                return -ENOMEM;
-        for (unsigned i = 0; i < b->n_previous; i++) {
-                gw_get_bytes(r, b->previous[i].locator.b, 16);
-                b->previous[i].from.ns = gw_get_u64(r);
-                b->previous[i].to.ns = gw_get_u64(r);
-        }
-        return whole(r) ? 0 : GW_E_MALFORMED;
+static bool is_sane(const struct binding_record *record) {
+        const struct gw_wall last = {UINT32_MAX * GW_NS_PER_S};
+
+        return record->state <= GW_BINDING_LAPSED && record->epoch <= record->reserved &&
+               record->reserved <= GW_EPOCH_MAX && record->lifetime_ms <= GW_LIFETIME_MAX_MS &&
+               record->since.ns <= last.ns && record->registered_at.ns <= last.ns;
 }
 
-/* The NVEs that a binding names must be there, and be as its state says. */
-static int binding_resolve(const struct gw_directory *d, struct gw_binding *b, struct binding_record *record) {
+/* The NVEs that it names must be there, and be as its state says. */
+static bool binding_resolve(const struct gw_directory *d, struct binding_record *record, struct gw_nve **nve) {
         struct gw_reservation *move = &record->move;
 
-        b->nve = *record->nve.s ? gw_directory_nve(d, record->nve.s) : NULL;
+        *nve = *record->nve.s ? gw_directory_nve(d, record->nve.s) : NULL;
         move->to = *record->to.s ? gw_directory_nve(d, record->to.s) : NULL;
         move->from = *record->from.s ? gw_directory_nve(d, record->from.s) : NULL;
-        if ((*record->nve.s && !b->nve) || (*record->to.s && !move->to) || (*record->from.s && !move->from))
-                return GW_E_MALFORMED;
-        if ((b->state == GW_BINDING_NONE) != !b->nve || b->epoch > b->reserved)
-                return GW_E_MALFORMED;
-        if (!move->to != !move->from || (move->to && b->nve != move->to && b->nve != move->from))
-                return GW_E_MALFORMED;
-        return move->to ? gw_dir_move_set(b, move) : 0;
+        if ((*record->nve.s && !*nve) || (*record->to.s && !move->to) || (*record->from.s && !move->from))
+                return false;
+        if ((record->state == GW_BINDING_NONE) != !*nve)
+                return false;
+        return !move->to == !move->from && (!move->to || *nve == move->to || *nve == move->from);
+}
+
+static int binding_set(struct gw_directory *d, struct gw_vm *vm, const struct binding_record *record,
+                       struct gw_nve *nve) {
+        struct gw_binding *b = &vm->binding;
+
+        for (unsigned i = 0; i < record->n_previous; i++)
+                gw_aside_remember(&d->slab, b, &record->previous[i]);
+        if (gw_binding_n_previous(b) != record->n_previous)
+                return -ENOMEM;
+        if (record->move.to && gw_aside_move(&d->slab, b, &record->move) < 0)
+                return -ENOMEM;
+        b->epoch = record->epoch;
+        b->reserved = record->reserved;
+        b->sequence = record->sequence;
+        b->timestamp = record->timestamp;
+        b->heard = !!record->heard;
+        b->state = record->state;
+        b->lifetime_s = (record->lifetime_ms + 999) / 1000;
+        b->registered_s = (uint32_t)(record->registered_at.ns / GW_NS_PER_S);
+        gw_dir_binding_since(b, record->since);
+        gw_dir_place_set(vm, nve);
+        return 0;
+}
+
+/* A lifetime is counted from the end of the second in which it was granted: that is what is known of it. */
+static struct gw_mono lease_ends(const struct gw_directory *d, const struct gw_binding *b) {
+        uint64_t lifetime_ms = gw_binding_lifetime_ms(b), now_ms = d->now.wall.ns / GW_NS_PER_MS;
+        uint64_t ends_ms = (b->registered_s + UINT64_C(1)) * 1000 + lifetime_ms;
+        uint64_t left_ms = ends_ms > now_ms + GW_DIRECTORY_GRACE_MS ? ends_ms - now_ms : GW_DIRECTORY_GRACE_MS;
+        uint64_t most_ms = lifetime_ms > GW_DIRECTORY_GRACE_MS ? lifetime_ms : GW_DIRECTORY_GRACE_MS;
+
+        return gw_mono_after(d->now.mono, gw_ms(left_ms < most_ms ? left_ms : most_ms));
 }
 
 static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
         struct gw_binding *b = &vm->binding;
-        struct gw_nve *other = gw_dir_move_other(b);
-        uint64_t ends = gw_binding_registered_at(b).ns / GW_NS_PER_MS + gw_binding_lifetime_ms(b),
-                 now = d->now.wall.ns / GW_NS_PER_MS;
-        uint64_t left = ends > now + GW_DIRECTORY_GRACE_MS ? ends - now : GW_DIRECTORY_GRACE_MS;
-        uint64_t most =
-                gw_binding_lifetime_ms(b) > GW_DIRECTORY_GRACE_MS ? gw_binding_lifetime_ms(b) : GW_DIRECTORY_GRACE_MS;
-        int r = gw_binding_nve(b) ? gw_dir_place_enter(d, vm, gw_binding_nve(b)) : 0;
+        struct gw_nve *nve = gw_binding_nve(b), *other = gw_dir_move_other(b);
+        int r = nve ? gw_dir_place_enter(d, vm, nve) : 0;
 
         if (r == 0 && other)
                 r = gw_dir_place_enter(d, vm, other);
         if (r < 0)
                 return r;
         if (gw_dir_reachable(b))
-                gw_heap_set(&d->heap, &vm->timer, gw_mono_after(d->now.mono, gw_ms(left < most ? left : most)));
-        for (struct gw_port *port = gw_vm_ports(vm); port && gw_binding_nve(b); port = gw_port_next(port))
+                gw_lease_set(&d->leases, &vm->lease, lease_ends(d, b));
+        for (struct gw_port *port = gw_vm_ports(vm); port && nve; port = gw_port_next(port))
                 gw_dir_vn_touch_port(d, port);
         return 0;
 }
@@ -370,21 +406,14 @@ static int binding_enter(struct gw_directory *d, struct gw_vm *vm) {
 static int load_binding(struct gw_directory *d, const char *key, struct gw_reader *r) {
         struct gw_vm *vm = vm_of_record(d, key);
         struct binding_record record;
-        struct gw_binding b = {0};
+        struct gw_nve *nve;
         int e;
 
-        if (get_binding(r, &b, &record) || !vm || gw_vm_nve(vm) || gw_binding_previous(&vm->binding))
+        if (!get_binding(r, &record) || !is_sane(&record) || !vm || gw_vm_nve(vm) || vm->binding.aside.place ||
+            !binding_resolve(d, &record, &nve))
                 return GW_E_MALFORMED;
-        e = get_previous(r, &b);
-        if (e == 0)
-                e = binding_resolve(d, &b, &record);
-        if (e) {
-                free(b.previous);
-                return e;
-        }
-        vm->binding = b;
-        gw_dir_place_set(vm, b.nve);
-        return binding_enter(d, vm);
+        e = binding_set(d, vm, &record, nve);
+        return e ? e : binding_enter(d, vm);
 }
 
 static int load(struct gw_directory *d, enum gw_record table, const char *key, struct gw_reader *r) {

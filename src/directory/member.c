@@ -94,8 +94,8 @@ void gw_dir_vn_touch_port(struct gw_directory *d, struct gw_port *port) {
         if (!port->changed)
                 flush_negatives(d, vn);
         port->changed = ++vn->change;
-        gw_list_remove(&port->in_vn);
-        gw_list_append(&vn->ports, &port->in_vn);
+        gw_ring_remove(&port->in_vn);
+        gw_ring_append(&vn->ports, &port->in_vn);
         if (vn->push)
                 receivers_dirty(d, vn);
 }
@@ -230,9 +230,9 @@ bool gw_dir_member_complete(const struct directory_member *m) {
                 return true;
         if (!m->known_final)
                 return false;
-        if (gw_list_empty(&vn->ports))
+        if (gw_ring_empty(&vn->ports))
                 return true;
-        port = gw_list_entry(vn->ports.prev, struct gw_port, in_vn);
+        port = gw_container_of(gw_ring_prev(&vn->ports), struct gw_port, in_vn);
         return m->known_ports >= port->changed;
 }
 
@@ -327,16 +327,16 @@ static void fill_final(struct gw_directory_scratch *s, struct directory_member *
 }
 
 static void fill_ports(struct gw_directory_scratch *s, struct directory_member *m) {
-        const struct gw_list *head = &m->vn->ports, *at = head->prev;
+        const struct gw_ring *head = &m->vn->ports, *at = gw_ring_prev(head);
 
         m->sent_ports = m->known_ports;
         m->sent_final = false;
         if (!m->vn->push)
                 return;
-        while (at != head && gw_list_entry(at, struct gw_port, in_vn)->changed > m->known_ports)
-                at = at->prev;
-        for (at = at->next; at != head; at = at->next) {
-                const struct gw_port *port = gw_list_entry(at, struct gw_port, in_vn);
+        while (at != head && gw_container_of(at, struct gw_port, in_vn)->changed > m->known_ports)
+                at = gw_ring_prev(at);
+        for (at = gw_ring_next(at); at != head; at = gw_ring_next(at)) {
+                const struct gw_port *port = gw_container_of(at, struct gw_port, in_vn);
 
                 if (s->n_mappings == BATCH_MAPPINGS)
                         return;
@@ -472,8 +472,8 @@ static void push_end(struct gw_directory *d, struct gw_vn *vn, bool again) {
                 struct directory_member *m = gw_list_entry(a, struct directory_member, in_vn);
 
                 gw_dir_member_flush(d, m, FLUSH_NEGATIVE);
-                gw_list_for_each (b, &vn->ports) {
-                        struct gw_port *port = gw_list_entry(b, struct gw_port, in_vn);
+                gw_ring_for_each (b, &vn->ports) {
+                        struct gw_port *port = gw_container_of(b, struct gw_port, in_vn);
                         struct directory_holder *h;
                         uint64_t told = m->sent_ports > m->known_ports ? m->sent_ports : m->known_ports;
 

@@ -15,19 +15,19 @@
 #include <stdlib.h>
 
 int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) {
-        struct gw_nve *nve = calloc(1, sizeof *nve);
+        struct gw_nve *nve = gw_slab_new(&d->slab, sizeof *nve);
 
         if (!nve || gw_heap_promise(&d->heap) < 0)
                 goto no_memory;
         if (gw_heap_promise(&d->heap) < 0)
                 goto no_second;
         strncpy(nve->id.s, id, GW_NAME_MAX);
-        if (gw_order_insert(&d->nves, nve) < 0)
+        if (gw_order_insert(&d->nves, nve, id) < 0)
                 goto no_place;
         nve->timer.kind = TIMER_NVE;
         nve->coalesce.kind = TIMER_COALESCE;
         gw_list_init(&nve->later);
-        gw_list_init(&nve->vms);
+        gw_ring_init(&nve->vms);
         gw_list_init(&nve->members);
         gw_list_init(&nve->holders);
         gw_list_init(&nve->dirty);
@@ -40,7 +40,7 @@ no_place:
 no_second:
         gw_heap_forget(&d->heap, &nve->timer);
 no_memory:
-        free(nve);
+        gw_slab_free(&d->slab, nve, sizeof *nve);
         return -ENOMEM;
 }
 
@@ -53,12 +53,12 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_heap_forget(&d->heap, &nve->timer);
         gw_heap_forget(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
-        gw_order_remove(&d->nves, nve);
+        gw_order_remove(&d->nves, nve->id.s);
         if (!gw_ip_is_unspecified(nve->locator))
                 gw_table_remove(&d->by_locator, &nve->by_locator);
         free(nve->tenancies);
         free(nve->unreached);
-        free(nve);
+        gw_slab_free(&d->slab, nve, sizeof *nve);
 }
 
 int gw_dir_nve_set_locator(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two levels: an array of blocks, and in each block pointers to its elements,
+ * Two levels: an array of blocks, and in each block the places of its elements,
  * both in the order of names. A search is one over the blocks' first elements
  * and one within a block.
  *
@@ -16,15 +16,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_MAX = 127, BLOCK_HALF = BLOCK_MAX / 2, BLOCK_MERGED = BLOCK_MAX * 3 / 4, FIRST_ROOM = 8 };
+#include "base/ref.h"
+
+enum { BLOCK_MAX = 255, BLOCK_HALF = BLOCK_MAX / 2, BLOCK_MERGED = BLOCK_MAX * 3 / 4, FIRST_ROOM = 8 };
 
 struct order_block {
-        size_t n;
-        void *elements[BLOCK_MAX];
+        uint32_t n;
+        uint32_t elements[BLOCK_MAX];
 };
 
-static int compare(const struct gw_order *order, const void *element, const char *name) {
-        return strcmp((const char *)element + order->name_at, name);
+void gw_order_init(struct gw_order *order, const struct gw_slab *slab,
+                   int (*compare)(const void *element, const char *name)) {
+        *order = (struct gw_order){.base = slab->base, .compare = compare};
+}
+
+static void *element_in(const struct gw_order *order, const struct order_block *block, size_t at) {
+        return gw_ref_at(order->base, block->elements[at]);
+}
+
+static int compare(const struct gw_order *order, size_t block, size_t at, const char *name) {
+        return order->compare(element_in(order, order->blocks[block], at), name);
 }
 
 /* How many of the blocks begin at or before the name. */
@@ -34,7 +45,7 @@ static size_t blocks_until(const struct gw_order *order, const char *name) {
         while (low < high) {
                 size_t middle = low + (high - low) / 2;
 
-                if (compare(order, order->blocks[middle]->elements[0], name) <= 0)
+                if (compare(order, middle, 0, name) <= 0)
                         low = middle + 1;
                 else
                         high = middle;
@@ -51,7 +62,7 @@ static struct gw_order_finger place_of(const struct gw_order *order, const char 
         while (low < high) {
                 size_t middle = low + (high - low) / 2;
 
-                if (compare(order, order->blocks[block]->elements[middle], name) < 0)
+                if (compare(order, block, middle, name) < 0)
                         low = middle + 1;
                 else
                         high = middle;
@@ -60,7 +71,9 @@ static struct gw_order_finger place_of(const struct gw_order *order, const char 
 }
 
 static void *element_at(const struct gw_order *order, struct gw_order_finger place) {
-        return place.at < order->blocks[place.block]->n ? order->blocks[place.block]->elements[place.at] : NULL;
+        const struct order_block *block = order->blocks[place.block];
+
+        return place.at < block->n ? element_in(order, block, place.at) : NULL;
 }
 
 /* An empty block as the nth. */
@@ -95,8 +108,8 @@ static void drop_block(struct gw_order *order, size_t nth) {
 /* Of the elements of `from`, those from `at` on go to the end of `to`. */
 static void give(struct order_block *from, size_t at, struct order_block *to) {
         memcpy(&to->elements[to->n], &from->elements[at], (from->n - at) * sizeof *from->elements);
-        to->n += from->n - at;
-        from->n = at;
+        to->n += from->n - (uint32_t)at;
+        from->n = (uint32_t)at;
 }
 
 /* Room in the full block of the place, which becomes that where the element belongs then. */
@@ -117,12 +130,12 @@ static int part(struct gw_order *order, struct gw_order_finger *place) {
 static struct gw_order_finger place_to_insert(const struct gw_order *order, const char *name) {
         size_t last = order->n_blocks - 1, n = order->blocks[last]->n;
 
-        if (compare(order, order->blocks[last]->elements[n - 1], name) < 0)
+        if (compare(order, last, n - 1, name) < 0)
                 return (struct gw_order_finger){last, n};
         return place_of(order, name);
 }
 
-int gw_order_insert(struct gw_order *order, void *element) {
+int gw_order_insert(struct gw_order *order, void *element, const char *name) {
         struct gw_order_finger place = {0};
         struct order_block *block;
         int r = 0;
@@ -130,7 +143,7 @@ int gw_order_insert(struct gw_order *order, void *element) {
         if (!order->n_blocks)
                 r = add_block(order, 0);
         else
-                place = place_to_insert(order, (const char *)element + order->name_at);
+                place = place_to_insert(order, name);
         if (r == 0 && order->blocks[place.block]->n == BLOCK_MAX)
                 r = part(order, &place);
         if (r < 0)
@@ -138,7 +151,7 @@ int gw_order_insert(struct gw_order *order, void *element) {
         block = order->blocks[place.block];
         memmove(&block->elements[place.at + 1], &block->elements[place.at],
                 (block->n - place.at) * sizeof *block->elements);
-        block->elements[place.at] = element;
+        block->elements[place.at] = gw_ref_place(element);
         block->n++;
         order->count++;
         return 0;
@@ -152,8 +165,8 @@ static void merge(struct gw_order *order, size_t nth) {
         drop_block(order, nth + 1);
 }
 
-void gw_order_remove(struct gw_order *order, const void *element) {
-        struct gw_order_finger place = place_of(order, (const char *)element + order->name_at);
+void gw_order_remove(struct gw_order *order, const char *name) {
+        struct gw_order_finger place = place_of(order, name);
         struct order_block *block = order->blocks[place.block];
 
         block->n--;
@@ -172,7 +185,7 @@ void gw_order_remove(struct gw_order *order, const void *element) {
 void *gw_order_find(const struct gw_order *order, const char *name) {
         void *element = order->n_blocks ? element_at(order, place_of(order, name)) : NULL;
 
-        return element && compare(order, element, name) == 0 ? element : NULL;
+        return element && order->compare(element, name) == 0 ? element : NULL;
 }
 
 void *gw_order_find_near(const struct gw_order *order, struct gw_order_finger *finger, const char *name) {
@@ -185,7 +198,7 @@ void *gw_order_find_near(const struct gw_order *order, struct gw_order_finger *f
                 if (next.block >= order->n_blocks)
                         break;
                 element = element_at(order, next);
-                if (compare(order, element, name) == 0) {
+                if (order->compare(element, name) == 0) {
                         *finger = next;
                         return element;
                 }
@@ -195,7 +208,7 @@ void *gw_order_find_near(const struct gw_order *order, struct gw_order_finger *f
                 return NULL;
         *finger = place_of(order, name);
         element = element_at(order, *finger);
-        return element && compare(order, element, name) == 0 ? element : NULL;
+        return element && order->compare(element, name) == 0 ? element : NULL;
 }
 
 void *gw_order_after(const struct gw_order *order, const char *name) {
@@ -205,7 +218,7 @@ void *gw_order_after(const struct gw_order *order, const char *name) {
                 return NULL;
         if (name) {
                 place = place_of(order, name);
-                if (element_at(order, place) && compare(order, element_at(order, place), name) == 0)
+                if (element_at(order, place) && order->compare(element_at(order, place), name) == 0)
                         place.at++;
         }
         if (place.at == order->blocks[place.block]->n)
@@ -216,12 +229,13 @@ void *gw_order_after(const struct gw_order *order, const char *name) {
 void *gw_order_last(const struct gw_order *order) {
         const struct order_block *block = order->n_blocks ? order->blocks[order->n_blocks - 1] : NULL;
 
-        return block ? block->elements[block->n - 1] : NULL;
+        return block ? element_in(order, block, block->n - 1) : NULL;
 }
 
 void gw_order_deinit(struct gw_order *order) {
         while (order->n_blocks)
                 drop_block(order, order->n_blocks - 1);
         free(order->blocks);
-        *order = (struct gw_order){.name_at = order->name_at};
+        order->blocks = NULL;
+        order->room = order->count = 0;
 }

@@ -312,13 +312,20 @@ static int id_and_device_check(const struct gw_vm *vm, const struct gw_port_spec
         return 0;
 }
 
-static void link_port(struct gw_vm *vm, struct gw_port *port) {
-        struct gw_port **at = &vm->ports;
+/* What refers to the first port of the VM whose index is not below. */
+static struct gw_ref *way_to(struct gw_vm *vm, unsigned index) {
+        struct gw_ref *at = &vm->ports;
 
-        while (*at && (*at)->index < port->index)
-                at = &(*at)->next;
+        for (struct gw_port *port; (port = gw_ref_get(at)) && port->index < index;)
+                at = &port->next;
+        return at;
+}
+
+static void link_port(struct gw_vm *vm, struct gw_port *port) {
+        struct gw_ref *at = way_to(vm, port->index);
+
         port->next = *at;
-        *at = port;
+        gw_ref_set(at, port);
         vm->n_ports++;
         gw_port_vn(port)->n_ports++;
 }
@@ -356,11 +363,9 @@ static int insert_keys(struct gw_directory *d, struct gw_port *port) {
 
 static struct gw_port *port_new(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn,
                                 const struct gw_port_spec *spec, unsigned index) {
-        struct gw_port form = {.vm = vm,
-                               .vn = vn,
-                               .mac = spec->mac,
+        struct gw_port form = {.mac = spec->mac,
                                .allow = spec->allow,
-                               .index = (uint8_t)index,
+                               .index = (uint16_t)index,
                                .n_ips = spec->n_ips,
                                .wide = is_wide(spec),
                                .named = vm->kind == GW_VM_TASK || (spec->device && *spec->device)};
@@ -369,6 +374,8 @@ static struct gw_port *port_new(struct gw_directory *d, struct gw_vm *vm, struct
         if (!port)
                 return NULL;
         memcpy(port, &form, offsetof(struct gw_port, octets));
+        gw_ref_set(&port->vm, vm);
+        gw_ref_set(&port->vn, vn);
         for (unsigned i = 0; i < spec->n_ips; i++)
                 memcpy(ip_octets(port, i), spec->ips[i].b + (form.wide ? 0 : 12), ip_size(port));
         if (form.named && spec->device)
@@ -393,14 +400,10 @@ int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, 
 }
 
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port) {
-        struct gw_port **at = &gw_port_vm(port)->ports;
-
-        while (*at != port)
-                at = &(*at)->next;
-        *at = gw_port_next(port);
+        *way_to(gw_port_vm(port), port->index) = port->next;
         gw_port_vm(port)->n_ports--;
         gw_port_vn(port)->n_ports--;
-        gw_list_remove(&port->in_vn);
+        gw_ring_remove(&port->in_vn);
         remove_keys(d, port, port->n_ips);
         for (unsigned i = 0; i < port->n_ips; i++)
                 address_freed(gw_port_vn(port), gw_port_ip(port, i));

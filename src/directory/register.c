@@ -158,7 +158,7 @@ static void heard(struct gw_directory *d, struct gw_binding *b, const struct gw_
         b->heard = true;
         b->sequence = request->sequence;
         b->timestamp = request->has & GW_REG_HAS_TIMESTAMP ? request->timestamp : 0;
-        b->registered_at = d->now.wall;
+        b->registered_s = (uint32_t)(d->now.wall.ns / GW_NS_PER_S);
 }
 
 /* Would this registration, if accepted, be a cut or its taking back, when neither can have been made? */
@@ -194,7 +194,7 @@ static void accept(struct gw_directory *d, struct gw_vm *vm, const struct gw_reg
                 gw_directory_take_back(d, vm, d->now);
         news = !gw_dir_reachable(b);
         reply->lifetime_units = grant(d, request->lifetime_units);
-        b->lifetime_ms = reply->lifetime_units * (GW_MH_LIFETIME_UNIT_S * UINT32_C(1000));
+        b->lifetime_s = reply->lifetime_units * (uint64_t)GW_MH_LIFETIME_UNIT_S;
         heard(d, b, request);
         refresh = b->state == GW_BINDING_SERVING;
         b->state = GW_BINDING_SERVING;

@@ -13,15 +13,15 @@
 #include <stdlib.h>
 
 int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant **out) {
-        struct gw_tenant *tenant = calloc(1, sizeof *tenant);
+        struct gw_tenant *tenant = gw_slab_new(&d->slab, sizeof *tenant);
 
         if (!tenant)
                 return -ENOMEM;
         strncpy(tenant->name.s, name, GW_NAME_MAX);
         tenant->directory = d;
         gw_list_init(&tenant->vns);
-        if (gw_order_insert(&d->tenants, tenant) < 0) {
-                free(tenant);
+        if (gw_order_insert(&d->tenants, tenant, name) < 0) {
+                gw_slab_free(&d->slab, tenant, sizeof *tenant);
                 return -ENOMEM;
         }
         if (out)
@@ -30,8 +30,8 @@ int gw_dir_tenant_add(struct gw_directory *d, const char *name, struct gw_tenant
 }
 
 void gw_dir_tenant_free(struct gw_directory *d, struct gw_tenant *tenant) {
-        gw_order_remove(&d->tenants, tenant);
-        free(tenant);
+        gw_order_remove(&d->tenants, tenant->name.s);
+        gw_slab_free(&d->slab, tenant, sizeof *tenant);
 }
 
 int gw_directory_tenant_create(struct gw_directory *d, const char *name, struct gw_tenant **out,
@@ -179,7 +179,7 @@ static bool settings_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
 }
 
 int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct gw_tenant *tenant, struct gw_vn **out) {
-        struct gw_vn *vn = calloc(1, sizeof *vn);
+        struct gw_vn *vn = gw_slab_new(&d->slab, sizeof *vn);
 
         if (!vn)
                 return -ENOMEM;
@@ -193,8 +193,8 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         settings_copy(vn, spec);
         vn->gateway_pin = spec->gateway_pin;
         gw_list_init(&vn->members);
-        gw_list_init(&vn->ports);
-        if (gw_order_insert(&d->vns, vn) < 0)
+        gw_ring_init(&vn->ports);
+        if (gw_order_insert(&d->vns, vn, vn->id.s) < 0)
                 goto no_place;
         if (gw_table_insert(&d->by_vni, &vn->by_vni, gw_table_hash(&d->by_vni, &vn->vni, sizeof vn->vni)) < 0)
                 goto no_entry;
@@ -203,9 +203,9 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
         return 0;
 
 no_entry:
-        gw_order_remove(&d->vns, vn);
+        gw_order_remove(&d->vns, vn->id.s);
 no_place:
-        free(vn);
+        gw_slab_free(&d->slab, vn, sizeof *vn);
         return -ENOMEM;
 }
 
@@ -215,9 +215,9 @@ void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn) {
         if (vn->vni < d->next_vni && vn->vni >= GW_VNI_AUTO_FIRST)
                 d->next_vni = vn->vni;
         gw_list_remove(&vn->in_tenant);
-        gw_order_remove(&d->vns, vn);
+        gw_order_remove(&d->vns, vn->id.s);
         gw_table_remove(&d->by_vni, &vn->by_vni);
-        free(vn);
+        gw_slab_free(&d->slab, vn, sizeof *vn);
 }
 
 /* The part of name@tenant after the @, which must be there. */

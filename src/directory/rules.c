@@ -183,19 +183,23 @@ struct gw_rule *gw_directory_rule_after(const struct gw_directory *d, const char
         return gw_order_after(&d->rules, id);
 }
 
+static size_t octets_of(size_t n_vms) {
+        return sizeof(struct gw_rule) + n_vms * sizeof(struct gw_name);
+}
+
 int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *tenant, enum gw_rule_kind kind,
                     const struct gw_name *vms, size_t n_vms, struct gw_rule **out) {
-        struct gw_rule *rule = calloc(1, sizeof *rule + n_vms * sizeof *vms);
+        struct gw_rule *rule = gw_slab_new(&d->slab, octets_of(n_vms));
 
         if (!rule)
                 return -ENOMEM;
         snprintf(rule->id.s, sizeof rule->id.s, "%s", id);
         rule->tenant = tenant;
         rule->kind = (uint8_t)kind;
-        rule->n_vms = (uint16_t)n_vms;
+        rule->n_vms = rule->n_made = (uint16_t)n_vms;
         memcpy(rule->vms, vms, n_vms * sizeof *vms);
-        if (gw_order_insert(&d->rules, rule) < 0) {
-                free(rule);
+        if (gw_order_insert(&d->rules, rule, id) < 0) {
+                gw_slab_free(&d->slab, rule, octets_of(n_vms));
                 return -ENOMEM;
         }
         *out = rule;
@@ -203,8 +207,8 @@ int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *te
 }
 
 void gw_dir_rule_free(struct gw_directory *d, struct gw_rule *rule) {
-        gw_order_remove(&d->rules, rule);
-        free(rule);
+        gw_order_remove(&d->rules, rule->id.s);
+        gw_slab_free(&d->slab, rule, octets_of(rule->n_made));
 }
 
 static int vms_check(const struct gw_directory *d, const struct gw_tenant *tenant, const struct gw_name *vms,

@@ -17,10 +17,10 @@ enum gw_rule_kind { GW_RULE_APART, GW_RULE_TOGETHER };
 struct gw_rule {
         struct gw_name id; /* name@tenant */
         struct gw_tenant *tenant;
-        uint8_t kind;   /* enum gw_rule_kind */
-        bool suspended; /* not enforced for now */
-        uint16_t n_vms;
-        struct gw_name vms[]; /* ids, in the order given */
+        uint8_t kind;           /* enum gw_rule_kind */
+        bool suspended;         /* not enforced for now */
+        uint16_t n_vms, n_made; /* now; when it was made: VMs that are deleted leave it */
+        struct gw_name vms[];   /* ids, in the order given */
 };
 
 struct gw_rule *gw_directory_rule(const struct gw_directory *d, const char *id);

@@ -23,8 +23,13 @@ bool gw_dir_nve_listens(const struct gw_nve *nve) {
         return nve->nve_connected && !nve->behind;
 }
 
-static uint64_t pair_hash(const struct gw_directory *d, const struct pair_key *key) {
-        return gw_table_hash(&d->pairs, key, sizeof *key);
+/* No peer chooses where objects are, so two rounds of multiplying keep them apart (the finalizer of MurmurHash3). */
+uint64_t gw_dir_pair_hash(const struct gw_directory *d, const struct pair_key *key) {
+        uint64_t h = ((uint64_t)gw_ref_place(key->about) << 32 | gw_ref_place(key->nve)) ^ d->pairs.key[0];
+
+        h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+        h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+        return h ^ h >> 33;
 }
 
 int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum item_kind kind, const void *about,
@@ -34,12 +39,12 @@ int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum it
         item->kind = kind;
         item->about = about;
         item->nve = nve;
-        return gw_table_insert(&d->pairs, &item->node, pair_hash(d, &key));
+        return gw_table_insert(&d->pairs, &item->node, gw_dir_pair_hash(d, &key));
 }
 
 struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void *about, const struct gw_nve *nve) {
         struct pair_key key = {about, nve};
-        struct gw_table_node *node = gw_table_find(&d->pairs, pair_hash(d, &key), &key);
+        struct gw_table_node *node = gw_table_find(&d->pairs, gw_dir_pair_hash(d, &key), &key);
 
         return node ? gw_container_of(node, struct directory_item, node) : NULL;
 }

@@ -9,45 +9,57 @@
  * NVE may hold (VNI, MAC) with it, and would not believe a new owner of that
  * MAC that started again from 1.
  */
+#include "directory/aside.h"
 #include "directory/internal.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 static void spec_set(struct gw_vm *vm, const struct gw_vm_spec *spec) {
         vm->kind = spec->kind;
         vm->on_crash = spec->on_crash;
         vm->memory_mib = spec->memory_mib;
-        vm->vcpus = spec->vcpus;
+        vm->vcpus = (uint16_t)spec->vcpus;
 }
 
 struct gw_name gw_vm_name(const struct gw_vm *vm) {
+        const char *tenant = gw_vm_tenant(vm)->name.s;
+        size_t n = strlen(vm->name);
         struct gw_name name = {0};
 
-        memcpy(name.s, vm->id.s, strlen(vm->id.s));
+        memcpy(name.s, vm->name, n);
+        name.s[n] = '@';
+        memcpy(name.s + n + 1, tenant, strlen(tenant));
         return name;
 }
 
-static void vm_give_back(struct gw_directory *d, struct gw_vm *vm, size_t id_size) {
-        gw_slab_free(&d->slab, vm, offsetof(struct gw_vm, id) + id_size + 1);
+int gw_dir_vm_compare(const void *element, const char *id) {
+        const struct gw_vm *vm = element;
+        size_t n = strlen(vm->name);
+        int r = strncmp(vm->name, id, n);
+
+        if (r || id[n] != '@')
+                return r ? r : '@' - (unsigned char)id[n];
+        return strcmp(gw_vm_tenant(vm)->name.s, id + n + 1);
+}
+
+static size_t octets_of(size_t name_size) {
+        return offsetof(struct gw_vm, name) + name_size + 1;
 }
 
 int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct gw_tenant *tenant, struct gw_vm **out) {
-        size_t n = strlen(spec->id);
-        uint64_t hash = gw_index_hash(&d->by_id, spec->id, n);
-        struct gw_vm *vm = gw_slab_new(&d->slab, offsetof(struct gw_vm, id) + n + 1);
+        size_t n = strcspn(spec->id, "@");
+        uint64_t hash = gw_index_hash(&d->by_id, spec->id, strlen(spec->id));
+        struct gw_vm *vm = gw_slab_new(&d->slab, octets_of(n));
 
-        if (!vm || gw_heap_promise(&d->heap) < 0)
+        if (!vm || gw_lease_promise(&d->leases) < 0)
                 goto no_memory;
-        memcpy(vm->id.s, spec->id, n);
+        memcpy(vm->name, spec->id, n);
+        gw_ref_set(&vm->tenant, tenant);
         if (gw_index_insert(&d->by_id, hash, vm, 0) < 0)
                 goto no_entry;
-        if (gw_order_insert(&d->vms, vm) < 0)
+        if (gw_order_insert(&d->vms, vm, spec->id) < 0)
                 goto no_place;
         spec_set(vm, spec);
-        vm->tenant = tenant;
-        vm->timer.kind = TIMER_VM;
         vm->binding.reserved = vm->binding.epoch = d->epoch_floor;
         tenant->n_vms++;
         *out = vm;
@@ -56,9 +68,9 @@ int gw_dir_vm_add(struct gw_directory *d, const struct gw_vm_spec *spec, struct 
 no_place:
         gw_index_remove(&d->by_id, hash, vm, 0);
 no_entry:
-        gw_heap_forget(&d->heap, &vm->timer);
+        gw_lease_forget(&d->leases, &vm->lease);
 no_memory:
-        vm_give_back(d, vm, n);
+        gw_slab_free(&d->slab, vm, octets_of(n));
         return -ENOMEM;
 }
 
@@ -68,15 +80,14 @@ void gw_dir_vm_free(struct gw_directory *d, struct gw_vm *vm) {
                 gw_dir_holder_free(d, gw_container_of(link, struct directory_holder, in_vm));
         while (gw_vm_ports(vm))
                 gw_dir_port_free(d, gw_vm_ports(vm));
-        gw_heap_forget(&d->heap, &vm->timer);
-        gw_list_remove(&vm->at_nve);
-        gw_order_remove(&d->vms, vm);
+        gw_lease_forget(&d->leases, &vm->lease);
+        gw_ring_remove(&vm->at_nve);
+        gw_order_remove(&d->vms, gw_vm_name(vm).s);
         gw_vm_tenant(vm)->n_vms--;
         if (d->by_id.count)
                 gw_index_remove(&d->by_id, d->by_id.hash(&d->by_id, vm, 0), vm, 0);
-        free(vm->binding.previous);
-        free(gw_vm_move(vm));
-        vm_give_back(d, vm, strlen(gw_vm_name(vm).s));
+        gw_aside_free(&d->slab, &vm->binding);
+        gw_slab_free(&d->slab, vm, octets_of(strlen(vm->name)));
 }
 
 static int spec_check(const struct gw_vm_spec *spec, struct gw_error *error) {
@@ -91,6 +102,9 @@ static int spec_check(const struct gw_vm_spec *spec, struct gw_error *error) {
         if (spec->n_ports > GW_VM_PORTS_MAX)
                 return gw_fail(error, GW_E_INVALID, "ports", "%zu ports; a VM has at most %d", spec->n_ports,
                                GW_VM_PORTS_MAX);
+        if (spec->vcpus > UINT16_MAX)
+                return gw_fail(error, GW_E_INVALID, "vcpus", "%u vCPUs; at most %d are allowed", spec->vcpus,
+                               UINT16_MAX);
         if (spec->kind == GW_VM_MACHINE && (!spec->memory_mib || !spec->vcpus))
                 return gw_fail(error, GW_E_INVALID, spec->memory_mib ? "vcpus" : "memory_mib",
                                "a VM needs at least 1 MiB of memory and 1 vCPU");

@@ -66,9 +66,11 @@ static json_t *routers_json(const struct nva *nva, const struct gw_vm *vm) {
 }
 
 static json_t *remaining_json(const struct gw_vm *vm) {
-        if (!vm->timer.place)
+        struct gw_mono now = gw_mono_now();
+
+        if (!vm->lease.place)
                 return json_null();
-        return json_integer((json_int_t)(gw_mono_between(gw_mono_now(), vm->timer.at).ns / GW_NS_PER_MS));
+        return json_integer((json_int_t)(gw_mono_between(now, gw_lease_ends(&vm->lease, now)).ns / GW_NS_PER_MS));
 }
 
 static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {

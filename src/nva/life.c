@@ -364,8 +364,7 @@ static void on_cleared(int status, json_t *body, void *user) {
         nva_call_free(call);
 }
 
-static void restart(struct nva *nva, struct gw_vm *vm) {
-        struct gw_nve *nve = gw_vm_nve(vm);
+static void restart(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve) {
         char path[160];
 
         gw_log(GW_NOTICE, "starting again: vm=%s nve=%s", gw_vm_name(vm).s, nve->id.s);
@@ -466,7 +465,7 @@ static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
         }
         if (!strcmp(state, "running") && epoch && epoch != vm->binding.epoch) {
                 gw_log(GW_WARNING, "a copy of another epoch runs: vm=%s nve=%s", id, nve->id.s);
-                restart(nva, vm);
+                restart(nva, vm, nve);
         } else if (!strcmp(state, "running") && vm->desired == GW_VM_STOP) {
                 char path[160];
 
@@ -570,7 +569,7 @@ static void start_due(struct gw_table_node *node, void *user) {
         if (!vm || vm->desired != GW_VM_RUN || !gw_vm_nve(vm) || mover_open(now->nva, life->vm.s))
                 return;
         if (gw_vm_nve(vm)->hv_session)
-                restart(now->nva, vm);
+                restart(now->nva, vm, gw_vm_nve(vm));
 }
 
 void life_tick(struct nva *nva, struct gw_now now) {
