@@ -125,6 +125,8 @@ bool gw_edge_claim_heard(struct gw_edge *edge, struct gw_edge_now now, uint32_t 
 
 int gw_edge_claimed(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
                     struct gw_name *port, struct gw_error *error) {
+        int r;
+
         gw_list_for_each (link, &edge->claims) {
                 struct edge_claim *claim = gw_list_entry(link, struct edge_claim, link);
                 struct gw_edge_attach a = claim->a;
@@ -133,9 +135,12 @@ int gw_edge_claimed(struct gw_edge *edge, struct gw_edge_now now, const struct g
                         continue;
                 a.role = GW_EDGE_SERVING;
                 a.epoch = epoch;
-                claim_free(edge, claim); /* the device stays open, and is given its new role */
                 *port = a.id;
-                return gw_edge_attach(edge, now, &a, error);
+                r = gw_edge_attach(edge, now, &a, error);
+                /* The device stays open, in its new role, or as it was. */
+                if (!r || edge->fx->port_open(edge->user, &claim->a, false, NULL))
+                        claim_free(edge, claim);
+                return r;
         }
         return gw_fail(error, GW_E_NOT_FOUND, "vm", "vm %s is not claimed here", vm->s);
 }

@@ -318,7 +318,9 @@ void gw_edge_paths_timer(struct gw_edge *edge, struct gw_edge_now now);
 void gw_edge_paths_tell(struct gw_edge *edge); /* the NVA, which of them are not to be used */
 void gw_edge_paths_free_all(struct gw_edge *edge);
 
-/* punt.c: asks for what the key says, and holds the frame until the answer */
+/* punt.c: its port is in another VN by now */
+bool gw_edge_frame_is_of_before(const struct gw_edge *edge, const struct gw_edge_frame *frame);
+/* Asks for what the key says, and holds the frame until the answer. */
 void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
                           const struct gw_edge_frame *frame);
 
@@ -425,6 +427,7 @@ void gw_edge_source_told(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
 bool gw_edge_source_suspected(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac, struct gw_ip sender);
 void gw_edge_source_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_suspect *suspect);
 void gw_edge_source_nva_down(struct gw_edge *edge);
+void gw_edge_source_forget_vn(struct gw_edge *edge, uint32_t vni);
 void gw_edge_source_drained(struct gw_edge *edge);
 bool gw_edge_source_wants_drain(const struct gw_edge *edge);
 void gw_edge_source_free_all(struct gw_edge *edge);

@@ -471,6 +471,7 @@ enum gw_edge_counter {
         GW_EDGE_C_PATHS_ASKED,
         GW_EDGE_C_PATHS_HEARD,
         GW_EDGE_C_PATHS_LOST,
+        GW_EDGE_C_PORT_CHANGED, /* of a port whose device is in another VN by now */
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

@@ -231,7 +231,18 @@ static void punt_hold(struct gw_edge *edge, struct gw_edge_now now, const struct
                 edge->counters[GW_EDGE_C_HELD]++;
 }
 
+/* What a port sent, or was to get, before its device was given to another VN must not reach that one. */
+bool gw_edge_frame_is_of_before(const struct gw_edge *edge, const struct gw_edge_frame *frame) {
+        const struct edge_port *port = frame->ifindex ? gw_edge_port_by_ifindex(edge, frame->ifindex) : NULL;
+
+        return port && port->a.vni != frame->vni;
+}
+
 void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_punt *punt) {
+        if (gw_edge_frame_is_of_before(edge, &punt->frame)) {
+                edge->counters[GW_EDGE_C_PORT_CHANGED]++;
+                return;
+        }
         switch (punt->reason) {
         case GW_EDGE_UNKNOWN:
                 punt_unknown(edge, now, &punt->frame, GW_EDGE_AS_SENT);

@@ -161,9 +161,12 @@ static enum gw_edge_inject how_of(const struct gw_edge_frame *frame) {
 static void query_release(struct gw_edge *edge, struct edge_query *q) {
         struct held_frame *held;
 
-        edge->counters[GW_EDGE_C_RELEASED] += q->held.n;
         while ((held = query_pop(edge, q))) {
-                edge->fx->inject(edge->user, how_of(&held->frame), &held->frame);
+                bool is_of_before = gw_edge_frame_is_of_before(edge, &held->frame);
+
+                edge->counters[is_of_before ? GW_EDGE_C_PORT_CHANGED : GW_EDGE_C_RELEASED]++;
+                if (!is_of_before)
+                        edge->fx->inject(edge->user, how_of(&held->frame), &held->frame);
                 free(held);
         }
 }

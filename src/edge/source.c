@@ -133,11 +133,11 @@ void gw_edge_source_punted(struct gw_edge *edge, struct gw_edge_now now, const s
         }
         memcpy(mac.b, frame->bytes + 6, sizeof mac.b);
         s = suspect_find(edge, frame->vni, mac, frame->sender);
-        if (s && s->refused) {
-                edge->counters[GW_EDGE_C_SOURCES_REFUSED]++;
-        } else if (source_is_right(edge, frame->vni, mac, frame->sender)) {
+        if (source_is_right(edge, frame->vni, mac, frame->sender)) {
                 edge->counters[GW_EDGE_C_SOURCES_CONFIRMED]++;
                 edge->fx->inject(edge->user, GW_EDGE_FROM_WIRE, frame);
+        } else if (s && s->refused) {
+                edge->counters[GW_EDGE_C_SOURCES_REFUSED]++;
         } else if (!edge->welcome || (s && s->believed && !s->answered)) {
                 edge->counters[GW_EDGE_C_SOURCES_UNVERIFIED]++;
                 edge->fx->inject(edge->user, GW_EDGE_FROM_WIRE, frame);
@@ -211,6 +211,15 @@ void gw_edge_source_nva_down(struct gw_edge *edge) {
                         continue;
                 suspect_release(edge, s, GW_EDGE_C_SOURCES_UNVERIFIED);
                 suspect_free(edge, s);
+        }
+}
+
+void gw_edge_source_forget_vn(struct gw_edge *edge, uint32_t vni) {
+        gw_list_for_each (link, &edge->suspects) {
+                struct edge_suspect *s = gw_list_entry(link, struct edge_suspect, link);
+
+                if (s->vni == vni)
+                        suspect_free(edge, s);
         }
 }
 

@@ -4,8 +4,8 @@
  *
  * Members come from the NVA; two come from a call: the locator that a VM
  * arrives from, or was cut over to. A VN goes when its last port goes, and with
- * it its members, mappings, neighbours and negative answers (RFC 8014: state for
- * a VN is dropped when its last tenant system detaches). Each change of the list
+ * it its members, its gateway's entry, mappings, neighbours, negative answers and frames that
+ * wait (RFC 8014: state for a VN is dropped when its last tenant system detaches). Each change of the list
  * of VNs is told to the NVA with SUBSCRIBE, which always carries the whole list.
  *
  * After a WELCOME the NVA sends the members anew. Those it has not named
@@ -43,6 +43,7 @@ int gw_edge_vn_ref(struct gw_edge *edge, uint32_t vni, struct edge_vn **out) {
 }
 
 void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
+        bool had_gateway = !gw_ip_is_unspecified(vn->gateway);
         uint32_t vni = vn->vni;
 
         if (--vn->ports) {
@@ -57,6 +58,9 @@ void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
         free(vn->members);
         free(vn->sums);
         free(vn);
+        if (had_gateway)
+                gw_edge_fdb_program(edge, vni, GW_GATEWAY_MAC);
+        gw_edge_source_forget_vn(edge, vni);
         gw_edge_queries_flush(edge, vni, NULL, true);
         gw_edge_mappings_forget_vn(edge, vni);
         gw_edge_neigh_forget_vn(edge, vni);
