@@ -148,8 +148,10 @@ static __always_inline int route_to_vn(struct __sk_buff *skb, struct routed *p, 
                 return gateway_up(skb, p, true, injected);
         mac_copy(p->key.mac, owner->mac);
         entry = bpf_map_lookup_elem(&gw_fdb, &p->key);
-        if (!entry || (entry->flags & GW_FORWARD_PUNT && !injected))
+        if (!entry)
                 return gateway_up(skb, p, true, injected);
+        if (entry->flags & GW_FORWARD_PUNT && !injected) /* without a limit, as in punt_of_port() */
+                return punt(skb, GW_PUNT_GATEWAY, 0, p->way.vni, NULL);
         p->to = *entry;
         if (p->to.kind == GW_FORWARD_GATEWAY)
                 return drop(GW_COUNT_DROP_LOOP);
