@@ -175,6 +175,7 @@ struct gw_punt {
 };
 /* Readable: frames wait, or routes changed, or some seconds passed: read until there are none, which sees to the rest. */
 int gw_datapath_punt_fd(const struct gw_datapath *dp);
+enum { GW_PUNT_QUEUE_FRAMES = 8192 }; /* what waits for the daemon, also while it restarts */
 int gw_datapath_punt_read(struct gw_datapath *dp, struct gw_punt *out); /* GW_E_AGAIN: none left */
 
 /* The way down, in order of the calls. vnet may be NULL (no offload). -ENOBUFS: try again later. */

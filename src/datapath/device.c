@@ -27,7 +27,6 @@
 enum {
         BPF_FS_TYPE = 0xcafe4a11,
         DEVICE_MTU = 65521,             /* the largest that a tap allows */
-        PUNT_QUEUE_PACKETS = 8192,      /* what waits for the daemon, also while it restarts */
         INJECT_QUEUE_OCTETS = 64 << 20, /* what we sent and a device has not taken yet */
         TC_HANDLE = 1,
         TC_PRIORITY = 1,
@@ -79,6 +78,7 @@ static int vxlan_make(const char *name, const struct gw_datapath_config *config)
 }
 
 int gw_vxlan_ensure(const char *name, const struct gw_datapath_config *config, int *ifindex, struct gw_error *error) {
+        uint16_t port = config->vxlan_port ? config->vxlan_port : 4789;
         struct gw_link link;
         int r = gw_link_get(name, &link);
 
@@ -92,6 +92,12 @@ int gw_vxlan_ensure(const char *name, const struct gw_datapath_config *config, i
         if (strcmp(link.kind, "vxlan") != 0)
                 return gw_fail(error, GW_E_CONFLICT, "vxlan-device",
                                "%s exists and is not a VXLAN device; delete it or name another one", name);
+        /* Some frames take this device and others do not: all must use one port. */
+        if (link.vxlan_port != port)
+                return gw_fail(error, GW_E_CONFLICT, "vxlan-port",
+                               "%s was made with UDP port %u, and vxlan-port is %u; move the VMs away, then run "
+                               "godwit-nve --flush",
+                               name, link.vxlan_port, port);
         (void)gw_link_no_addrgen(name);
         r = gw_link_set_mtu(name, DEVICE_MTU);
         if (!r)
@@ -99,7 +105,7 @@ int gw_vxlan_ensure(const char *name, const struct gw_datapath_config *config, i
         if (r)
                 return gw_fail(error, r, "vxlan-device",
                                "cannot bring up %s: %s; is another VXLAN device using UDP port %u?", name, strerror(-r),
-                               config->vxlan_port ? config->vxlan_port : 4789);
+                               port);
         *ifindex = link.index;
         return 0;
 }
@@ -133,7 +139,7 @@ int gw_punt_ensure(struct gw_datapath *dp, const char *name, struct gw_error *er
         (void)gw_link_no_addrgen(name);
         r = gw_link_set_mtu(name, DEVICE_MTU);
         if (!r)
-                r = gw_link_set_queue(name, PUNT_QUEUE_PACKETS);
+                r = gw_link_set_queue(name, GW_PUNT_QUEUE_FRAMES);
         if (!r)
                 r = gw_link_up(name);
         if (!r) {

@@ -45,6 +45,12 @@ static int change(void *items, uint32_t *n, size_t size, const void *item, bool 
         return 1;
 }
 
+bool gw_flood_is_full(struct gw_datapath *dp, uint32_t vni) {
+        struct gw_abi_flood list;
+
+        return !read_list(dp, vni, &list) && list.n_locators == GW_FLOOD_MAX;
+}
+
 int gw_flood_locator(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, bool in) {
         struct gw_abi_flood list;
         int r = read_list(dp, vni, &list);

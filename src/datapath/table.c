@@ -170,11 +170,30 @@ int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip lo
         return r ? r : gw_flood_locator(dp, vni, locator, true);
 }
 
+struct left_out {
+        struct gw_datapath *dp;
+        uint32_t vni;
+};
+
+/* Until the list is full again; those that are in it already change nothing. */
+static int member_let_in(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user) {
+        const struct left_out *w = user;
+
+        (void)flags;
+        return vni == w->vni ? gw_flood_locator(w->dp, vni, locator, true) : 0;
+}
+
+/* A member for which the flood list had no room takes the place of the one that goes. */
 int gw_datapath_member_del(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator) {
         struct gw_abi_ip_key key = gw_ip_key(vni, locator);
+        bool was_full = gw_flood_is_full(dp, vni);
         int r = gw_flood_locator(dp, vni, locator, false);
 
-        return r ? r : gw_map_del(dp->maps[MAP_MEMBERS], &key);
+        if (!r)
+                r = gw_map_del(dp->maps[MAP_MEMBERS], &key);
+        if (!r && was_full)
+                r = gw_datapath_member_each(dp, member_let_in, &(struct left_out){dp, vni});
+        return r == GW_E_FULL ? 0 : r;
 }
 
 struct member_walk {

@@ -5,6 +5,7 @@
  */
 #include "io/netlink.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
 #include <net/if.h>
@@ -32,11 +33,22 @@ static void copy_text(char *to, size_t size, const struct nlattr *attr) {
         snprintf(to, size, "%.*s", (int)mnl_attr_get_payload_len(attr), mnl_attr_get_str(attr));
 }
 
+static int decode_vxlan(const struct nlattr *attr, void *user) {
+        struct gw_link *out = user;
+
+        if (mnl_attr_get_type(attr) == IFLA_VXLAN_PORT && mnl_attr_get_payload_len(attr) == sizeof out->vxlan_port)
+                out->vxlan_port = ntohs(mnl_attr_get_u16(attr));
+        return MNL_CB_OK;
+}
+
+/* The kind comes before what depends on it. */
 static int decode_info(const struct nlattr *attr, void *user) {
         struct gw_link *out = user;
 
         if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
                 copy_text(out->kind, sizeof out->kind, attr);
+        else if (mnl_attr_get_type(attr) == IFLA_INFO_DATA && strcmp(out->kind, "vxlan") == 0)
+                return mnl_attr_parse_nested(attr, decode_vxlan, out);
         return MNL_CB_OK;
 }
 

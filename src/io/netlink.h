@@ -26,7 +26,8 @@ struct gw_link {
         bool peer_elsewhere; /* its other end (a veth's peer) is in another namespace */
         struct gw_mac mac;
         char name[GW_LINK_NAME_MAX + 1];
-        char kind[16]; /* "veth", "tun", "vxlan", "bridge", ... or empty */
+        char kind[16];       /* "veth", "tun", "vxlan", "bridge", ... or empty */
+        uint16_t vxlan_port; /* UDP, of a "vxlan" */
 };
 
 /* link.c: links by name */

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "edge/segment.h"
 #include "nve/nve.h"
 
 enum {
@@ -21,7 +22,6 @@ enum {
         PUNTS_AT_ONCE = 1024,
         INJECT_TRIES = 5,
         INJECT_WAIT_US = 200,
-        ETH_HEADER = 14,
 };
 
 _Static_assert((int)GW_ABI_PROBE_PORT == (int)GW_PROBE_PORT_GATEWAY, "the programs and the edge mean one port");
@@ -246,10 +246,10 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
 };
 
 /* What a frame that has not been cut into segments yet will be on the wire. */
-static uint32_t segment_octets(const struct virtio_net_hdr *vnet) {
-        return vnet->gso_type == VIRTIO_NET_HDR_GSO_NONE || vnet->hdr_len < ETH_HEADER
+static uint32_t segment_octets(const struct gw_punt *punt) {
+        return punt->vnet.gso_type == VIRTIO_NET_HDR_GSO_NONE
                        ? 0
-                       : (uint32_t)vnet->hdr_len - ETH_HEADER + vnet->gso_size;
+                       : gw_segment_octets(punt->frame, punt->size, punt->vnet.gso_size);
 }
 
 static bool read_punt(struct nve *nve) {
@@ -263,7 +263,7 @@ static bool read_punt(struct nve *nve) {
                                              .ifindex = punt.ifindex,
                                              .redirected = punt.redirected,
                                              .sender = punt.sender,
-                                             .ip_octets = segment_octets(&punt.vnet),
+                                             .ip_octets = segment_octets(&punt),
                                              .bytes = punt.frame,
                                              .size = punt.size}};
         memcpy(up.frame.offload, &punt.vnet, sizeof punt.vnet);
@@ -272,10 +272,14 @@ static bool read_punt(struct nve *nve) {
 }
 
 void nve_read_punts(struct nve *nve) {
-        int n = 0;
+        for (int n = 0; n < PUNTS_AT_ONCE && read_punt(nve); n++)
+                ;
+}
 
-        while (n < PUNTS_AT_ONCE && read_punt(nve))
-                n++;
+/* All that waited when this began, and no end of what still comes. */
+void nve_read_all_punts(struct nve *nve) {
+        for (int n = 0; n < GW_PUNT_QUEUE_FRAMES && read_punt(nve); n++)
+                ;
 }
 
 /* ---- the rest ---- */

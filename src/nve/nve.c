@@ -58,7 +58,7 @@ static int on_after(sd_event_source *source, void *user) {
 
         (void)source;
         for (int i = 0; i < SETTLE_ROUNDS && gw_edge_wants_drain(nve->edge); i++) {
-                nve_read_punts(nve);
+                nve_read_all_punts(nve);
                 gw_edge_punts_drained(nve->edge, nve_now());
         }
         arm(nve);
@@ -198,10 +198,8 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
 
 static int open_sources(struct nve *nve, struct gw_error *error) {
         sd_event *event = nve->loop.event;
-        int r = gw_link_watch_new(&nve->links);
+        int r = sd_event_add_time(event, &nve->wake, CLOCK_MONOTONIC, 0, WAKE_ACCURACY_US, on_wake, nve);
 
-        if (!r)
-                r = sd_event_add_time(event, &nve->wake, CLOCK_MONOTONIC, 0, WAKE_ACCURACY_US, on_wake, nve);
         if (r >= 0)
                 r = sd_event_add_post(event, &nve->after, on_after, nve);
         if (r >= 0)
@@ -280,6 +278,9 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
                 r = nve_mobility_open(nve, error);
         if (!r)
                 r = nve_routes_open(nve, error);
+        if (!r && (r = gw_link_watch_new(
+                           &nve->links))) /* before any device is looked at: one that goes then is missed by nobody */
+                gw_fail(error, r, "", "cannot watch the devices of this host: %s", gw_error_word(r));
         if (!r)
                 r = open_edge(nve, error);
         if (!r)

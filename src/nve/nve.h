@@ -109,6 +109,7 @@ void nve_show_host_routes(struct gw_request *request, void *user);
 /* effects.c */
 extern const struct gw_edge_effects nve_effects;
 void nve_read_punts(struct nve *nve); /* what waits, up to a bound */
+void nve_read_all_punts(struct nve *nve);
 void nve_read_stale(struct nve *nve);
 
 /* state.c: one file a port */

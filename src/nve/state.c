@@ -164,8 +164,24 @@ const char *nve_state_device(struct nve *nve, const struct gw_name *port) {
         return saved ? saved->device : "";
 }
 
+/* Two files that name one device would be one too many at the next start: that of a port which is gone goes first. */
+static void device_passes_on(struct nve *nve, const struct gw_name *port, const char *device) {
+        bool named = false;
+
+        gw_list_for_each (link, &nve->saved) {
+                const struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
+
+                named |= !gw_name_eq(&saved->id, port) && !strcmp(saved->device, device);
+        }
+        if (named)
+                nve_state_flush(nve);
+}
+
 int nve_state_save_port(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
-        int r = saved_note(nve, port, device);
+        int r;
+
+        device_passes_on(nve, &port->id, device);
+        r = saved_note(nve, port, device);
 
         return r ? r : port_write(nve, port, device);
 }

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -249,6 +250,10 @@ def test_state_of_other_times(world4):
     assert not [name for name in os.listdir(f"{h1.folder}/state") if name.startswith("start.json.")]
     assert [port["id"] for port in h1.get("/v1/ports")["ports"]] == ["a-0@default"]
     os.unlink(f"{ports}/x-0@default.json")
+    # A device that is given to another port at once: never do two files name it, whenever the daemon is killed.
+    assert h1.request("DELETE", "/v1/ports/a-0@default")[0] == 200
+    h1.post("/v1/ports", dict(id="c-0", vm="c", vni=100, mac="02:00:00:00:00:78", addresses=["10.1.0.78"], device=a.device, epoch=1))
+    assert os.listdir(ports) == ["c-0@default.json"]
 
 
 def test_move_there_and_back(world4):
@@ -446,6 +451,80 @@ def test_hold_keeps_the_tap_empty(world4):
     assert h2.counters()["edge"]["held"] > 100 and h3.counters()["edge"]["held"] > 50
     os.close(old)
     os.close(new)
+
+
+class Numbers:
+    """Numbered datagrams from a guest to an address: as many as asked for at once, or a few all the time."""
+
+    def __init__(self, guest, to):
+        self.sock, self.to, self.sent, self.ending = guest.udp(4), to, 0, threading.Event()
+        self.thread = threading.Thread(target=self.trickle, daemon=True)
+
+    def send(self, n):
+        for i in range(n):
+            self.sock.sendto(struct.pack(">I", self.sent), self.to)
+            self.sent += 1
+            if i % 50 == 49:
+                time.sleep(0.001)   # a virtual link's queue takes no more at once
+
+    def trickle(self):
+        while not self.ending.wait(0.002):
+            self.send(1)
+
+    def stop(self):
+        self.ending.set()
+        self.thread.join()
+        self.sock.close()
+        return self.sent
+
+
+def test_all_that_waits_goes_before_what_comes(world4):
+    """A daemon that had no processor for a while finds thousands of frames, and the order to cut: none of them is overtaken by
+    what comes after the cut, which the data plane sends on by itself."""
+    h1, h2, h3 = world4.hosts
+    a = nw.Guest(world4, h1, "a", 0xa)
+    a.is_at(h1, 1)
+    h1.attach(a)
+    port = dict(id="web-0", vm="web", vni=100, mac="52:54:00:00:00:0b", addresses=["10.1.0.11"], mtu=1450, device="tap0")
+    old, new = open_tap(h2, "tap0"), open_tap(h3, "tap0")
+    world4.nva.where[(100, port["mac"])] = dict(vm="web@default", locator=h2.locator, epoch=1, ips=port["addresses"])
+    agent = nw.Agent(h2)
+    h2.post("/v1/ports", dict(port, mode="serve", epoch=1))
+    h3.post("/v1/ports", dict(port, mode="arrive", epoch=2, **{"from": h2.locator}))
+    members_known(world4, h1, h2, h3)
+    numbers, got = Numbers(a, (port["addresses"][0], 7000)), []
+    numbers.send(1)
+    nw.wait_for("the first frame", lambda: got.extend(tap_numbers(old)) or got)
+    assert agent.call("POST", "/v1/vms/web@default/hold", {"max_ms": 1000})[0] == 200
+    cut = threading.Thread(target=agent.call, args=("POST", "/v1/vms/web@default/cut", {"to": h3.locator, "epoch": 2}, [old]))
+    h2.process.send_signal(signal.SIGSTOP)
+    try:
+        numbers.send(5000)
+        cut.start()
+        numbers.thread.start()
+        sent = numbers.sent
+        nw.wait_for("the order to be there", lambda: numbers.sent > sent + 10)
+    finally:
+        h2.process.send_signal(signal.SIGCONT)
+    cut.join()
+    sent = numbers.sent
+    nw.wait_for("more to come", lambda: numbers.sent > sent + 50)
+    h3.post("/v1/vms/web@default/activate", {"epoch": 2})
+    sent = numbers.stop()
+    nw.wait_for("the last frame", lambda: got.extend(tap_numbers(new)) or len(got) >= sent)
+    assert sorted(got) == list(range(sent))
+    assert overtaken(got) < 500     # what comes while the one way ends and the other begins; not the thousands that waited
+    os.close(old)
+    os.close(new)
+
+
+def overtaken(numbers):
+    """By how many a frame was overtaken at most."""
+    highest = worst = -1
+    for number in numbers:
+        highest = max(highest, number)
+        worst = max(worst, highest - number)
+    return worst
 
 
 def test_tap_of_a_killed_source_keeps_the_redirect(world4):
