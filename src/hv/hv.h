@@ -156,7 +156,8 @@ void hv_settled(struct hv_vm *vm); /* its emulator has spoken, or is gone */
 void hv_used(struct hv *hv, uint32_t *memory_mib, uint32_t *vcpus);
 
 /* accelerator.c */
-int hv_consoles_watch(struct hv *hv); /* bounds the files of serial consoles */
+int hv_consoles_watch(struct hv *hv); /* bounds the files that guests can fill, now and then */
+void hv_consoles_trim(struct hv *hv); /* now */
 void hv_find_tap_gate(struct hv *hv);
 void hv_accelerator_start(struct hv *hv); /* calls hv_start_waiting when it knows */
 

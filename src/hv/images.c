@@ -10,8 +10,8 @@
  * looked, at the latest after MARK_MS.
  *
  * A target makes images of the same size and format, never over a file that is
- * there. It writes down which before it makes them, and takes them away again when
- * the move comes to nothing. The source's go when the move is finished, or stay as
+ * there. It writes down each before it makes it, and takes those away again, and no others, when
+ * the move comes to nothing: a file of that name may have come from elsewhere since it looked. The source's go when the move is finished, or stay as
  * FILE.moved when its operator wants them kept.
  */
 #include "hv/images.h"
@@ -271,15 +271,24 @@ static void on_maker_end(struct gw_process *process, int code, int status) {
         made(vm, code == CLD_EXITED && status == 0 ? NULL : "qemu-img failed; its words are in the VM's image.log");
 }
 
-static int make_raw(const char *path, uint64_t octets) {
-        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r = 0;
+/* An empty file that is ours from here on, or none: then it is not in the record either. */
+static int make_file(struct hv_vm *vm, const char *path) {
+        unsigned bit = 1U << vm->making;
+        int fd, r;
 
-        if (fd < 0)
-                return -errno;
-        if (ftruncate(fd, (off_t)octets) < 0)
-                r = -errno;
-        close(fd);
+        vm->record.move.created |= bit;
+        r = hv_vm_write(vm);
+        fd = r < 0 ? -1 : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0)
+                return fd;
+        r = r < 0 ? r : -errno;
+        vm->record.move.created &= ~bit;
+        hv_vm_write(vm);
         return r;
+}
+
+static int make_raw(int fd, uint64_t octets) {
+        return ftruncate(fd, (off_t)octets) < 0 ? -errno : 0;
 }
 
 static int make_qcow2(struct hv_vm *vm, char *path, uint64_t octets) {
@@ -306,7 +315,7 @@ static int make_qcow2(struct hv_vm *vm, char *path, uint64_t octets) {
 static void make_next(struct hv_vm *vm) {
         char path[HV_IMAGE_PATH];
         bool qcow2;
-        int r;
+        int fd = -1, r;
 
         while (vm->making < GW_DEFINITION_DISKS_MAX && !(vm->record.move.disks & 1U << vm->making))
                 vm->making++;
@@ -317,8 +326,12 @@ static void make_next(struct hv_vm *vm) {
         qcow2 = !strcmp(disk_of(vm, vm->making)->format, "qcow2");
         r = hv_image_path(vm->hv, disk_of(vm, vm->making), path);
         if (r == 0)
+                r = fd = make_file(vm, path);
+        if (r >= 0)
                 r = qcow2 ? make_qcow2(vm, path, vm->image_octets[vm->making])
-                          : make_raw(path, vm->image_octets[vm->making]);
+                          : make_raw(fd, vm->image_octets[vm->making]);
+        if (fd >= 0)
+                close(fd);
         if (r < 0)
                 made(vm, strerror(-r));
         else if (!qcow2)

@@ -23,7 +23,7 @@ void hv_images_unmark(struct hv_vm *vm);
 
 /* Target: from a survey, which disks come along (record.move.disks). 0 or a code with *error. */
 int hv_images_plan(struct hv_vm *vm, json_t *disks, struct gw_error *error);
-void hv_images_make(struct hv_vm *vm, hv_images_done done); /* they are in record.move.created by then */
+void hv_images_make(struct hv_vm *vm, hv_images_done done); /* each is in record.move.created before it is there */
 void hv_images_drop(struct hv_vm *vm);                      /* takes away what was made: the move came to nothing */
 
 /* Source, after a move: the old images go, or get another name. */

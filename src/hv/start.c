@@ -117,15 +117,12 @@ static void on_images(struct hv_vm *vm, const struct gw_error *error) {
                 attach(vm);
 }
 
-/* What shall be made is written down first. */
 static void go(struct hv_vm *vm) {
         struct gw_error error = {0};
         int r = hv_images_check(vm, &error);
 
         if (r == 0)
                 r = open_taps(vm, &error);
-        if (r == 0 && vm->record.role == HV_ROLE_TARGET)
-                vm->record.move.created = vm->record.move.disks;
         if (r == 0) {
                 r = hv_vm_write(vm);
                 if (r < 0)
@@ -133,7 +130,7 @@ static void go(struct hv_vm *vm) {
         }
         if (r != 0)
                 hv_start_failed(vm, &error);
-        else if (vm->record.move.created)
+        else if (vm->record.role == HV_ROLE_TARGET && vm->record.move.disks)
                 hv_images_make(vm, on_images);
         else
                 attach(vm);

@@ -4,7 +4,8 @@
  * range, and at some moment runs. That moment is RESUME: the NVE is told to
  * activate at once and the authority hears of it, in this order; the state is
  * written afterwards, since "role target, but it runs" says the same after a
- * restart.
+ * restart. Not so where images came along: an agent that finds "role target", and
+ * no emulator, takes them away, and they may be the last.
  */
 #include <stdio.h>
 #include <string.h>
@@ -120,6 +121,8 @@ static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = state;
         vm->record.activate_due = true;
+        if (vm->record.move.created) /* its images here are the VM's from now on; the source's go when this is told */
+                hv_vm_write(vm);
         hv_tell(vm, "move-running", NULL, at);
         hv_tell_state(vm, "");
         hv_vm_write_soon(vm);

@@ -82,7 +82,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *user) {
         return 0;
 }
 
-static void build(struct gw_argv *argv, const char *qemu, const char *kernel, const char *directory) {
+static void build(struct gw_argv *argv, const char *qemu, const char *kernel, const char *serial) {
         static const char *const fixed[] = {"-nodefaults", "-no-user-config",
                                             "-nographic",  "-no-reboot",
                                             "-machine",    "pc",
@@ -97,7 +97,7 @@ static void build(struct gw_argv *argv, const char *qemu, const char *kernel, co
         gw_argv_add(argv, "-kernel");
         gw_argv_add(argv, "%s", kernel);
         gw_argv_add(argv, "-serial");
-        gw_argv_add(argv, "file:%s/%s", directory, CONSOLE);
+        gw_argv_add(argv, "%s", serial);
 }
 
 int gw_kvm_probe_new(struct gw_kvm_probe **out, sd_event *event, const char *qemu, const char *kernel,
@@ -117,8 +117,10 @@ int gw_kvm_probe_new(struct gw_kvm_probe **out, sd_event *event, const char *qem
         snprintf(probe->directory, sizeof probe->directory, "%s", directory);
         snprintf(path, sizeof path, "%s/%s", directory, CONSOLE);
         unlink(path);
+        snprintf(path, sizeof path, "file:%s/%s", directory, CONSOLE);
+        gw_process_kill_by_argument(path); /* one that an agent left behind which was killed: it would run for good */
+        build(&argv, qemu, kernel, path);
         snprintf(path, sizeof path, "%s/%s", directory, LOG);
-        build(&argv, qemu, kernel, directory);
         r = argv.failed;
         if (r == 0)
                 r = gw_process_spawn(&probe->process, event, argv.v, NULL, 0, path);

@@ -50,6 +50,7 @@ struct qemu {
         char directory[256];
         struct gw_vm_status status; /* being gathered by the set-up and by query */
         bool asked_to_end, guest_ended;
+        bool has_guest;         /* it was set up before, here or by an agent that is no more */
         bool ending, is_freed;  /* freed while it tells of its end: memory goes afterwards */
         struct gw_list pending; /* of struct ask: commands of the agent under way */
 };
@@ -154,9 +155,16 @@ static void carry_out(struct gw_vm *vm, json_t *steps, gw_vm_done done, void *us
 
 /* ---- set-up of a fresh control channel, then `ready` ---- */
 
+static void set_up(struct qemu *qemu);
+
+/* One that has never spoken is of no use. One that has a guest is not ended because it is slow to answer, or because
+ * its channel broke once more: it is asked again. */
 static void set_up_failed(struct qemu *qemu, const struct gw_error *error) {
-        gw_log(GW_ERR, "%s: the emulator refused its set-up: %s", qemu->directory, error->text);
-        gw_process_kill(&qemu->process, SIGKILL);
+        gw_log(GW_ERR, "%s: the emulator is not set up: %s", qemu->directory, error->text);
+        if (!qemu->has_guest)
+                gw_process_kill(&qemu->process, SIGKILL);
+        else if (error->code == -ETIMEDOUT)
+                set_up(qemu);
 }
 
 static void on_copy_known(const struct gw_error *error, json_t *value, void *user) {
@@ -166,6 +174,7 @@ static void on_copy_known(const struct gw_error *error, json_t *value, void *use
                 set_up_failed(qemu, error);
                 return;
         }
+        qemu->has_guest = true;
         gw_qemu_read_copy(&qemu->status, value);
         qemu->events->ready(&qemu->vm, &qemu->status, qemu->user);
 }
@@ -194,8 +203,8 @@ static void on_capabilities(const struct gw_error *error, json_t *value, void *u
                 gw_log_debug("%s: capabilities: %s", qemu->directory, error->text);
 }
 
-static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
-        struct qemu *qemu = user;
+static void set_up(struct qemu *qemu) {
+        struct gw_qmp *qmp = qemu->qmp;
         json_t *capabilities = json_pack("{s:[{s:s, s:b}, {s:s, s:b}]}", "capabilities", "capability", "events",
                                          "state", 1, "capability", "pause-before-switchover", "state", 1);
         /* One announcement is enough for a hint: the directory tells everyone. */
@@ -206,6 +215,11 @@ static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
         gw_qmp_execute(qmp, "query-status", NULL, on_run_known, qemu);
         gw_qmp_execute(qmp, "query-block-jobs", NULL, on_jobs_known, qemu);
         gw_qmp_execute(qmp, "query-migrate", NULL, on_copy_known, qemu);
+}
+
+static void on_qmp_ready(struct gw_qmp *qmp, void *user) {
+        (void)qmp;
+        set_up(user);
 }
 
 /* ---- events ---- */
@@ -260,6 +274,16 @@ static int qmp_open(struct qemu *qemu) {
         return gw_qmp_new(&qemu->qmp, qemu->event, path, &qmp_ops, qemu);
 }
 
+/* What an emulator writes need not be UTF-8, and may be cut anywhere; what is told to others as JSON must be. */
+static void make_plain(char *text) {
+        json_t *string = json_string(text);
+
+        for (char *at = text; !string && *at; at++)
+                if ((unsigned char)*at >= 0x80)
+                        *at = '?';
+        json_decref(string);
+}
+
 /* The last line the emulator wrote, usually its complaint; of a copy that it could not take, the line before says why. */
 static void last_words(const struct qemu *qemu, char *out, size_t size) {
         char path[sizeof qemu->directory + sizeof GW_QEMU_LOG_FILE + 1], text[1024], *line;
@@ -283,6 +307,7 @@ static void last_words(const struct qemu *qemu, char *out, size_t size) {
                 line = strrchr(text, '\n');
         }
         snprintf(out, size, "%.*s", (int)size - 1, line ? line + 1 : text);
+        make_plain(out);
 }
 
 static void end_reason(const struct qemu *qemu, int code, int status, char *out, size_t size) {
@@ -411,6 +436,7 @@ static int qemu_adopt(struct gw_vm **out, sd_event *event, const char *directory
 
         if (!qemu)
                 return gw_fail(error, -ENOMEM, "", "no memory");
+        qemu->has_guest = true;
         r = gw_process_adopt(&qemu->process, event, identity->pid, identity->start_time);
         if (r == 0)
                 r = qmp_open(qemu);
