@@ -243,15 +243,26 @@ int gw_dir_mtu_fits(const struct gw_vm *vm, const struct gw_nve *nve, struct gw_
 void gw_dir_mtu_told(struct gw_directory *d, struct gw_nve *nve, uint32_t underlay_mtu);
 
 /* notice.c */
-int gw_dir_notices_init(struct gw_directory *d); /* -ENOMEM */
-void gw_dir_notices_deinit(struct gw_directory *d);
 /* The VM has left `old` for its present place. cold: started anew there. */
 void gw_dir_notice_moved(struct gw_directory *d, struct gw_vm *vm, const struct gw_nve *old, bool cold);
 void gw_dir_notice_stopped(struct gw_directory *d, struct gw_vm *vm);
 void gw_dir_notice_redirect_ended(struct gw_directory *d, struct gw_vm *vm, struct gw_ip locator, uint64_t redirected);
 void gw_dir_notice_timer(struct gw_directory *d, struct gw_notice *n);
+
+/* history.c */
+int gw_dir_notices_init(struct gw_directory *d); /* -ENOMEM */
+void gw_dir_notices_deinit(struct gw_directory *d);
+struct gw_history *gw_dir_history_find(const struct gw_directory *d, const struct gw_vm *vm);
+struct gw_history *gw_dir_history_get(struct gw_directory *d, struct gw_vm *vm); /* NULL: no memory */
+void gw_dir_history_store(struct gw_directory *d, const struct gw_history *h);
 void gw_dir_history_forget(struct gw_directory *d, struct gw_vm *vm);
 int gw_dir_history_load(struct gw_directory *d, const char *key, struct gw_reader *r);
+struct gw_notice *gw_dir_notice_find(const struct gw_history *h, uint8_t kind, struct gw_ip ip);
+struct gw_notice *gw_dir_notice_get(struct gw_directory *d, struct gw_history *h, uint8_t kind,
+                                    struct gw_ip ip); /* NULL: no memory */
+struct gw_notice_receiver *gw_dir_receiver_find(const struct gw_directory *d, struct gw_ip ip);
+bool gw_dir_notice_matters(const struct gw_notice *n); /* is there still something that the receiver ought to hear? */
+struct gw_mono gw_dir_notice_ends(const struct gw_directory *d, const struct gw_notice *n);
 
 /* update.c */
 uint64_t gw_dir_pair_hash(const struct gw_directory *d, const struct pair_key *key);
