@@ -22,8 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sim/authority.h"
-#include "sim/host.h"
+#include "sim/guests.h"
 
 enum {
         EDGES = 6,
@@ -37,29 +36,20 @@ enum {
         LIFETIME_S = 20,
 };
 
-enum phase { REST, RESERVED, ARRIVING, COPYING, CUT, RAN, TOOK_BACK };
-struct vm {
-        int vn, runs_at, from, to;
-        enum phase phase;
-        uint64_t epoch, move_epoch, back_epoch, since_ns;
-};
 struct sim {
         struct net net;
         struct authority a;
         struct hosts hosts;
-        struct vm vms[VMS];
+        struct guests guests;
         bool fair;
         unsigned long long n_moves, n_packets, n_redirected, n_held, n_crashes, n_away;
 };
 
-static struct gw_name vm_name(int v) {
-        struct gw_name name;
-
-        snprintf(name.s, sizeof name.s, "vm%d@default", v);
-        return name;
+static struct guest *guest_of(struct sim *s, int v) {
+        return &s->guests.guest[v];
 }
-static struct gw_vm *vm_of(struct sim *s, int v) {
-        return gw_directory_vm(&s->a.d, vm_name(v).s);
+static struct gw_vm *vm_of(const struct sim *s, int v) {
+        return guest_known(&s->guests, v);
 }
 static struct gw_nve *nve_of(struct sim *s, int n) {
         return authority_nve(&s->a, n);
@@ -134,7 +124,7 @@ static void hold(struct sim *s, int n, int from, int to) {
         memcpy(bytes + 6, s->hosts.macs[from].b, 6);
         bytes[12] = 0x08;
         bytes[14] = 0x45;
-        punt.frame = (struct gw_edge_frame){.vni = 100 + (uint32_t)s->vms[from].vn,
+        punt.frame = (struct gw_edge_frame){.vni = 100 + (uint32_t)guest_of(s, from)->vn,
                                             .ifindex = (uint32_t)from + 1,
                                             .bytes = bytes,
                                             .size = sizeof bytes};
@@ -144,10 +134,10 @@ static void hold(struct sim *s, int n, int from, int to) {
 }
 
 static void arrived(struct sim *s, int from, int n, int to) {
-        const struct vm *vm = &s->vms[to];
+        const struct guest *g = guest_of(s, to);
 
-        if (n != vm->runs_at && !(vm->phase == CUT && n == vm->to))
-                net_die(&s->net, "a packet from vm%d to vm%d arrived at n%d; it runs at n%d", from, to, n, vm->runs_at);
+        if (n != g->runs_at && !(g->phase == GUEST_CUT && n == g->to))
+                net_die(&s->net, "a packet from vm%d to vm%d arrived at n%d; it runs at n%d", from, to, n, g->runs_at);
 }
 
 /* Over the wire from n to next: to the port there, or redirected once. */
@@ -155,7 +145,7 @@ static void walk_wire(struct sim *s, int from, int to, int n, int next, bool mar
         const struct host *h = &s->hosts.host[next];
         const struct host_row *row = &h->fdb[to];
 
-        if (!h->members[s->vms[to].vn][n])
+        if (!h->members[guest_of(s, to)->vn][n])
                 net_die(&s->net, "a packet from vm%d to vm%d: n%d takes n%d for no member", from, to, next, n);
         if (!row->there)
                 net_die(&s->net, "a packet from vm%d to vm%d: n%d does not know it", from, to, next);
@@ -170,7 +160,7 @@ static void walk_wire(struct sim *s, int from, int to, int n, int next, bool mar
 }
 
 static void walk(struct sim *s, int from, int to) {
-        int n = s->vms[from].runs_at;
+        int n = guest_of(s, from)->runs_at;
         const struct host_row *row = &s->hosts.host[n].fdb[to];
 
         s->n_packets++;
@@ -183,90 +173,61 @@ static void walk(struct sim *s, int from, int to) {
 }
 
 /* Those that run for a second: the first members and mappings have gone round. */
-static bool settled(const struct sim *s, const struct vm *vm) {
-        return vm->since_ns && s->net.now_ns > vm->since_ns + GW_NS_PER_S;
+static bool settled(const struct sim *s, const struct guest *g) {
+        return g->since_ns && s->net.now_ns > g->since_ns + GW_NS_PER_S;
 }
 
 static void walk_all(struct sim *s) {
         for (int a = 0; a < VMS; a++)
                 for (int b = 0; b < VMS; b++)
-                        if (a != b && s->vms[a].vn == s->vms[b].vn && s->vms[a].runs_at != NOWHERE &&
-                            settled(s, &s->vms[a]) && settled(s, &s->vms[b]))
+                        if (a != b && guest_of(s, a)->vn == guest_of(s, b)->vn && guest_of(s, a)->runs_at != NOWHERE &&
+                            settled(s, guest_of(s, a)) && settled(s, guest_of(s, b)))
                                 walk(s, a, b);
 }
 
 /* --- management --- */
 
-static void attach(struct sim *s, int v, int n, uint8_t role, uint64_t epoch, int peer) {
-        struct gw_edge_attach port = {
-                .vm = vm_name(v), .vni = 100 + (uint32_t)s->vms[v].vn, .ifindex = (uint32_t)v + 1};
-        const struct gw_port *known = gw_vm_ports(vm_of(s, v));
-        struct gw_error error = {0};
-
-        port.id = gw_port_id(known);
-        port.mtu = 1400;
-        port.mac = s->hosts.macs[v];
-        port.n_ips = known->n_ips;
-        for (unsigned i = 0; i < known->n_ips; i++)
-                port.ips[i] = gw_port_ip(known, i);
-        port.role = role;
-        port.queues = true;
-        port.epoch = epoch;
-        if (peer != NOWHERE)
-                port.peer = s->hosts.host[peer].locator;
-        if (gw_edge_attach(s->hosts.host[n].edge, edge_now(s), &port, &error))
-                net_die(&s->net, "vm%d does not attach to n%d: %s", v, n, error.text);
-}
-
-static void edge_must(struct sim *s, int r, const char *what, int v, const struct gw_error *error) {
-        if (r)
-                net_die(&s->net, "%s of vm%d: %s", what, v, error->text);
-}
-
 static void start(struct sim *s, int v) {
-        struct vm *vm = &s->vms[v];
+        struct guest *g = guest_of(s, v);
         int n = (int)net_below(&s->net, EDGES);
 
         if (!s->a.up || !nve_of(s, n) ||
-            gw_directory_place(&s->a.d, vm_of(s, v), nve_of(s, n), net_now(&s->net), &vm->epoch, NULL))
+            gw_directory_place(&s->a.d, vm_of(s, v), nve_of(s, n), net_now(&s->net), &g->epoch, NULL))
                 return;
         turn_end(s);
-        net_trace(&s->net, "vm%d starts at n%d, epoch %llu", v, n, (unsigned long long)vm->epoch);
-        attach(s, v, n, GW_EDGE_SERVING, vm->epoch, NOWHERE);
-        vm->runs_at = n;
-        vm->since_ns = s->net.now_ns;
+        net_trace(&s->net, "vm%d starts at n%d, epoch %llu", v, n, (unsigned long long)g->epoch);
+        guest_attach(&s->guests, v, n, GW_EDGE_SERVING, g->epoch, NOWHERE);
+        g->runs_at = n;
+        g->since_ns = s->net.now_ns;
 }
 
 static void stop(struct sim *s, int v) {
-        struct vm *vm = &s->vms[v];
-        struct gw_name name = vm_name(v);
-        struct gw_error error;
+        struct guest *g = guest_of(s, v);
 
         if (!s->a.up)
                 return;
-        edge_must(s, gw_edge_delete(s->hosts.host[vm->runs_at].edge, edge_now(s), &name, false, &error), "stop", v,
-                  &error);
+        guest_delete(&s->guests, v, g->runs_at, false, "stop");
         gw_directory_release(&s->a.d, vm_of(s, v), net_now(&s->net));
         turn_end(s);
-        vm->runs_at = NOWHERE;
-        vm->since_ns = 0;
+        g->runs_at = NOWHERE;
+        g->since_ns = 0;
         net_trace(&s->net, "vm%d stops", v);
 }
 
 static void reserve(struct sim *s, int v) {
-        struct vm *vm = &s->vms[v];
+        struct guest *g = guest_of(s, v);
         int to = (int)net_below(&s->net, EDGES);
 
-        if (!s->a.up || !nve_of(s, to) || vm_of(s, v)->binding.epoch != vm->epoch || !settled(s, vm) ||
-            gw_directory_reserve(&s->a.d, vm_of(s, v), nve_of(s, to), net_now(&s->net), &vm->move_epoch,
-                                 &vm->back_epoch, NULL))
+        if (!s->a.up || !nve_of(s, to) || vm_of(s, v)->binding.epoch != g->epoch || !settled(s, g) ||
+            gw_directory_reserve(&s->a.d, vm_of(s, v), nve_of(s, to), net_now(&s->net), &g->move_epoch, &g->back_epoch,
+                                 NULL))
                 return;
         turn_end(s);
-        vm->from = vm->runs_at;
-        vm->to = to;
-        vm->phase = RESERVED;
+        g->from = g->runs_at;
+        g->to = to;
+        g->phase = GUEST_RESERVED;
         s->n_moves++;
-        net_trace(&s->net, "vm%d moves n%d -> n%d, epoch %llu", v, vm->from, to, (unsigned long long)vm->move_epoch);
+        net_trace(&s->net, "vm%d moves n%d -> n%d, epoch %llu", v, g->from, to, (unsigned long long)g->move_epoch);
 }
 
 static bool none(const struct sim *s, struct gw_directory_pending pending) {
@@ -283,51 +244,21 @@ static bool converged(struct sim *s, int v) {
 }
 
 static void cut(struct sim *s, int v) {
-        struct vm *vm = &s->vms[v];
-        struct gw_name name = vm_name(v);
-        struct gw_error error = {0};
-
-        edge_must(s,
-                  gw_edge_cut(s->hosts.host[vm->from].edge, edge_now(s), &name, s->hosts.host[vm->to].locator,
-                              vm->move_epoch, &error),
-                  "cut", v, &error);
-        vm->runs_at = NOWHERE;
-        vm->phase = CUT;
-        net_trace(&s->net, "vm%d is cut", v);
+        guest_cut(&s->guests, v);
         if (s->fair && net_chance(&s->net, 10)) { /* the authority is away while it happens: no packet may be lost */
                 s->n_away++;
                 authority_away(s);
         }
 }
 
-static void resume(struct sim *s, int v, bool back) {
-        struct vm *vm = &s->vms[v];
-        struct gw_name name = vm_name(v);
-        struct gw_error error = {0};
-        struct gw_edge *from = s->hosts.host[vm->from].edge, *to = s->hosts.host[vm->to].edge;
-
-        if (back) {
-                edge_must(s, gw_edge_delete(to, edge_now(s), &name, false, &error), "abandon", v, &error);
-                edge_must(s, gw_edge_uncut(from, edge_now(s), &name, vm->back_epoch, &error), "uncut", v, &error);
-        } else {
-                edge_must(s, gw_edge_activate(to, edge_now(s), &name, vm->move_epoch, &error), "activate", v, &error);
-        }
-        vm->runs_at = back ? vm->from : vm->to;
-        vm->epoch = back ? vm->back_epoch : vm->move_epoch;
-        vm->phase = back ? TOOK_BACK : RAN;
-        net_trace(&s->net, "vm%d runs at n%d", v, vm->runs_at);
-}
-
 static void settle(struct sim *s, int v) {
-        struct vm *vm = &s->vms[v];
+        struct guest *g = guest_of(s, v);
         struct gw_vm *known = s->a.up ? vm_of(s, v) : NULL;
-        struct gw_name name = vm_name(v);
-        struct gw_error error = {0};
 
         if (!known)
                 return;
-        if (known->binding.epoch < vm->epoch) {
-                if (vm->phase == RAN)
+        if (known->binding.epoch < g->epoch) {
+                if (g->phase == GUEST_RAN)
                         gw_directory_commit(&s->a.d, known, net_now(&s->net));
                 else
                         gw_directory_take_back(&s->a.d, known, net_now(&s->net));
@@ -338,40 +269,39 @@ static void settle(struct sim *s, int v) {
                 return;
         gw_directory_unreserve(&s->a.d, known);
         turn_end(s);
-        if (vm->phase == RAN)
-                edge_must(s, gw_edge_delete(s->hosts.host[vm->from].edge, edge_now(s), &name, true, &error), "finish",
-                          v, &error);
-        vm->phase = REST;
+        if (g->phase == GUEST_RAN)
+                guest_delete(&s->guests, v, g->from, true, "finish");
+        g->phase = GUEST_REST;
         net_trace(&s->net, "the move of vm%d is done", v);
 }
 
 static void manage(struct sim *s, int v, bool work) {
-        struct vm *vm = &s->vms[v];
+        struct guest *g = guest_of(s, v);
 
-        switch (vm->phase) {
-        case REST:
-                if (vm->runs_at == NOWHERE)
+        switch (g->phase) {
+        case GUEST_REST:
+                if (g->runs_at == NOWHERE)
                         start(s, v);
                 else if (work && !s->fair && net_chance(&s->net, 10))
                         stop(s, v);
                 else if (work)
                         reserve(s, v);
                 break;
-        case RESERVED:
+        case GUEST_RESERVED:
                 if (!s->a.up || !converged(s, v))
                         break;
-                attach(s, v, vm->to, GW_EDGE_ARRIVING, vm->move_epoch, vm->from);
-                vm->phase = ARRIVING;
+                guest_attach(&s->guests, v, g->to, GW_EDGE_ARRIVING, g->move_epoch, g->from);
+                g->phase = GUEST_ARRIVING;
                 break;
-        case ARRIVING:
+        case GUEST_ARRIVING:
                 if (s->a.up && none(s, gw_directory_pending_members(&s->a.d, vm_of(s, v))))
-                        vm->phase = COPYING;
+                        g->phase = GUEST_COPYING;
                 break;
-        case COPYING:
+        case GUEST_COPYING:
                 cut(s, v);
                 break;
-        case CUT:
-                resume(s, v, net_chance(&s->net, 15));
+        case GUEST_CUT:
+                guest_resume(&s->guests, v, net_chance(&s->net, 15));
                 break;
         default:
                 settle(s, v);
@@ -412,13 +342,13 @@ static void pass(struct sim *s, uint64_t us) {
 }
 
 static void check(struct sim *s, int v) {
-        const struct vm *vm = &s->vms[v];
+        const struct guest *g = guest_of(s, v);
         const struct gw_binding *b = &vm_of(s, v)->binding;
 
-        if (vm->runs_at == NOWHERE || gw_binding_nve(b) != nve_of(s, vm->runs_at) || b->epoch != vm->epoch ||
+        if (g->runs_at == NOWHERE || gw_binding_nve(b) != nve_of(s, g->runs_at) || b->epoch != g->epoch ||
             b->state != GW_BINDING_SERVING || gw_binding_move(b))
-                net_die(&s->net, "vm%d runs at n%d with epoch %llu; the directory says %s, %s, %llu", v, vm->runs_at,
-                        (unsigned long long)vm->epoch, gw_binding_nve(b) ? gw_binding_nve(b)->id.s : "nowhere",
+                net_die(&s->net, "vm%d runs at n%d with epoch %llu; the directory says %s, %s, %llu", v, g->runs_at,
+                        (unsigned long long)g->epoch, gw_binding_nve(b) ? gw_binding_nve(b)->id.s : "nowhere",
                         gw_binding_state_word(b->state), (unsigned long long)b->epoch);
 }
 
@@ -453,50 +383,24 @@ static void weather(struct sim *s, bool fair) {
         }
 }
 
-static void make_vn(struct sim *s, int k) {
-        struct gw_prefix subnet = {gw_ip_from_v4(0), 112};
-        char name[16];
-        static const uint8_t models[VNS] = {GW_VN_HYBRID, GW_VN_PUSH, GW_VN_PULL, GW_VN_HYBRID};
-        struct gw_vn_spec spec = {
-                .id = name, .vni = 100 + (uint32_t)k, .model = models[k], .n_subnets = 1, .subnets = &subnet};
-        struct gw_error error;
-
-        subnet.ip.b[12] = 10;
-        subnet.ip.b[13] = (uint8_t)k;
-        snprintf(name, sizeof name, "vn%d", k);
-        if (gw_directory_vn_create(&s->a.d, &spec, NULL, &error))
-                net_die(&s->net, "%s", error.text);
-}
-
-static struct gw_vm *make_vm(struct sim *s, const char *id, int vn) {
-        char name[16];
-        struct gw_port_spec port = {.vn = name};
-        struct gw_vm_spec spec = {.id = id, .memory_mib = 1, .vcpus = 1, .n_ports = 1, .ports = &port};
-        struct gw_error error;
-        struct gw_vm *vm;
-
-        snprintf(name, sizeof name, "vn%d", vn);
-        if (gw_directory_vm_create(&s->a.d, &spec, &vm, &error))
-                net_die(&s->net, "%s", error.text);
-        return vm;
-}
-
 static void begin(struct sim *s) {
-        char id[GW_NAME_MAX + 1];
+        static const uint8_t models[VNS] = {GW_VN_HYBRID, GW_VN_PUSH, GW_VN_PULL, GW_VN_HYBRID};
+        char id[GW_NAME_MAX + 1], text[32];
+        const char *subnet = text;
 
         net_init(&s->net, "edges");
         s->net.weather = (struct net_weather){.late = 3, .delay_ms = 4, .late_ms = 80};
         authority_init(&s->a, &s->net, LEASE_S);
-        for (int k = 0; k < VNS; k++)
-                make_vn(s, k);
-        for (int v = 0; v < VMS; v++)
-                s->vms[v] = (struct vm){.vn = v % VNS, .runs_at = NOWHERE};
         hosts_init(&s->hosts, &s->net, EDGES);
-        for (int v = 0; v < VMS; v++)
-                s->hosts.macs[v] = gw_vm_ports(make_vm(s, vm_name(v).s, v % VNS))->mac;
+        s->guests = (struct guests){.net = &s->net, .a = &s->a};
+        for (int k = 0; k < VNS; k++) {
+                snprintf(text, sizeof text, "10.%d.0.0/16", k);
+                guests_make_vn(&s->guests, k, models[k], &subnet, 1);
+        }
+        guests_init(&s->guests, &s->a, &s->hosts, VMS, VNS);
         for (int i = 0; i < GW_DIRECTORY_PUSH_MAX; i++) { /* the last VN is too large to be pushed */
                 snprintf(id, sizeof id, "filler%d", i);
-                make_vm(s, id, VNS - 1);
+                guests_make_vm(&s->guests, id, VNS - 1);
         }
         turn_end(s);
         for (int n = 0; n < EDGES; n++)
