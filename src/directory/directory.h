@@ -47,12 +47,13 @@ enum {
         GW_VN_MTU_MIN = 576,
         GW_VN_MTU_MIN_V6 = 1280, /* with an IPv6 subnet */
         GW_VN_MTU_MAX = 65000,
-        GW_VNI_AUTO_FIRST = 4096,      /* a VN made without a VNI gets the lowest free one from here */
-        GW_SUBNET_AUTO_FIRST = 2,      /* automatic addresses start here: the first host is left for a router */
-        GW_DIRECTORY_PUSH_MAX = 256,   /* ports of a VN up to which all its members are sent all its mappings */
-        GW_DIRECTORY_PUSH_AGAIN = 192, /* and down to which it must shrink before they are again */
-        GW_DIRECTORY_RETRY_MS = 100,   /* an unacknowledged update is sent again after this, then doubled */
-        GW_DIRECTORY_TRIES = 5,        /* sent this often in vain, its receiver counts as behind */
+        GW_VNI_AUTO_FIRST = 4096,          /* a VN made without a VNI gets the lowest free one from here */
+        GW_SUBNET_AUTO_FIRST = 2,          /* automatic addresses start here: the first host is left for a router */
+        GW_DIRECTORY_PUSH_MAX = 256,       /* ports of a VN up to which all its members are sent all its mappings */
+        GW_DIRECTORY_PUSH_AGAIN = 192,     /* and down to which it must shrink before they are again */
+        GW_DIRECTORY_RETRY_MS = 100,       /* an unacknowledged update is sent again after this, then doubled */
+        GW_DIRECTORY_RETRY_MORE_MS = 2000, /* and so much later at most while many are on the way */
+        GW_DIRECTORY_TRIES = 5,            /* sent this often in vain, its receiver counts as behind */
         GW_DIRECTORY_COALESCE_MS =
                 5, /* one item that was sent GW_DIRECTORY_BURST times without an answer waits so long */
         GW_DIRECTORY_BURST = 4,
@@ -241,6 +242,7 @@ struct gw_directory {
         struct gw_heap heap;     /* all other deadlines */
         struct gw_list holders;  /* all, in the order in which they expire */
         struct gw_list dirty;    /* NVEs that must be told something */
+        uint64_t on_the_way_us;  /* what the updates on the way cost their ends, roughly */
         uint64_t epoch_floor;    /* no new VM starts at or below this */
         uint32_t next_vni;
         uint64_t mark;

@@ -189,6 +189,16 @@ void gw_dir_holder_tell(struct gw_directory *d, struct gw_vm *vm, struct gw_nve 
                 gw_dir_holder_dirty(d, h);
 }
 
+/* Who talks to a VM is told of its next place before those who only know where it is. */
+static void holder_first(const struct gw_directory *d, struct gw_vm *vm, const struct gw_nve *nve) {
+        struct directory_holder *h = gw_dir_holder_find(d, vm, nve);
+
+        if (!h)
+                return;
+        gw_chain_remove(&vm->holders, &h->in_vm);
+        gw_chain_push(&vm->holders, &h->in_vm);
+}
+
 int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct gw_report *report, struct gw_now now) {
         struct gw_vm *vm = gw_directory_vm(d, report->vm.s);
         struct gw_nve *talker;
@@ -210,8 +220,10 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
         }
         for (unsigned i = 0; i < report->n_locators; i++) {
                 talker = gw_directory_nve_by_locator(d, report->locators[i]);
-                if (talker && report->kind != GW_REPORT_REDIRECT_ENDED)
-                        gw_dir_holder_tell(d, vm, talker, report->kind == GW_REPORT_STALE_SENDERS);
+                if (!talker || report->kind == GW_REPORT_REDIRECT_ENDED)
+                        continue;
+                gw_dir_holder_tell(d, vm, talker, report->kind == GW_REPORT_STALE_SENDERS);
+                holder_first(d, vm, talker);
         }
         gw_dir_updates_flush(d);
         return 0;

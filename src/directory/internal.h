@@ -33,7 +33,8 @@ struct directory_update {
         struct gw_list items;
         struct gw_deadline timer;
         struct gw_nve *nve;
-        uint32_t id;
+        struct gw_mono sent; /* last */
+        uint32_t id, cost_us;
         uint8_t tries;
         bool flush; /* one member's flush, in a FLUSH frame */
 };

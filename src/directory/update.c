@@ -7,6 +7,10 @@
  * GW_DIRECTORY_TRIES its receiver is behind: its session is dropped, and what
  * it holds is sent anew with the next one. Until then pending counts it as away.
  *
+ * Ten thousand that are told at once cannot have answered within that time, and
+ * hearing all of it again would not make them faster: so a copy waits for as much
+ * longer as what is on the way to everybody takes, GW_DIRECTORY_RETRY_MORE_MS at most.
+ *
  * Of an item that changes faster than it is acknowledged the news are coalesced:
  * after GW_DIRECTORY_BURST sendings the next ones wait GW_DIRECTORY_COALESCE_MS for
  * each other, so that one VM, or one VN, that keeps changing costs a bounded rate.
@@ -18,6 +22,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+
+/* Of one update, on a slow machine: its way there and back, and its octets. */
+enum { UPDATE_COST_US = 64, OCTETS_PER_US = 64 };
 
 bool gw_dir_nve_listens(const struct gw_nve *nve) {
         return nve->nve_connected && !nve->behind;
@@ -52,6 +59,7 @@ struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void
 static void update_free(struct gw_directory *d, struct directory_update *u) {
         gw_heap_forget(&d->heap, &u->timer);
         gw_list_remove(&u->in_nve);
+        d->on_the_way_us -= u->cost_us;
         free(u);
 }
 
@@ -137,6 +145,14 @@ static size_t flush_encode(struct gw_writer *w, const struct directory_update *u
         return gw_flush_encode(w, u->id, &flush);
 }
 
+/* When it may be sent again. */
+static struct gw_mono patience_ends(const struct gw_directory *d, const struct directory_update *u) {
+        uint64_t more_ms = d->on_the_way_us / 1000;
+
+        more_ms = more_ms < GW_DIRECTORY_RETRY_MORE_MS ? more_ms : GW_DIRECTORY_RETRY_MORE_MS;
+        return gw_mono_after(u->sent, gw_ms((GW_DIRECTORY_RETRY_MS + more_ms) << (u->tries - 1)));
+}
+
 static void update_send(struct gw_directory *d, struct directory_update *u) {
         struct gw_directory_scratch *s = d->scratch;
         struct gw_writer w = gw_writer(s->frame, sizeof s->frame);
@@ -144,13 +160,16 @@ static void update_send(struct gw_directory *d, struct directory_update *u) {
         size_t size = u->flush ? flush_encode(&w, u)
                                : gw_batch_encode_vns(&w, type, u->id, s->mappings, s->n_mappings, s->members,
                                                      s->n_members, s->vns, s->n_vns);
-        uint64_t wait_ms = (uint64_t)GW_DIRECTORY_RETRY_MS << u->tries;
 
         if (u->tries++)
                 d->counters.retransmissions++;
         else
                 d->counters.updates++;
-        gw_heap_set(&d->heap, &u->timer, gw_mono_after(d->now.mono, gw_ms(wait_ms)));
+        d->on_the_way_us -= u->cost_us;
+        u->cost_us = UPDATE_COST_US + (uint32_t)(size / OCTETS_PER_US);
+        d->on_the_way_us += u->cost_us;
+        u->sent = d->now.mono;
+        gw_heap_set(&d->heap, &u->timer, patience_ends(d, u));
         if (size)
                 d->effects->send(u->nve, type, u->id, s->frame + GW_FRAME_HEADER_SIZE, size - GW_FRAME_HEADER_SIZE,
                                  d->user);
@@ -277,7 +296,10 @@ static void fall_behind(struct gw_directory *d, struct gw_nve *nve) {
 
 void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
         struct gw_directory_scratch *s = d->scratch;
+        struct gw_mono due = patience_ends(d, u);
 
+        if (!gw_mono_reached(d->now.mono, due)) /* much was sent since */
+                return gw_heap_set(&d->heap, &u->timer, due);
         if (u->tries >= GW_DIRECTORY_TRIES)
                 return fall_behind(d, u->nve);
         s->n_mappings = s->n_members = s->n_vns = 0;

@@ -188,6 +188,34 @@ static void test_retries_then_behind(void **state) {
         assert_int_equal(world_told(w, w->h2, gw_vm_ports(w->web)->mac)->epoch, 2);
 }
 
+/* Copies of what thousands are hearing would only make all of it later. */
+static void test_many_on_the_way_have_more_time(void **state) {
+        struct world *w = *state;
+        uint64_t others_us = 50 * 1000;
+
+        world_serve(w, w->web, w->h1);
+        world_subscribe(w, w->h2);
+        assert_true(w->d.on_the_way_us > 0);
+        w->d.on_the_way_us += others_us; /* after this one was sent */
+        world_forget(w);
+        world_pass(w, 149);
+        assert_int_equal(w->n_frames, 0);
+        world_pass(w, 1);
+        assert_int_equal(w->n_frames, 1);
+        w->d.on_the_way_us += 1000 * others_us; /* without end, but for the bound */
+        world_pass(w, 2 * (GW_DIRECTORY_RETRY_MS + GW_DIRECTORY_RETRY_MORE_MS) - 1);
+        assert_int_equal(w->n_frames, 1);
+        world_pass(w, 1);
+        assert_int_equal(w->n_frames, 2);
+        w->d.on_the_way_us -= 1001 * others_us;
+        world_ack(w);
+        assert_int_equal(w->d.on_the_way_us, 0);
+        world_subscribe(w, w->h3);
+        gw_directory_bye(&w->d, w->h3, w->now);
+        world_ack(w);
+        assert_int_equal(w->d.on_the_way_us, 0);
+}
+
 static void test_late_ack_does_not_confirm_newer(void **state) {
         struct world *w = *state;
         uint32_t id;
@@ -376,6 +404,35 @@ static void test_reports(void **state) {
 }
 
 /* It knows of the move from its cut, so it must hear of what follows. */
+static void test_talkers_are_told_first(void **state) {
+        struct world *w = *state;
+        struct gw_query query = {.vni = 100, .ip = ip_of("10.1.0.2")};
+        struct gw_report *report = calloc(1, sizeof *report);
+        struct gw_mapping m;
+
+        fill_vn(w, 0, GW_DIRECTORY_PUSH_MAX); /* no longer pushed */
+        world_serve(w, w->web, w->h1);
+        world_subscribe(w, w->h2);
+        world_subscribe(w, w->h3);
+        gw_directory_query(&w->d, w->h2, &query, w->now, &m);
+        gw_directory_query(&w->d, w->h3, &query, w->now, &m);
+        world_ack(w);
+        for (int i = 0; i < 2; i++) {
+                struct gw_nve *talker = i ? w->h3 : w->h2;
+
+                report->kind = GW_REPORT_TALKERS;
+                report->vm = gw_vm_name(w->web);
+                report->n_locators = 1;
+                report->locators[0] = talker->locator;
+                assert_int_equal(gw_directory_report(&w->d, w->h1, report, w->now), 0);
+                world_ack(w);
+                world_serve(w, w->web, w->h1);
+                assert_string_equal(w->frames[0].to.s, talker->id.s);
+                world_ack(w);
+        }
+        free(report);
+}
+
 static void test_former_place_is_a_holder(void **state) {
         struct world *w = *state;
         struct gw_mac mac = gw_vm_ports(w->web)->mac;
@@ -485,6 +542,7 @@ int main(void) {
                 TEST(test_move_is_pushed_and_confirmed),
                 TEST(test_only_who_may_hold_an_older_place_is_pending),
                 TEST(test_retries_then_behind),
+                TEST(test_many_on_the_way_have_more_time),
                 TEST(test_late_ack_does_not_confirm_newer),
                 TEST(test_queries),
                 TEST(test_large_vn_is_pulled),
@@ -492,6 +550,7 @@ int main(void) {
                 TEST(test_small_again_is_pushed),
                 TEST(test_many_mappings_take_several_updates),
                 TEST(test_reports),
+                TEST(test_talkers_are_told_first),
                 TEST(test_former_place_is_a_holder),
                 TEST(test_target_must_know_members),
                 TEST(test_restart_keeps_members),
