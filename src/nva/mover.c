@@ -38,6 +38,8 @@ struct gw_nve *mover_nve(const struct nva_move *move, enum gw_move_side side) {
 }
 
 static void look(struct nva_move *move);
+static void look_at_all(struct nva *nva);
+static void on_acked(struct gw_post *post);
 
 void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nva_early *early) {
         struct nva_move *move = mover_open(nva, early->request.vm.s);
@@ -264,6 +266,7 @@ static const struct gw_move_effects move_effects = {
 void mover_init(struct nva *nva) {
         const struct nva_config *c = &nva->config;
 
+        nva->acked.run = on_acked;
         nva->move_rules = (struct gw_move_rules){.effects = &move_effects,
                                                  .user = nva,
                                                  .deadline_ms = {[GW_MOVE_PLAN] = c->deadline_prepare_ms,
@@ -375,7 +378,7 @@ void mover_tick(struct nva *nva, struct gw_now now) {
                         gw_move_feed(&mover_entry(link)->core, &tick, now.mono, now.wall);
         }
         mover_admit(nva);
-        mover_acked(nva);
+        look_at_all(nva);
 }
 
 struct nva_move *mover_open(const struct nva *nva, const char *vm) {
@@ -502,8 +505,17 @@ static void look(struct nva_move *move) {
                 mover_feed(move, &(struct gw_move_event){.kind = GW_MOVE_EV_CONVERGED});
 }
 
-void mover_acked(struct nva *nva) {
+static void look_at_all(struct nva *nva) {
         gw_list_for_each (link, &nva->moves)
                 if (mover_is_open(mover_entry(link)))
                         look(mover_entry(link));
+}
+
+static void on_acked(struct gw_post *post) {
+        look_at_all(gw_container_of(post, struct nva, acked));
+}
+
+/* A look goes through all who hold the VM, and each of them acknowledges: once for all that came together. */
+void mover_acked(struct nva *nva) {
+        gw_loop_post(&nva->loop, &nva->acked);
 }

@@ -38,6 +38,7 @@ struct nva {
         sd_event_source *wake; /* set anew before each wait: the nearest of all deadlines */
         struct gw_list peers;  /* struct nva_peer */
         struct gw_list moves;  /* struct nva_move, oldest first */
+        struct gw_post acked;  /* mover_acked */
         struct gw_list drains; /* struct nva_drain: hosts that are being drained */
         struct gw_list calls;  /* what calls under way carry: nva_call_new */
         struct gw_move_rules move_rules;

@@ -135,15 +135,13 @@ static void on_closed(struct gw_session *session, const char *reason, void *user
 
 /* --- HELLO --- */
 
-static void replace_older(struct nva_peer *peer, struct gw_nve *nve, uint8_t role) {
-        gw_list_for_each (link, &peer->nva->peers) {
-                struct nva_peer *other = gw_list_entry(link, struct nva_peer, link);
+static void replace_older(struct gw_nve *nve, uint8_t role) {
+        struct gw_session *session = *session_slot(nve, role);
 
-                if (other == peer || other->nve != nve || other->role != role)
-                        continue;
-                part(other);
-                gw_session_close(other->session, "replaced by a newer session of the same name");
-        }
+        if (!session)
+                return;
+        part(gw_session_user(session));
+        gw_session_close(session, "replaced by a newer session of the same name");
 }
 
 /* Its own daemon warns, too; but who looks at every host? */
@@ -172,7 +170,7 @@ static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello 
         char text[GW_IP_TEXT];
 
         if (nve)
-                replace_older(peer, nve, GW_ROLE_NVE);
+                replace_older(nve, GW_ROLE_NVE);
         if (gw_directory_hello(&nva->directory, hello, nva_now(), &nve, &error))
                 return refuse(peer, error.text);
         peer->nve = nve;
@@ -192,7 +190,7 @@ static void greet_hv(struct nva_peer *peer, uint32_t id, const struct gw_hello *
 
         if (!nve && gw_directory_nve_create(&nva->directory, hello->id.s, NULL, &nve, &error))
                 return refuse(peer, error.text);
-        replace_older(peer, nve, GW_ROLE_HV);
+        replace_older(nve, GW_ROLE_HV);
         peer->nve = nve;
         nve->hv_session = peer->session;
         gw_log_limited(GW_NOTICE, LOG_BURST, "here: nve=%s role=hv start=%llu", nve->id.s,
