@@ -6,6 +6,7 @@ Usage: nva_daemon.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import os
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -710,6 +711,17 @@ def stuck_copy_runs_into_its_deadline(nva):
     at_one_place(nva, "h1")
 
 
+def descriptors_for_many_hosts(nva):
+    """A service begins with 1,024 descriptors, of which a host takes two: the authority takes what it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        nva.restart()
+        assert resource.prlimit(nva.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def openapi_is_complete(nva):
     import yaml
     with open(ROOT + "/docs/openapi.yaml") as f:
@@ -725,7 +737,7 @@ TESTS = [objects, bad_input, survives_kill, who_may_connect,
          words_cut_in_a_character, hosts_speak_for_themselves, no_flood, questions_for_nobody, models, certificates_are_renewed, hosts_are_listed, locators_are_kept, start_and_stop, crash_policy, inventory_corrects, tasks, claims, lapsed_leases,
          hot_move, refused_moves, failed_preparation, target_dies_after_the_cut, authority_dies_in_each_phase,
          agent_dies_before_the_cut, crash_during_a_later_move, source_resumes_by_itself,
-         stuck_copy_runs_into_its_deadline, openapi_is_complete]
+         stuck_copy_runs_into_its_deadline, descriptors_for_many_hosts, openapi_is_complete]
 
 
 def run(test):
