@@ -316,7 +316,8 @@ void gw_edge_nva_up(struct gw_edge *edge, struct gw_edge_now now) {
                                  .locator = edge->config.locator,
                                  .restart_count = edge->config.restart_count,
                                  .underlay_mtu = edge->config.underlay_mtu,
-                                 .features = GW_FEATURE_NOTICES,
+                                 /* the management node's Requests come the way that ours go */
+                                 .features = edge->config.own_transport ? 0 : GW_FEATURE_NOTICES,
                                  .site = edge->config.site,
                                  .gateway = edge->config.gateway,
                                  .gateway_cost = edge->config.gateway_cost};

@@ -15,11 +15,14 @@
  *      Heartbeat    answered with our restart counter; an answer may tell that the authority started anew
  *      UPN          reason 1: that VM, or all, are registered again (RFC 7077); others are not supported
  *
+ * What has no time stamp is told from a recording by its number: an UPN's must be newer than the last one that was
+ * obeyed, and the numbers of heartbeats begin anywhere, so that an answer to an earlier start fits none.
  * Nothing is remembered here that a restart would have to know.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -46,6 +49,7 @@ enum counter {
         C_FORGED,
         C_MALFORMED,
         C_OTHER,
+        C_NOTIFICATIONS_OLD,
         COUNTERS,
 };
 static const char *const counter_words[COUNTERS] = {
@@ -61,6 +65,7 @@ static const char *const counter_words[COUNTERS] = {
         [C_FORGED] = "drop-forged",
         [C_MALFORMED] = "drop-malformed",
         [C_OTHER] = "drop-other",
+        [C_NOTIFICATIONS_OLD] = "notifications-old",
 };
 
 struct nve_mobility {
@@ -210,10 +215,15 @@ static void take_heartbeat(const struct arrival *a, const struct gw_upkeep *beat
                 heart_news(a->m, gw_heartbeat_answer(&a->m->heart, beat->sequence, beat->restarts));
 }
 
-/* RFC 7077 5.2: one that was seen is answered again and not obeyed again. */
+/* RFC 7077 5.2: one that was seen is answered again and not obeyed again; and so is an older one, for it is a recording. */
+static bool is_new(const struct nve_mobility *m, uint16_t number) {
+        uint16_t ahead = (uint16_t)(number - m->last_notification);
+
+        return !m->notified || (ahead && ahead < 0x8000);
+}
+
 static void take_notification(const struct arrival *a, const struct gw_upkeep *said) {
         struct nve_mobility *m = a->m;
-        bool again = m->notified && (uint16_t)said->sequence == m->last_notification;
         bool wanted = said->reason == GW_MH_NOTIFY_REREGISTER && is_management(a);
         struct gw_upkeep answer = {.kind = GW_MH_UPDATE_NOTIFICATION_ACK,
                                    .status = wanted ? GW_MH_NOTIFIED : GW_MH_NOTIFY_FAILED,
@@ -222,8 +232,12 @@ static void take_notification(const struct arrival *a, const struct gw_upkeep *s
         m->count[C_NOTIFICATIONS]++;
         if (said->flags & GW_MH_NOTIFICATION_ACK)
                 send_upkeep(m, a->key, &answer);
-        if (!wanted || again)
+        if (!wanted)
                 return;
+        if (!is_new(m, (uint16_t)said->sequence)) {
+                m->count[C_NOTIFICATIONS_OLD]++;
+                return;
+        }
         m->notified = true;
         m->last_notification = (uint16_t)said->sequence;
         gw_edge_register_again(m->nve->edge, nve_now(), said->has & GW_UPKEEP_HAS_VM ? &said->vm : NULL);
@@ -329,6 +343,8 @@ int nve_mobility_open(struct nve *nve, struct gw_error *error) {
                 return gw_fail(error, -ENOMEM, "", "out of memory");
         m->nve = nve;
         m->heart.interval_ms = config->heartbeat_ms;
+        if (getrandom(&m->heart.sequence, sizeof m->heart.sequence, 0) != (ssize_t)sizeof m->heart.sequence)
+                return gw_fail(error, -errno, "", "no random numbers: %s", strerror(errno));
         r = gw_keys_new(&m->keys, config->registration_keys, error);
         if (r)
                 return r;

@@ -4,6 +4,8 @@ import socket
 import struct
 import subprocess
 
+import mobility_peer as mp
+
 FIELDS = ["ipv6.src", "mip6.mhtype", "mip6.bu.seqnr", "mip6.bu.lifetime", "mip6.bu.p_flag", "mip6.ba.status",
           "mip6.ba.seqnr", "mip6.ba.lifetime", "mip6.ba.p_flag", "mip6.mnid.identifier", "mip6.hi", "mip6.att",
           "mip6.auth.mobility_spi", "mip6.csum", "mip6.be.status", "mip6.hb.seqnr", "mip6.rc"]
@@ -14,7 +16,7 @@ class Capture:
     """The Mobility Headers of a device of the present namespace, each once, as a pcap file."""
 
     def __init__(self, device="lo"):
-        self.device = device
+        self.device, self.exchanged = device, []     # (source, destination, octets), after write()
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003 if device != "lo" else 0x86DD))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self.sock.bind((device, 0))
@@ -33,7 +35,9 @@ class Capture:
                 if self.device == "lo" and where[2] == OUTGOING or frame[12:14] != b"\x86\xdd" or frame[20] != 135:
                     continue
                 size = struct.unpack_from("!H", frame, 18)[0]
-                found.append((socket.inet_ntop(socket.AF_INET6, frame[22:38]), frame[54:54 + size]))
+                source, target = (socket.inet_ntop(socket.AF_INET6, frame[at:at + 16]) for at in (22, 38))
+                found.append((source, frame[54:54 + size]))
+                self.exchanged.append((source, target, frame[54:54 + size]))
                 f.write(struct.pack("!IIII", 0, 0, len(frame), len(frame)) + frame)
         self.sock.close()
         return found
@@ -52,3 +56,23 @@ def malformed(path, source=None):
 def dissect(path):
     out = tshark(path, "-T", "fields", "-E", "separator=|", *[a for f in FIELDS for a in ("-e", f)])
     return [dict(zip(FIELDS, line.split("|"))) for line in out.splitlines()]
+
+
+SEEN = {mp.BU: {"mip6.bu.seqnr": "sequence", "mip6.bu.lifetime": "lifetime"},
+        mp.BA: {"mip6.ba.seqnr": "sequence", "mip6.ba.lifetime": "lifetime", "mip6.ba.status": "status"},
+        mp.HEARTBEAT: {"mip6.hb.seqnr": "sequence"}, mp.ERROR: {"mip6.be.status": "status"}}
+
+
+def agree(row, said):
+    """tshark's reading of a message, and mobility_peer's."""
+    assert int(row["mip6.mhtype"]) == said.type
+    for field, attribute in SEEN.get(said.type, {}).items():
+        assert int(row[field], 0) == getattr(said, attribute), (field, said.octets.hex())
+    if 8 in said.options:
+        assert row["mip6.mnid.identifier"] == said.options[8][0][1:].decode()
+    if 23 in said.options:
+        assert (int(row["mip6.hi"]), int(row["mip6.att"])) == (said.options[23][0][1], said.options[24][0][1])
+    if 9 in said.options and len(said.options[9][0]) == 17 and said.type not in (mp.UPN, mp.UPA):   # others it does not know
+        assert int(row["mip6.auth.mobility_spi"], 0) == struct.unpack_from("!I", said.options[9][0], 1)[0]
+    if 28 in said.options:
+        assert int(row["mip6.rc"]) == said.number(28)

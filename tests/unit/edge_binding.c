@@ -434,8 +434,8 @@ static void test_own_transport(void **state) {
         struct world *w = *state;
         struct gw_edge_attach port = world_port("web", 1, "10.1.0.1", GW_EDGE_SERVING, 5);
         struct gw_registration reply;
+        struct gw_hello hello;
 
-        (void)state;
         world_own_transport(w);
         assert_int_equal(world_attach(w, &port), 0); /* there is no session */
         assert_int_equal(w->n_requests, 1);
@@ -451,6 +451,10 @@ static void test_own_transport(void **state) {
         world_up(w);
         assert_int_equal(requests(w), 0);
         assert_int_equal(w->n_requests, 2); /* a new session changes nothing */
+        assert_int_equal(gw_hello_decode(world_sent_find(w, GW_FRAME_HELLO)->body,
+                                         world_sent_find(w, GW_FRAME_HELLO)->size, &hello),
+                         0);
+        assert_false(hello.features & GW_FEATURE_NOTICES); /* nor does the management node ask in it */
         gw_edge_register_again(w->edge, w->now, &port.vm);
         assert_int_equal(w->n_requests, 3);
         assert_int_equal(w->request.handoff, GW_MH_HANDOFF_UNCHANGED);
