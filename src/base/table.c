@@ -28,7 +28,30 @@ static inline __attribute__((always_inline)) void sip_round(uint64_t v[4]) {
         v[2] = rotl(v[2], 32);
 }
 
-/* SipHash-2-4 (Aumasson and Bernstein, 2012), on a little-endian machine. */
+/* The last 0 to 7 octets, as a little-endian word. */
+static uint64_t rest_of(const uint8_t *p, size_t n) {
+        uint64_t word = 0, at = 0;
+
+        if (n & 4) {
+                uint32_t four;
+
+                memcpy(&four, p, 4);
+                word = four;
+                at = 4;
+        }
+        for (; at < n; at++)
+                word |= (uint64_t)p[at] << at * 8;
+        return word;
+}
+
+static inline __attribute__((always_inline)) void sip_word(uint64_t v[4], uint64_t word) {
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+}
+
+/* SipHash (Aumasson and Bernstein, 2012) with one round a word and three at the end, enough where nobody
+ * sees the hashes; on a little-endian machine. */
 uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n) {
         const uint8_t *p = bytes;
         uint64_t k0 = key[0], k1 = key[1], word;
@@ -38,20 +61,11 @@ uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n) {
 
         for (; left >= 8; left -= 8, p += 8) {
                 memcpy(&word, p, 8);
-                v[3] ^= word;
-                sip_round(v);
-                sip_round(v);
-                v[0] ^= word;
+                sip_word(v, word);
         }
-        word = 0;
-        memcpy(&word, p, left);
-        word |= (uint64_t)n << 56;
-        v[3] ^= word;
-        sip_round(v);
-        sip_round(v);
-        v[0] ^= word;
+        sip_word(v, rest_of(p, left) | (uint64_t)n << 56);
         v[2] ^= 0xff;
-        for (int i = 0; i < 4; i++)
+        for (int i = 0; i < 3; i++)
                 sip_round(v);
         return v[0] ^ v[1] ^ v[2] ^ v[3];
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Intrusive hash table: the node is embedded in the element, which the caller
- * owns. The hash is keyed per table (SipHash-2-4), so that a peer cannot choose
+ * owns. The hash is keyed per table (SipHash-1-3), so that a peer cannot choose
  * keys that collide. Grows by doubling at load 1; never shrinks.
  */
 #pragma once
@@ -23,7 +23,7 @@ struct gw_table {
         bool (*match)(const struct gw_table_node *node, const void *key);
 };
 
-uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n); /* SipHash-2-4 */
+uint64_t gw_hash(const uint64_t key[2], const void *bytes, size_t n); /* SipHash-1-3 */
 
 /* seed: any two words; daemons take random ones, simulations fixed ones. -ENOMEM. */
 int gw_table_init(struct gw_table *table, const uint64_t seed[2],

@@ -158,7 +158,7 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
 int gw_dir_gateways_check(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_vn_spec *spec,
                           struct gw_error *error);
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
-                    unsigned index, struct gw_port **out); /* with MAC and addresses as they are in *spec */
+                    unsigned index, struct gw_port **out); /* as it is in *spec; GW_E_EXISTS: its MAC is there */
 void gw_dir_port_free(struct gw_directory *d, struct gw_port *port);
 
 /* binding.c */

@@ -281,13 +281,12 @@ static int load_port(struct gw_directory *d, struct gw_reader *r) {
                 return GW_E_MALFORMED;
         vm = vm_of_record(d, record.vm.s);
         vn = gw_directory_vn(d, record.vn.s);
-        if (!vm || !vn || record.index >= GW_VM_PORTS_MAX || has_port(vm, record.index) ||
-            gw_directory_port_by_mac(d, vn->vni, record.spec.mac))
+        if (!vm || !vn || record.index >= GW_VM_PORTS_MAX || has_port(vm, record.index))
                 return GW_E_MALFORMED;
         e = gw_dir_port_add(d, vm, vn, &record.spec, record.index, &port);
         if (e == 0)
                 gw_dir_vn_policy(d, vn);
-        return e;
+        return e == GW_E_EXISTS ? GW_E_MALFORMED : e;
 }
 
 /* A record of a binding: the names and what only few bindings have beside what each has. */

@@ -347,9 +347,11 @@ static void remove_keys(struct gw_directory *d, struct gw_port *port, unsigned n
 }
 
 static int insert_keys(struct gw_directory *d, struct gw_port *port) {
-        int r = gw_index_insert(&d->by_mac, mac_hash(d, port), port, 0);
+        struct mac_key key = {.vni = gw_port_vn(port)->vni, .mac = port->mac};
+        uint64_t hash = gw_index_hash(&d->by_mac, &key, sizeof key);
+        int r = gw_index_find(&d->by_mac, hash, &key) ? GW_E_EXISTS : gw_index_insert(&d->by_mac, hash, port, 0);
 
-        if (r < 0)
+        if (r)
                 return r;
         for (unsigned i = 0; i < port->n_ips; i++) {
                 r = gw_index_insert(&d->by_ip, ip_hash(d, port, i), port, i);
@@ -386,12 +388,14 @@ static struct gw_port *port_new(struct gw_directory *d, struct gw_vm *vm, struct
 int gw_dir_port_add(struct gw_directory *d, struct gw_vm *vm, struct gw_vn *vn, const struct gw_port_spec *spec,
                     unsigned index, struct gw_port **out) {
         struct gw_port *port = port_new(d, vm, vn, spec, index);
+        int r;
 
         if (!port)
                 return -ENOMEM;
-        if (insert_keys(d, port) < 0) {
+        r = insert_keys(d, port);
+        if (r) {
                 gw_slab_free(&d->slab, port, octets_of(port));
-                return -ENOMEM;
+                return r;
         }
         link_port(vm, port);
         if (out)

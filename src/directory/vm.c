@@ -22,24 +22,23 @@ static void spec_set(struct gw_vm *vm, const struct gw_vm_spec *spec) {
 }
 
 struct gw_name gw_vm_name(const struct gw_vm *vm) {
-        const char *tenant = gw_vm_tenant(vm)->name.s;
-        size_t n = strlen(vm->name);
         struct gw_name name = {0};
+        char *end = stpcpy(name.s, vm->name);
 
-        memcpy(name.s, vm->name, n);
-        name.s[n] = '@';
-        memcpy(name.s + n + 1, tenant, strlen(tenant));
+        *end = '@';
+        stpcpy(end + 1, gw_vm_tenant(vm)->name.s);
         return name;
 }
 
 int gw_dir_vm_compare(const void *element, const char *id) {
         const struct gw_vm *vm = element;
-        size_t n = strlen(vm->name);
-        int r = strncmp(vm->name, id, n);
+        const char *name = vm->name;
 
-        if (r || id[n] != '@')
-                return r ? r : '@' - (unsigned char)id[n];
-        return strcmp(gw_vm_tenant(vm)->name.s, id + n + 1);
+        while (*name && *name == *id)
+                name++, id++;
+        if (*name || *id != '@')
+                return (*name ? (unsigned char)*name : '@') - (unsigned char)*id;
+        return strcmp(gw_vm_tenant(vm)->name.s, id + 1);
 }
 
 static size_t octets_of(size_t name_size) {

@@ -385,13 +385,13 @@ static void table_basics(void **state) {
         gw_table_deinit(&table);
 }
 
-/* The reference vectors of SipHash-2-4: key 00..0f, messages 00.. of lengths 0, 7, 8 and 15. */
+/* SipHash-1-3 as others compute it: key 00..0f, messages 00.. of lengths 0, 7, 8 and 15. */
 static void table_siphash(void **state) {
         static const struct {
                 size_t n;
                 uint64_t hash;
         } rows[] = {
-                {0, 0x726fdb47dd0e0e31}, {7, 0xab0200f58b01d137}, {8, 0x93f5f5799a932462}, {15, 0xa129ca6149be45e5}};
+                {0, 0xabac0158050fc4dc}, {7, 0xd3927d989bb11140}, {8, 0x369095118d299a8e}, {15, 0xd320d86d2a519956}};
         const uint64_t key[2] = {0x0706050403020100, 0x0f0e0d0c0b0a0908};
         uint8_t message[16];
         struct gw_table table;
