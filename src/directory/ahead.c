@@ -65,7 +65,7 @@ void gw_directory_ahead(const struct gw_directory *d, const struct gw_nve *nve, 
                         steps[i].port ? gw_table_expect_node(&d->pairs, steps[i].pair_hash) : NULL;
 
                 if (node)
-                        fetch(node, sizeof(struct directory_holder));
+                        fetch(node, offsetof(struct directory_holder, in_vm));
         }
 }
 

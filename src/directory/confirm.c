@@ -17,7 +17,7 @@ static void count(struct gw_directory_pending *pending, const struct directory_m
 
 /* It is about to come, or lingers: it has no port in the VN and has dropped what it knew of it. */
 static bool is_blank(const struct directory_member *m) {
-        return !m->listening && m->item.nve->subscribed && gw_dir_nve_listens(m->item.nve);
+        return !m->listening && gw_dir_item_nve(&m->item)->subscribed && gw_dir_nve_listens(gw_dir_item_nve(&m->item));
 }
 
 /* The others must take frames from the target, and the target from them. */
@@ -43,10 +43,10 @@ static void count_port(struct gw_directory *d, const struct gw_port *port, struc
         gw_list_for_each (link, &gw_port_vn(port)->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || m->item.nve == gw_vm_nve(gw_port_vm(port)) || m->known_ports >= port->changed ||
-                    m->item.nve->mark == d->mark || is_blank(m))
+                if (m->gone || gw_dir_item_nve(&m->item) == gw_vm_nve(gw_port_vm(port)) ||
+                    m->known_ports >= port->changed || gw_dir_item_nve(&m->item)->mark == d->mark || is_blank(m))
                         continue;
-                m->item.nve->mark = d->mark;
+                gw_dir_item_nve(&m->item)->mark = d->mark;
                 count(pending, m);
         }
 }
@@ -55,12 +55,12 @@ static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct
         gw_chain_for_each (link, &vm->holders) {
                 const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
-                if (h->item.nve == gw_vm_nve(vm) || !gw_dir_holder_concerned(d, h))
+                if (gw_dir_item_nve(&h->item) == gw_vm_nve(vm) || !gw_dir_holder_concerned(d, h))
                         continue;
                 all->holders++;
-                if (!h->known && gw_dir_nve_listens(h->item.nve))
+                if (!h->item.known && gw_dir_nve_listens(gw_dir_item_nve(&h->item)))
                         all->waiting++;
-                else if (!h->known)
+                else if (!h->item.known)
                         all->away++;
         }
 }
@@ -94,11 +94,11 @@ struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const s
         gw_chain_for_each (link, &vm->holders) {
                 const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
-                if (h->known || h->item.nve == gw_vm_nve(vm) || h->item.nve->mark == d->mark ||
-                    !gw_dir_holder_concerned(d, h))
+                if (h->item.known || gw_dir_item_nve(&h->item) == gw_vm_nve(vm) ||
+                    gw_dir_item_nve(&h->item)->mark == d->mark || !gw_dir_holder_concerned(d, h))
                         continue;
-                h->item.nve->mark = d->mark;
-                if (gw_dir_nve_listens(h->item.nve))
+                gw_dir_item_nve(&h->item)->mark = d->mark;
+                if (gw_dir_nve_listens(gw_dir_item_nve(&h->item)))
                         pending.waiting++;
                 else
                         pending.away++;

@@ -136,9 +136,9 @@ static bool held_one(struct gw_directory *d, struct directory_member *m, const s
         same = mapping.state == GW_MAPPING_SERVING && gw_mapping_digest(&mapping) == one->digest;
         if (m->vn->push)
                 return same; /* it is told them all, as a member */
-        h = gw_dir_holder_get(d, gw_port_vm(port), m->item.nve);
+        h = gw_dir_holder_get(d, gw_port_vm(port), gw_dir_item_nve(&m->item));
         if (h && same && !gw_list_linked(&h->item.link))
-                h->known = true;
+                h->item.known = true;
         else if (h && !same)
                 gw_dir_holder_dirty(d, h);
         return same && h;

@@ -97,7 +97,7 @@ static bool match_pair(const struct gw_table_node *node, const void *key) {
         const struct directory_item *item = gw_container_of(node, struct directory_item, node);
         const struct pair_key *k = key;
 
-        return item->about == k->about && item->nve == k->nve;
+        return gw_ref_sure(&item->about) == k->about && gw_dir_item_nve(item) == k->nve;
 }
 
 static int tables_init(struct gw_directory *d) {

@@ -177,7 +177,7 @@ struct gw_nve {
         struct gw_table_node by_locator;
         struct gw_ring vms;     /* gw_vm.at_nve, of those whose binding's place it is */
         struct gw_list members; /* its gw_directory_member */
-        struct gw_list holders; /* its gw_directory_holder */
+        struct gw_ring holders; /* its gw_directory_holder */
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
         struct gw_list later;   /* the same, when .coalesce comes */
         struct gw_deadline coalesce;

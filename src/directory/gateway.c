@@ -101,7 +101,7 @@ uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *
 }
 
 void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out) {
-        const struct gw_nve *nve = gateway->item.nve;
+        const struct gw_nve *nve = gw_dir_item_nve(&gateway->item);
 
         if (!gateway->routes)
                 return;
@@ -147,12 +147,12 @@ const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || !m->routes || !gw_directory_gateway_lives(m->item.nve))
+                if (m->gone || !m->routes || !gw_directory_gateway_lives(gw_dir_item_nve(&m->item)))
                         continue;
-                if (m->item.nve == nve)
+                if (gw_dir_item_nve(&m->item) == nve)
                         return nve;
-                if (!found || better(vn, m->item.nve, found, nve))
-                        found = m->item.nve;
+                if (!found || better(vn, gw_dir_item_nve(&m->item), found, nve))
+                        found = gw_dir_item_nve(&m->item);
         }
         return found;
 }

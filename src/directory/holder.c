@@ -32,9 +32,8 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
                         gw_slab_free(&d->slab, h, sizeof *h);
                         return NULL;
                 }
-                h->vm = vm;
                 gw_chain_push(&vm->holders, &h->in_vm);
-                gw_list_append(&nve->holders, &h->in_nve);
+                gw_ring_append(&nve->holders, &h->in_nve);
         }
         /* Who asks again at once is not moved to the end of the list again at once. */
         if (h->expires.ns + GW_NS_PER_S > expires.ns)
@@ -47,30 +46,30 @@ struct directory_holder *gw_dir_holder_get(struct gw_directory *d, struct gw_vm 
 
 void gw_dir_holder_free(struct gw_directory *d, struct directory_holder *h) {
         gw_dir_item_remove(d, &h->item);
-        gw_chain_remove(&h->vm->holders, &h->in_vm);
-        gw_list_remove(&h->in_nve);
+        gw_chain_remove(&gw_dir_holder_vm(h)->holders, &h->in_vm);
+        gw_ring_remove(&h->in_nve);
         gw_list_remove(&h->in_all);
         gw_slab_free(&d->slab, h, sizeof *h);
 }
 
 void gw_dir_holder_dirty(struct gw_directory *d, struct directory_holder *h) {
-        h->known = false;
-        if (gw_dir_nve_listens(h->item.nve))
+        h->item.known = false;
+        if (gw_dir_nve_listens(gw_dir_item_nve(&h->item)))
                 gw_dir_item_dirty(d, &h->item);
 }
 
 bool gw_dir_holder_concerned(const struct gw_directory *d, const struct directory_holder *h) {
-        for (const struct gw_port *port = gw_vm_ports(h->vm); port; port = gw_port_next(port))
-                if (gw_dir_member_is(d, gw_port_vn(port), h->item.nve))
+        for (const struct gw_port *port = gw_vm_ports(gw_dir_holder_vm(h)); port; port = gw_port_next(port))
+                if (gw_dir_member_is(d, gw_port_vn(port), gw_dir_item_nve(&h->item)))
                         return true;
         return false;
 }
 
 void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve) {
-        gw_list_for_each (link, &nve->holders) {
-                struct directory_holder *h = gw_list_entry(link, struct directory_holder, in_nve);
+        gw_ring_for_each (link, &nve->holders) {
+                struct directory_holder *h = gw_container_of(link, struct directory_holder, in_nve);
 
-                if (!h->known && !gw_list_linked(&h->item.link))
+                if (!h->item.known && !gw_list_linked(&h->item.link))
                         gw_dir_holder_dirty(d, h);
         }
 }
@@ -78,10 +77,10 @@ void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve) {
 bool gw_dir_holder_fill(struct gw_directory *d, struct directory_holder *h) {
         struct gw_directory_scratch *s = d->scratch;
 
-        if (s->n_mappings + h->vm->n_ports > BATCH_MAPPINGS)
+        if (s->n_mappings + gw_dir_holder_vm(h)->n_ports > BATCH_MAPPINGS)
                 return false;
-        for (const struct gw_port *port = gw_vm_ports(h->vm); port; port = gw_port_next(port))
-                if (gw_dir_member_is(d, gw_port_vn(port), h->item.nve))
+        for (const struct gw_port *port = gw_vm_ports(gw_dir_holder_vm(h)); port; port = gw_port_next(port))
+                if (gw_dir_member_is(d, gw_port_vn(port), gw_dir_item_nve(&h->item)))
                         gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
         return true;
 }
@@ -92,7 +91,7 @@ void gw_dir_holders_expire(struct gw_directory *d) {
 
                 if (!gw_mono_reached(d->now.mono, h->expires))
                         break;
-                d->counters.lapsed += !h->known;
+                d->counters.lapsed += !h->item.known;
                 gw_dir_holder_free(d, h);
         }
 }
@@ -147,7 +146,7 @@ void gw_directory_query(struct gw_directory *d, struct gw_nve *nve, const struct
         if (!h)
                 out->lifetime_ms = GW_DIRECTORY_UNKNOWN_MS; /* nobody will tell it of a change */
         else if (!gw_list_linked(&h->item.link))
-                h->known = true;
+                h->item.known = true;
 }
 
 bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {

@@ -41,14 +41,19 @@ struct directory_update {
 
 struct directory_item {
         struct gw_table_node node; /* in d->pairs */
-        const void *about;         /* the VN or VM */
-        struct gw_nve *nve;
+        struct gw_ref about;       /* the VN or VM */
+        struct gw_ref nve;
         struct gw_list link; /* nve->dirty, or update->items */
         struct directory_update *update;
         uint32_t sent_ms; /* of a clock that wraps */
         uint8_t sends;    /* since it was last confirmed */
         uint8_t kind;
+        bool known; /* a holder: has confirmed the present mapping */
 };
+
+static inline struct gw_nve *gw_dir_item_nve(const struct directory_item *item) {
+        return gw_ref_sure(&item->nve);
+}
 
 struct directory_member {
         struct directory_item item;
@@ -79,14 +84,18 @@ struct directory_patch {
 
 enum { FLUSH_POSITIVE = 1, FLUSH_NEGATIVE = 2 };
 
+/* What a look-up touches of it comes first: 64 octets. */
 struct directory_holder {
         struct directory_item item;
-        struct gw_vm *vm;
-        struct gw_link in_vm;
-        struct gw_list in_nve, in_all;
         struct gw_mono expires;
-        bool known; /* has confirmed the present mapping */
+        struct gw_link in_vm;
+        struct gw_ring in_nve;
+        struct gw_list in_all;
 };
+
+static inline struct gw_vm *gw_dir_holder_vm(const struct directory_holder *h) {
+        return gw_ref_sure(&h->item.about);
+}
 
 struct gw_directory_scratch {
         uint8_t record[RECORD_OCTETS];

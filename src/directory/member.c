@@ -44,16 +44,16 @@ struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || (nve && strcmp(m->item.nve->id.s, nve->id.s) <= 0))
+                if (m->gone || (nve && strcmp(gw_dir_item_nve(&m->item)->id.s, nve->id.s) <= 0))
                         continue;
-                if (!best || strcmp(m->item.nve->id.s, best->id.s) < 0)
-                        best = m->item.nve;
+                if (!best || strcmp(gw_dir_item_nve(&m->item)->id.s, best->id.s) < 0)
+                        best = gw_dir_item_nve(&m->item);
         }
         return best;
 }
 
 bool gw_dir_member_receives(const struct directory_member *m) {
-        return m->listening && gw_dir_nve_listens(m->item.nve);
+        return m->listening && gw_dir_nve_listens(gw_dir_item_nve(&m->item));
 }
 
 static void receivers_dirty(struct gw_directory *d, const struct gw_vn *vn) {
@@ -109,7 +109,7 @@ static int member_get(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *n
         struct directory_member *m = gw_dir_member_find(d, vn, nve);
 
         if (!m) {
-                m = calloc(1, sizeof *m);
+                m = gw_slab_new(&d->slab, sizeof *m);
                 if (!m || gw_heap_promise(&d->heap) < 0)
                         goto no_memory;
                 if (gw_dir_item_add(d, &m->item, ITEM_MEMBER, vn, nve) < 0)
@@ -127,7 +127,7 @@ static int member_get(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *n
 no_item:
         gw_heap_forget(&d->heap, &m->timer);
 no_memory:
-        free(m);
+        gw_slab_free(&d->slab, m, sizeof *m);
         return -ENOMEM;
 }
 
@@ -141,7 +141,7 @@ void gw_dir_member_free(struct gw_directory *d, struct directory_member *m) {
         gw_list_remove(&m->in_vn);
         gw_list_remove(&m->in_nve);
         free(m->patch);
-        free(m);
+        gw_slab_free(&d->slab, m, sizeof *m);
 }
 
 static void member_enter(struct gw_directory *d, struct directory_member *m) {
@@ -152,7 +152,7 @@ static void member_enter(struct gw_directory *d, struct directory_member *m) {
         m->vn->n_gone--;
         m->vn->n_members++;
         gw_dir_member_touch(d, m);
-        gw_dir_holders_again(d, m->item.nve); /* some may concern it again */
+        gw_dir_holders_again(d, gw_dir_item_nve(&m->item)); /* some may concern it again */
 }
 
 /* Has it a reason left? If not it goes, later. */
@@ -252,7 +252,7 @@ void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m)
 static void put_member(struct gw_directory_scratch *s, const struct directory_member *m, const struct gw_nve *to) {
         struct gw_member *out = &s->members[s->n_members++];
 
-        *out = (struct gw_member){.vni = m->vn->vni, .locator = m->item.nve->locator, .gone = m->gone};
+        *out = (struct gw_member){.vni = m->vn->vni, .locator = gw_dir_item_nve(&m->item)->locator, .gone = m->gone};
         if (!m->gone)
                 gw_dir_gateway_role(m, to, out);
 }
@@ -272,7 +272,7 @@ static bool fill_all_members(struct gw_directory_scratch *s, struct directory_me
                 if (s->n_members == BATCH_MEMBERS)
                         return true;
                 if (other != m && !other->gone)
-                        put_member(s, other, m->item.nve);
+                        put_member(s, other, gw_dir_item_nve(&m->item));
                 m->sent_members = other->changed;
         }
         m->sent_members = vn->change;
@@ -303,7 +303,7 @@ static bool fill_members(struct gw_directory_scratch *s, struct directory_member
                 if (s->n_members == BATCH_MEMBERS)
                         return true;
                 if (other != m)
-                        put_member(s, other, m->item.nve);
+                        put_member(s, other, gw_dir_item_nve(&m->item));
                 m->sent_members = other->changed;
         }
         m->sent_members = m->vn->change;
@@ -340,7 +340,7 @@ static void fill_ports(struct gw_directory_scratch *s, struct directory_member *
 
                 if (s->n_mappings == BATCH_MAPPINGS)
                         return;
-                if (concerns(port, m->item.nve) && !gw_dir_patch_covers(m, port))
+                if (concerns(port, gw_dir_item_nve(&m->item)) && !gw_dir_patch_covers(m, port))
                         gw_directory_mapping(port, &s->mappings[s->n_mappings++]);
                 m->sent_ports = port->changed;
         }
@@ -477,12 +477,12 @@ static void push_end(struct gw_directory *d, struct gw_vn *vn, bool again) {
                         struct directory_holder *h;
                         uint64_t told = m->sent_ports > m->known_ports ? m->sent_ports : m->known_ports;
 
-                        if (!told || (h = gw_dir_holder_get(d, gw_port_vm(port), m->item.nve)) == NULL)
+                        if (!told || (h = gw_dir_holder_get(d, gw_port_vm(port), gw_dir_item_nve(&m->item))) == NULL)
                                 continue;
                         if (port->changed > m->known_ports || again)
                                 gw_dir_holder_dirty(d, h);
                         else
-                                h->known = true;
+                                h->item.known = true;
                 }
         }
 }

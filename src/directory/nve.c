@@ -29,7 +29,7 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         gw_list_init(&nve->later);
         gw_ring_init(&nve->vms);
         gw_list_init(&nve->members);
-        gw_list_init(&nve->holders);
+        gw_ring_init(&nve->holders);
         gw_list_init(&nve->dirty);
         gw_list_init(&nve->updates);
         *out = nve;
@@ -48,8 +48,8 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_dir_updates_abandon(d, nve);
         gw_list_for_each (m, &nve->members)
                 gw_dir_member_free(d, gw_list_entry(m, struct directory_member, in_nve));
-        gw_list_for_each (h, &nve->holders)
-                gw_dir_holder_free(d, gw_list_entry(h, struct directory_holder, in_nve));
+        gw_ring_for_each (h, &nve->holders)
+                gw_dir_holder_free(d, gw_container_of(h, struct directory_holder, in_nve));
         gw_heap_forget(&d->heap, &nve->timer);
         gw_heap_forget(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
@@ -232,8 +232,8 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         gw_heap_clear(&d->heap, &nve->timer);
         gw_dir_store_nve(d, nve);
         /* To be told anew with its SUBSCRIBE: before the WELCOME that follows this it expects nothing. */
-        gw_list_for_each (link, &nve->holders)
-                gw_list_entry(link, struct directory_holder, in_nve)->known = false;
+        gw_ring_for_each (link, &nve->holders)
+                gw_container_of(link, struct directory_holder, in_nve)->item.known = false;
         gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
         gw_dir_updates_flush(d);
         *out = nve;

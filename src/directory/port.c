@@ -435,7 +435,7 @@ int gw_dir_port_make(struct gw_directory *d, struct gw_vm *vm, const struct gw_p
                 return r;
         full.n_ips = (uint8_t)n_ips;
         r = gw_dir_port_add(d, vm, vn, &full, index, out);
-        return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", gw_vm_name(vm).s) : 0;
+        return r < 0 ? gw_fail(error, r, "", "no memory for a port of VM %s", gw_vm_name(vm).s) : r;
 }
 
 void gw_directory_task_device(struct gw_directory *d, struct gw_vm *vm, const char *device) {

@@ -44,8 +44,8 @@ int gw_dir_item_add(struct gw_directory *d, struct directory_item *item, enum it
         struct pair_key key = {about, nve};
 
         item->kind = kind;
-        item->about = about;
-        item->nve = nve;
+        gw_ref_set(&item->about, about);
+        gw_ref_set(&item->nve, nve);
         return gw_table_insert(&d->pairs, &item->node, gw_dir_pair_hash(d, &key));
 }
 
@@ -87,7 +87,7 @@ static bool must_wait(const struct gw_directory *d, const struct directory_item 
 }
 
 void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item) {
-        struct gw_nve *nve = item->nve;
+        struct gw_nve *nve = gw_dir_item_nve(item);
 
         gw_dir_item_clean(d, item);
         if (must_wait(d, item)) {
@@ -126,7 +126,7 @@ static void item_confirmed(struct gw_directory *d, struct directory_item *item) 
                 return;
         }
         h = gw_container_of(item, struct directory_holder, item);
-        h->known = gw_dir_holder_concerned(d, h);
+        h->item.known = gw_dir_holder_concerned(d, h);
 }
 
 static struct directory_member *flushing(struct directory_item *item) {

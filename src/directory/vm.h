@@ -4,7 +4,7 @@
  *
  * A directory of ten millions is made of these, so each octet counts: references take 4 (base/ref.h), times and numbers
  * no more bits than they need, what a VM or port has many of, or seldom, lies elsewhere, and the indexes need nothing in
- * them. docs/scale.md has the sum, tests/unit/directory_registry.c keeps it. What is not a plain number is read through
+ * them. docs/scale.md has the sum, tests/unit/directory_layout.c keeps it. What is not a plain number is read through
  * the functions below; how it is kept is the business of src/directory alone.
  */
 #pragma once
