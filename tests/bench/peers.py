@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -263,8 +262,13 @@ class PeerVm:
                    f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off", "-device",
                    f"virtio-net-pci,netdev=n0,mac={self.mac}", "-serial", f"file:{self.peer.folder}/{tap}.serial", "-qmp",
                    f"unix:{path},server=on,wait=off"] + (["-incoming", "defer"] if incoming else [])
-        process = self.peer.spawn(self.peer.host(number), *command, stdout=subprocess.DEVNULL)
-        qmp = Qmp(path)
+        with open(os.path.join(self.peer.folder, f"{tap}.log"), "w+", encoding="utf-8", errors="replace") as log:
+            process = self.peer.spawn(self.peer.host(number), *command, stdout=subprocess.DEVNULL, stderr=log)
+            try:
+                qmp = Qmp(path)
+            except (OSError, RuntimeError, TimeoutError) as why:
+                log.seek(0)
+                raise RuntimeError(f"QEMU: {log.read() or why}") from why
         qmp.call("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
         return process, qmp, tap
 
@@ -282,7 +286,7 @@ class PeerVm:
         self.qmp.call("migrate", uri=uri)
         stopped, resumed = time_ns(self.qmp.event("STOP")), time_ns(qmp.event("RESUME"))
         self.qmp.event("MIGRATION", lambda data: data["status"] == "completed")
-        self.process.send_signal(signal.SIGTERM)
+        self.qmp.call("quit")
         self.process.wait(10)
         run("ip", "-n", self.peer.host(self.at), "link", "del", self.tap, check=False)
         self.process, self.qmp, self.tap, self.at = process, qmp, tap, number
