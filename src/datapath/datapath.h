@@ -54,17 +54,18 @@ enum { GW_BURST_S = 2 };
  * seconds after they no longer do. */
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *port);
 int gw_datapath_port_get(struct gw_datapath *dp, uint32_t ifindex, struct gw_datapath_port *out); /* GW_E_NOT_FOUND */
-/* Also when the device is already gone. Takes its allow entries with it; forwarding entries are the caller's. */
+/* Also when the device is already gone. Its addresses and groups go with it; forwarding entries are the caller's. */
 int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex);
 int gw_datapath_port_each(struct gw_datapath *dp, int (*each)(const struct gw_datapath_port *port, void *user),
                           void *user);
 int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t set, uint32_t clear);
 int gw_datapath_port_limits(struct gw_datapath *dp, uint32_t ifindex, const uint32_t per_s[static GW_LIMIT_MAX]);
+/* What the port may speak with. GW_E_FULL: it has GW_OWN4_MAX or GW_OWN6_MAX; GW_E_NOT_FOUND: no such port. */
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
+int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip); /* 0 also when absent */
 /* Multicast groups of a port; they count while it has GW_PORT_SNOOPED, and go with it. */
 int gw_datapath_group_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip group, bool in);
 int gw_datapath_groups_clear(struct gw_datapath *dp, uint32_t ifindex);
-int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip);
 
 /* Forwarding entries. One call is one atomic write. */
 struct gw_forward {

@@ -26,23 +26,10 @@ int gw_datapath_neigh_get(struct gw_datapath *dp, uint32_t vni, struct gw_ip ip,
         return 0;
 }
 
-static bool is_own(const struct gw_abi_port *port, struct gw_ip ip) {
-        bool v4 = gw_ip_is_v4(ip);
-
-        for (size_t i = 0; i < GW_OWN_MAX; i++)
-                if (v4 ? !memcmp(&port->own4[i], ip.b + 12, 4) : !memcmp(port->own6[i], ip.b, 16))
-                        return true;
-        return false;
-}
-
 bool gw_datapath_is_allowed(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
-        struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
         struct gw_abi_port port;
-        uint32_t value;
 
-        if (!bpf_map_lookup_elem(dp->maps[MAP_PORTS], &ifindex, &port) && is_own(&port, ip))
-                return true;
-        return !bpf_map_lookup_elem(dp->maps[MAP_ALLOW], &key, &value);
+        return !bpf_map_lookup_elem(dp->maps[MAP_PORTS], &ifindex, &port) && gw_own_find(&port, ip);
 }
 
 bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t *flags) {

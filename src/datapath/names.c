@@ -21,10 +21,10 @@ const char *gw_punt_name(enum gw_punt_reason reason) {
 }
 
 const char *const gw_map_names[MAP_MAX] = {
-        [MAP_CONFIG] = "gw_config",     [MAP_COUNTERS] = "gw_counters", [MAP_PORTS] = "gw_ports",
-        [MAP_FDB] = "gw_fdb",           [MAP_NEIGH] = "gw_neigh",       [MAP_MEMBERS] = "gw_members",
-        [MAP_ALLOW] = "gw_allow",       [MAP_FLOOD] = "gw_flood",       [MAP_FLIGHTS] = "gw_flights",
-        [MAP_FORMER] = "gw_former",     [MAP_TALKERS] = "gw_talkers",   [MAP_STALE] = "gw_stale",
-        [MAP_NEXT_HOP] = "gw_next_hop", [MAP_ROUTES] = "gw_routes",     [MAP_ROUTED] = "gw_routed",
-        [MAP_GROUPS] = "gw_groups",     [MAP_COPIES] = "gw_copies",
+        [MAP_CONFIG] = "gw_config",   [MAP_COUNTERS] = "gw_counters", [MAP_PORTS] = "gw_ports",
+        [MAP_FDB] = "gw_fdb",         [MAP_NEIGH] = "gw_neigh",       [MAP_MEMBERS] = "gw_members",
+        [MAP_FLOOD] = "gw_flood",     [MAP_FLIGHTS] = "gw_flights",   [MAP_FORMER] = "gw_former",
+        [MAP_TALKERS] = "gw_talkers", [MAP_STALE] = "gw_stale",       [MAP_NEXT_HOP] = "gw_next_hop",
+        [MAP_ROUTES] = "gw_routes",   [MAP_ROUTED] = "gw_routed",     [MAP_GROUPS] = "gw_groups",
+        [MAP_COPIES] = "gw_copies",
 };

@@ -157,8 +157,6 @@ int gw_datapath_port_del(struct gw_datapath *dp, uint32_t ifindex) {
         if (!r)
                 r = gw_map_del(dp->maps[MAP_PORTS], &ifindex);
         if (!r)
-                r = clear_of(dp, MAP_ALLOW, ifindex);
-        if (!r)
                 r = clear_of(dp, MAP_GROUPS, ifindex);
         return r;
 }
@@ -227,49 +225,49 @@ void gw_ports_settle(struct gw_datapath *dp) {
         (void)gw_datapath_port_each(dp, settle, dp);
 }
 
-/* Turns the first address that equals `from` into `to`; all zeros is a free place. */
-static bool own_change(struct gw_abi_port *value, struct gw_ip from, struct gw_ip to, bool v4) {
-        for (int i = 0; i < GW_OWN_MAX; i++) {
-                void *at = v4 ? (void *)&value->own4[i] : value->own6[i];
-                size_t skip = v4 ? 12 : 0;
+void *gw_own_find(struct gw_abi_port *port, struct gw_ip ip) {
+        bool v4 = gw_ip_is_v4(ip);
+        size_t n = v4 ? GW_OWN4_MAX : GW_OWN6_MAX, skip = v4 ? 12 : 0;
 
-                if (memcmp(at, from.b + skip, sizeof from.b - skip) != 0)
-                        continue;
-                memcpy(at, to.b + skip, sizeof to.b - skip);
-                return true;
+        for (size_t i = 0; i < n; i++) {
+                void *at = v4 ? (void *)&port->own4[i] : port->own6[i];
+                if (memcmp(at, ip.b + skip, sizeof ip.b - skip) == 0)
+                        return at;
         }
-        return false;
+        return NULL;
 }
 
-/* In a port's entry, too, if there is one and it has room. */
-static int own_set(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip, bool in) {
-        static const struct gw_ip none;
+/* A free place for an address of that family: all zeros. */
+static struct gw_ip no_address(struct gw_ip like) {
+        return gw_ip_is_v4(like) ? gw_ip_from_v4(0) : (struct gw_ip){{0}};
+}
+
+/* `from` becomes `to` in the port's entry. `missing`: what it is when there is no `from`. */
+static int own_change(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip from, struct gw_ip to, int missing) {
+        size_t skip = gw_ip_is_v4(to) ? 12 : 0;
         struct gw_abi_port value;
-        bool v4 = gw_ip_is_v4(ip);
         int r = bpf_map_lookup_elem(dp->maps[MAP_PORTS], &ifindex, &value);
+        void *at;
 
         if (r)
-                return r == -ENOENT ? 0 : r;
-        if (in && own_change(&value, ip, ip, v4))
-                return 0;
-        if (!own_change(&value, in ? none : ip, in ? ip : none, v4))
-                return 0;
+                return r == -ENOENT ? GW_E_NOT_FOUND : r;
+        at = gw_own_find(&value, from);
+        if (!at)
+                return missing;
+        memcpy(at, to.b + skip, sizeof to.b - skip);
         return bpf_map_update_elem(dp->maps[MAP_PORTS], &ifindex, &value, BPF_EXIST);
 }
 
 int gw_datapath_allow_add(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
-        struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
-        uint32_t one = 1;
-        int r = bpf_map_update_elem(dp->maps[MAP_ALLOW], &key, &one, BPF_ANY);
-
-        return r ? r : own_set(dp, ifindex, ip, true);
+        if (gw_datapath_is_allowed(dp, ifindex, ip))
+                return 0;
+        return own_change(dp, ifindex, no_address(ip), ip, GW_E_FULL);
 }
 
 int gw_datapath_allow_del(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip ip) {
-        struct gw_abi_ip_key key = gw_ip_key(ifindex, ip);
-        int r = own_set(dp, ifindex, ip, false);
+        int r = own_change(dp, ifindex, ip, no_address(ip), 0);
 
-        return r ? r : gw_map_del(dp->maps[MAP_ALLOW], &key);
+        return r == GW_E_NOT_FOUND ? 0 : r;
 }
 
 int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, uint64_t epoch, bool punt) {

@@ -18,7 +18,6 @@ enum gw_map {
         MAP_FDB,
         MAP_NEIGH,
         MAP_MEMBERS,
-        MAP_ALLOW,
         MAP_FLOOD,
         MAP_FLIGHTS,
         MAP_TALKERS,
@@ -87,6 +86,7 @@ void gw_upkeep(struct gw_datapath *dp);                              /* what is 
 void gw_next_hop_want(struct gw_datapath *dp, struct gw_ip locator); /* frames may be sent there */
 
 /* port.c */
+void *gw_own_find(struct gw_abi_port *port, struct gw_ip ip); /* where the address is in own4 or own6; NULL: nowhere */
 void gw_ports_settle(struct gw_datapath *dp); /* on each tick: the short way again for those that held */
 
 /* underlay.c */

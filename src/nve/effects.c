@@ -25,6 +25,8 @@ enum {
 };
 
 _Static_assert((int)GW_ABI_PROBE_PORT == (int)GW_PROBE_PORT_GATEWAY, "the programs and the edge mean one port");
+_Static_assert((int)GW_OWN4_MAX >= (int)GW_MAPPING_IPS_MAX && (int)GW_OWN6_MAX > (int)GW_MAPPING_IPS_MAX,
+               "room for all addresses of a port, and for its link-local one");
 _Static_assert(sizeof(struct virtio_net_hdr) <= GW_EDGE_OFFLOAD_MAX, "room for the offload header");
 
 static int fx_fdb_set(void *user, uint32_t vni, struct gw_mac mac, const struct gw_edge_fdb *entry) {

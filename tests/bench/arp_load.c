@@ -92,6 +92,8 @@ static void port_put(uint32_t ifindex, int vm, uint32_t flags) {
         struct gw_abi_port port = {.vni = VNI, .mtu = 1450, .flags = flags};
 
         memcpy(port.mac, mac_of(vm).b, 6);
+        port.own4[0] = inet_addr("10.1.0.1");
+        memcpy(port.own6[0], ip_of("fd01::1").b, 16);
         put(bpf->maps.gw_ports, &ifindex, &port);
 }
 
@@ -100,7 +102,7 @@ static void program_fill(void) {
         struct gw_abi_mac_key mac = {.vni = VNI};
         struct gw_abi_forward local = {.kind = GW_FORWARD_LOCAL, .ifindex = 3};
         struct gw_abi_neigh owner = {.mac = {2, 0, 0, 0, 1, 2}};
-        uint32_t zero = 0, one = 1;
+        uint32_t zero = 0;
 
         put(bpf->maps.gw_config, &zero, &config);
         port_put(1, 1, 0);
@@ -108,15 +110,11 @@ static void program_fill(void) {
         memcpy(mac.mac, mac_of(3).b, 6);
         put(bpf->maps.gw_fdb, &mac, &local);
         for (int v6 = 0; v6 < 2; v6++) {
-                struct gw_abi_ip_key key = {.id = 1};
-                struct gw_ip own = ip_of(v6 ? "fd01::1" : "10.1.0.1");
+                struct gw_abi_ip_key key = {.id = VNI};
 
-                memcpy(key.ip, own.b, 16);
-                put(bpf->maps.gw_allow, &key, &one);
                 for (unsigned n = 256; n < 256 + NEIGHBOURS; n++) {
                         struct gw_ip ip = neighbour(v6, n);
 
-                        key.id = VNI;
                         memcpy(key.ip, ip.b, 16);
                         put(bpf->maps.gw_neigh, &key, &owner);
                 }

@@ -6,9 +6,9 @@
  * while the port is guarded and limited and while it is trusted and has no limits; the
  * difference is the guards'. Rounds of the two take turns, and medians are compared, so
  * that what else the machine does falls on both. Tables are filled as on a host with many
- * ports, so that look-ups are not all of one entry. "fifth": from an address for which
- * the port's own entry has no room, so that it is looked up. ARP and ND are questions
- * to a VM that is asked itself.
+ * ports, so that look-ups are not all of one entry. The port has as many addresses as there
+ * is room for. "last": from the one that is compared last; all others, from the first or second.
+ * ARP and ND are questions to a VM that is asked itself.
  *
  * `guards` is from one call of the kernel for all frames, as a device hands them to the
  * program in batches. `singly` is the same difference with a call for each frame, from the
@@ -40,12 +40,11 @@ enum {
         SINGLY = 4000,
         ROUNDS = 21,
         PORTS = 1000,
-        ADDRESSES = 4,
         PER_S = 500000000 /* more than it can be, so that nothing is dropped */
 };
-enum form { IPV4_UDP, IPV4_TCP, IPV4_FIFTH, IPV6_UDP, IPV6_TCP, IPV6_FIFTH, ARP_ASKS, ND_ASKS, FORMS };
-static const char *const form_names[FORMS] = {"ipv4_udp", "ipv4_tcp",   "ipv4_fifth", "ipv6_udp",
-                                              "ipv6_tcp", "ipv6_fifth", "arp",        "nd"};
+enum form { IPV4_UDP, IPV4_TCP, IPV4_LAST, IPV6_UDP, IPV6_TCP, IPV6_LAST, ARP_ASKS, ARP_LAST, ND_ASKS, ND_LAST, FORMS };
+static const char *const form_names[FORMS] = {"ipv4_udp",  "ipv4_tcp", "ipv4_last", "ipv6_udp", "ipv6_tcp",
+                                              "ipv6_last", "arp",      "arp_last",  "nd",       "nd_last"};
 
 static struct godwit_bpf *bpf;
 
@@ -65,33 +64,22 @@ static void port_put(uint32_t ifindex, int vm, uint32_t flags) {
         struct gw_abi_port port = {.vni = VNI, .mtu = 1500, .flags = flags};
 
         memcpy(port.mac, mac_of(vm).b, 6);
-        port.own4[0] = inet_addr("10.1.0.1");
+        for (int i = 0; i < GW_OWN4_MAX; i++)
+                port.own4[i] = htonl(0x0a010001 + (uint32_t)i);
         memcpy(port.own6[0], ip_of(vm == 1 ? "fe80::ff:fe00:101" : "fe80::ff:fe00:102").b, 16);
-        memcpy(port.own6[1], ip_of("fd01::1").b, 16);
+        for (int i = 1; i < GW_OWN6_MAX; i++) {
+                memcpy(port.own6[i], ip_of("fd01::").b, 16);
+                port.own6[i][15] = (uint8_t)i;
+        }
         for (int i = 0; i < GW_LIMIT_MAX && !(flags & GW_PORT_TRUSTED); i++)
                 port.limits[i] = (struct gw_abi_limit){.per_s = PER_S, .burst = PER_S};
         put(bpf->maps.gw_ports, &ifindex, &port);
 }
 
-static void allow_put(uint32_t ifindex, const char *text) {
-        struct gw_abi_ip_key key = {.id = ifindex};
-        uint32_t one = 1;
-
-        memcpy(key.ip, ip_of(text).b, 16);
-        put(bpf->maps.gw_allow, &key, &one);
-}
-
-/* Ports and addresses of others. */
+/* Ports of others. */
 static void crowd(void) {
-        char text[32];
-
-        for (uint32_t port = 100; port < 100 + PORTS; port++) {
+        for (uint32_t port = 100; port < 100 + PORTS; port++)
                 port_put(port, 9, 0);
-                for (uint32_t i = 0; i < ADDRESSES; i++) {
-                        snprintf(text, sizeof text, i % 2 ? "fd02::%x" : "10.2.0.%u", (i + port) % 250);
-                        allow_put(port, text);
-                }
-        }
 }
 
 static void load(void) {
@@ -111,10 +99,6 @@ static void load(void) {
                 die("load", r);
         put(bpf->maps.gw_config, &zero, &config);
         port_put(TARGET, 2, 0);
-        allow_put(SENDER, "10.1.0.1");
-        allow_put(SENDER, "fd01::1");
-        allow_put(SENDER, "10.1.0.5");
-        allow_put(SENDER, "fd01::5");
         memcpy(key.mac, mac_of(2).b, 6);
         put(bpf->maps.gw_fdb, &key, &local);
         crowd();
@@ -123,14 +107,17 @@ static void load(void) {
 static void frame_of(enum form form, struct frame *f) {
         uint8_t l4 = form == IPV4_TCP || form == IPV6_TCP ? 6 : 17;
 
-        if (form == ARP_ASKS)
-                arp(f, mac_of(2), 1, mac_of(1), "10.1.0.1", "10.1.0.2");
-        else if (form == ND_ASKS)
-                nd(f, mac_of(2), mac_of(1), "fd01::1", "fd01::2", 135, "fd01::2", 1, mac_of(1));
+        bool last = form == IPV4_LAST || form == IPV6_LAST || form == ARP_LAST || form == ND_LAST;
+        const char *own4 = last ? "10.1.0.16" : "10.1.0.1", *own6 = last ? "fd01::10" : "fd01::1";
+
+        if (form >= ND_ASKS)
+                nd(f, mac_of(2), mac_of(1), own6, "fd01::99", 135, "fd01::99", 1, mac_of(1));
+        else if (form >= ARP_ASKS)
+                arp(f, mac_of(2), 1, mac_of(1), own4, "10.1.0.99");
         else if (form < IPV6_UDP)
-                ipv4(f, mac_of(2), mac_of(1), form == IPV4_FIFTH ? "10.1.0.5" : "10.1.0.1", "10.1.0.2", l4, 100);
+                ipv4(f, mac_of(2), mac_of(1), own4, "10.1.0.99", l4, 100);
         else
-                ipv6(f, mac_of(2), mac_of(1), form == IPV6_FIFTH ? "fd01::5" : "fd01::1", "fd01::2", l4, 100);
+                ipv6(f, mac_of(2), mac_of(1), own6, "fd01::99", l4, 100);
 }
 
 static uint32_t call(const struct frame *f, int repeat) {

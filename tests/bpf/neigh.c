@@ -137,6 +137,12 @@ static void port_put(uint32_t ifindex, int vm) {
         struct gw_abi_port value = {.vni = VNI, .mtu = MTU};
 
         memcpy(value.mac, mac_of(vm).b, 6);
+        if (vm == 1) {
+                value.own4[0] = inet_addr("10.1.0.1");
+                memcpy(value.own6[0], ip_of("fd01::1").b, 16);
+                value.own4[1] = inet_addr("10.1.0.8"); /* its own, and not a neighbour yet */
+                memcpy(value.own6[1], ip_of("fd01::8").b, 16);
+        }
         put(bpf->maps.gw_ports, &ifindex, &value);
 }
 static void ip_put(struct bpf_map *map, uint32_t id, const char *text, const void *value) {
@@ -156,7 +162,7 @@ static void neigh_put(const char *text, struct gw_mac mac, uint8_t flags) {
 static void fill(void) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION, .vxlan_ifindex = 1, .punt_ifindex = 1};
         struct gw_ip own = ip_of("192.0.2.1");
-        uint32_t zero = 0, one = 1;
+        uint32_t zero = 0;
 
         memcpy(config.locator, own.b, 16);
         put(bpf->maps.gw_config, &zero, &config);
@@ -173,10 +179,6 @@ static void fill(void) {
         neigh_put("fd01::3", mac_of(3), 0);
         neigh_put("10.1.0.254", GW_GATEWAY_MAC, GW_NEIGH_ROUTER);
         neigh_put("fd01::fe", GW_GATEWAY_MAC, GW_NEIGH_ROUTER);
-        ip_put(bpf->maps.gw_allow, 1, "10.1.0.1", &one);
-        ip_put(bpf->maps.gw_allow, 1, "fd01::1", &one);
-        ip_put(bpf->maps.gw_allow, 1, "10.1.0.8", &one); /* its own, and not a neighbour yet */
-        ip_put(bpf->maps.gw_allow, 1, "fd01::8", &one);
 }
 
 static int load(void **state) {

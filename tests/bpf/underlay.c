@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decapsulation by the programs, frame by frame through from_underlay by
- * BPF_PROG_TEST_RUN: what plain VXLAN becomes, over both underlays, and each
- * reason for which a frame is left as it is, for the VXLAN device. VM 2 is on
+ * BPF_PROG_TEST_RUN: what plain VXLAN becomes, over both underlays, each
+ * reason for which a frame is left as it is, for the VXLAN device, and each form of
+ * VXLAN that is dropped because nobody could take it. VM 2 is on
  * port 1 (the loopback device lends its index), VM 5 has moved away.
  */
 #include <setjmp.h>
@@ -270,11 +271,6 @@ static void the_device_takes_other_vxlan(void **state) {
         with_octet(udp + 3, 0, "another UDP port");
         with_octet(udp + 7, 1, "a UDP checksum");
         with_octet(udp + 5, 80, "another UDP length");
-        with_octet(udp + 8, 0, "no VNI");
-        with_octet(udp + 8, 0x0c, "a reserved flag");
-        with_octet(udp + 8, 0x8c, "a reserved flag beside group policy");
-        with_octet(udp + 11, 1, "reserved octets without group policy");
-        with_octet(udp + 15, 1, "the octet behind the VNI");
         with_octet(udp + 14, 1, "another VN, of which the sender is no member");
         with_octet(udp + 16 + 13, 6, "an inner frame that is ARP");
         with_octet(udp + 16 + ETH + 9, TCP, "inner TCP");
@@ -314,6 +310,73 @@ static void the_device_takes_other_ip(void **state) {
         left_alone(&f, 0, "nobody has looked for IPsec for long");
 }
 
+/* The UDP length, and those of IP, say that so much follows the UDP header; the frame may have more (padding). */
+static void cut_to(struct frame *f, size_t payload) {
+        uint8_t *udp = f->b + udp_at();
+        size_t octets = 8 + payload;
+
+        plain(f);
+        udp[4] = 0, udp[5] = (uint8_t)octets;
+        f->b[ETH + (over6 ? 5 : 3)] = (uint8_t)(octets + (over6 ? 0 : 20));
+        if (!over6)
+                ipv4_check_set(f->b + ETH, 20);
+        f->size = udp_at() + octets;
+}
+
+static void dropped(const struct frame *f, enum gw_counter counter, const char *why) {
+        struct outcome o;
+
+        run(f, 0, &o);
+        if (o.action != TC_ACT_STOLEN || bpf->bss->gw_trace.counter != counter)
+                fail_msg("not dropped and counted: %s", why);
+}
+
+static void broken_vxlan_is_counted(void **state) {
+        const struct {
+                size_t at;
+                uint8_t value;
+                const char *why;
+        } rows[] = {
+                {8, 0, "no VNI"},
+                {8, 0x0c, "a reserved flag"},
+                {8, 0x8c, "a reserved flag beside group policy"},
+                {8, 0x80, "group policy without a VNI"},
+                {11, 1, "reserved octets without group policy"},
+                {15, 1, "the octet behind the VNI"},
+        };
+        struct frame f;
+
+        (void)state;
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                plain(&f);
+                f.b[udp_at() + rows[i].at] = rows[i].value;
+                dropped(&f, GW_COUNT_DROP_VXLAN_HEADER, rows[i].why);
+                f.b[udp_at() + 7] = 1; /* with a checksum, too */
+                dropped(&f, GW_COUNT_DROP_VXLAN_HEADER, rows[i].why);
+        }
+        for (size_t payload = 0; payload < VXLAN + ETH; payload++) {
+                cut_to(&f, payload);
+                dropped(&f, GW_COUNT_DROP_VXLAN_SHORT, "it ends before a frame");
+                f.size += 20;
+                dropped(&f, GW_COUNT_DROP_VXLAN_SHORT, "it ends before a frame, and the wire's padding follows");
+                f.size -= 20;
+                f.b[udp_at() + 3] ^= 1;
+                left_alone(&f, 0, "another UDP port");
+        }
+        cut_to(&f, VXLAN + ETH);
+        left_alone(&f, 0, "a frame that is a header: the device's");
+        cut_to(&f, 4);
+        f.b[over6 ? ETH + 6 : ETH + 7] = over6 ? 44 : 1;
+        if (!over6)
+                ipv4_check_set(f.b + ETH, 20);
+        left_alone(&f, 0, "a fragment, of which that may be the middle");
+        cut_to(&f, 4);
+        f.b[udp_at() - 1] = 9;
+        if (!over6)
+                ipv4_check_set(f.b + ETH, 20);
+        left_alone(&f, 0, "for another host");
+}
+
 #define BOTH(test)                                                                                                     \
         cmocka_unit_test_setup_teardown(test, load_v4, unload), {                                                      \
 #test " over IPv6", test, load_v6, unload, NULL                                                        \
@@ -322,7 +385,7 @@ static void the_device_takes_other_ip(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 BOTH(what_was_inside_is_delivered), BOTH(the_mark_is_read),          BOTH(congestion_goes_inside),
-                BOTH(the_device_takes_other_vxlan), BOTH(the_device_takes_other_ip),
+                BOTH(the_device_takes_other_vxlan), BOTH(the_device_takes_other_ip), BOTH(broken_vxlan_is_counted),
         };
 
         if (!programs_possible())

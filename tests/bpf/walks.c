@@ -120,6 +120,10 @@ static void port_put(uint32_t ifindex, int vm, uint32_t vni, uint32_t flags) {
 
         memcpy(value.mac, mac_of(vm).b, 6);
         memcpy(value.moved_to, to.b, 16);
+        if (vm == 1) {
+                value.own4[0] = inet_addr("10.1.0.1");
+                memcpy(value.own6[0], ip_of("fd01::1").b, 16);
+        }
         put(bpf->maps.gw_ports, &ifindex, &value);
 }
 static void ip_put(struct bpf_map *map, uint32_t id, const char *text, const void *value) {
@@ -140,7 +144,7 @@ static void fill(void) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION, .vxlan_ifindex = 1, .punt_ifindex = 1};
         struct gw_ip own = ip_of("192.0.2.1");
         struct gw_abi_member member = {0};
-        uint32_t zero = 0, one = 1;
+        uint32_t zero = 0;
 
         memcpy(config.locator, own.b, 16);
         put(bpf->maps.gw_config, &zero, &config);
@@ -162,8 +166,6 @@ static void fill(void) {
         neigh_put("10.1.0.1", 1, 0);
         neigh_put("fd01::1", 1, 0);
         neigh_put("fd01::f", 2, GW_NEIGH_ROUTER | GW_NEIGH_NO_OVERRIDE);
-        ip_put(bpf->maps.gw_allow, 1, "10.1.0.1", &one);
-        ip_put(bpf->maps.gw_allow, 1, "fd01::1", &one);
         ip_put(bpf->maps.gw_members, VNI, SENDER, &member);
         ip_put(bpf->maps.gw_members, VNI, ELSEWHERE, &member);
 }

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define GW_ABI_VERSION 7
+#define GW_ABI_VERSION 8
 
 /* The mark of a frame in flight is a VXLAN-GBP group policy id: GW_GBP_REDIRECTED | the low 15 bits of the moved VM's
  * MAC. It was forwarded from the wire to the wire once, and never is again; the bits tell the new place for which of
@@ -34,7 +34,8 @@ enum {
         GW_MEMBERS_MAX = 65536, /* (VN, locator) */
         GW_VNS_MAX = 4096,      /* VNs with ports here */
         GW_NOTED_MAX = 4,       /* a power of two */
-        GW_OWN_MAX = 4,         /* addresses of each family in a port's own entry; all are in gw_allow */
+        GW_OWN4_MAX = 16,       /* addresses of a port; wire/frame.h has how many it may have in all */
+        GW_OWN6_MAX = 17,       /* and the link-local one that is made from its MAC */
         GW_TALKERS_MAX = 16384,
         GW_STALE_MAX = 8192,
         GW_FLIGHTS_MAX = 16384,   /* moved-to entries at a time */
@@ -158,7 +159,9 @@ enum gw_neigh_flag {
         X(DROP_NO_LISTENER, "drop-no-listener")                                                                        \
         X(FLOOD_SECOND, "flood-second") /* a frame that came before, by the other way (copies.h) */                    \
         X(PATH_ASKED, "path-asked")                                                                                    \
-        X(PATH_ANSWERED, "path-answered")
+        X(PATH_ANSWERED, "path-answered")                                                                              \
+        X(DROP_VXLAN_SHORT, "drop-vxlan-short")                                                                        \
+        X(DROP_VXLAN_HEADER, "drop-vxlan-header")
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,
@@ -294,9 +297,9 @@ struct gw_abi_port {
         __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
         __u32 arrival;      /* tells the moves apart that brought a VM here */
         __u32 pad2;
-        /* What gw_allow says of this port, as far as there is room: looked at first. Unused ones are zero. */
-        __be32 own4[GW_OWN_MAX];
-        __u8 own6[GW_OWN_MAX][16];
+        /* What it may speak with. Unused ones are zero. */
+        __be32 own4[GW_OWN4_MAX];
+        __u8 own6[GW_OWN6_MAX][16];
         struct gw_abi_noted noted[GW_NOTED_MAX];
         struct gw_abi_limit limits[GW_LIMIT_MAX];
 };
@@ -315,7 +318,7 @@ struct gw_abi_forward {
         __u8 locator[16];
 };
 
-struct gw_abi_ip_key { /* neigh: id = VNI; members: id = VNI, ip = locator; allow: id = ifindex */
+struct gw_abi_ip_key { /* neigh: id = VNI; members: id = VNI, ip = locator; groups: id = ifindex */
         __u32 id;
         __u8 ip[16];
 };

@@ -50,17 +50,16 @@
 #include "gateway.h"
 #include "underlay.h"
 
-static __noinline __u32 guard(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port,
-                              const struct ethhdr *eth) {
+static __noinline __u32 guard(struct __sk_buff *skb, const struct gw_abi_port *port, const struct ethhdr *eth) {
         if (!mac_eq(eth->h_source, port->mac))
                 return GW_COUNT_DROP_GUARD_MAC;
         switch (eth->h_proto) {
         case bpf_htons(ETH_P_IP):
-                return guard_ipv4(skb, ifindex, port);
+                return guard_ipv4(skb, port);
         case bpf_htons(ETH_P_IPV6):
-                return guard_ipv6(skb, ifindex, port);
+                return guard_ipv6(skb, port);
         case bpf_htons(ETH_P_ARP):
-                return guard_arp(skb, ifindex, port);
+                return guard_arp(skb, port);
         case bpf_htons(ETH_P_RARP):
                 return guard_rarp(skb, port->mac);
         default:
@@ -112,7 +111,7 @@ static __always_inline int port_walk(struct __sk_buff *skb, struct gw_abi_port *
         if (skb->vlan_present)
                 return drop(GW_COUNT_DROP_VLAN);
         if (!injected && !(port->flags & GW_PORT_TRUSTED)) {
-                bad = guard(skb, ifindex, port, &eth);
+                bad = guard(skb, port, &eth);
                 if (bad)
                         return drop(bad);
         }
@@ -139,7 +138,7 @@ static __noinline int claim_walk(struct __sk_buff *skb, struct gw_abi_port *port
         if (!p)
                 return drop(GW_COUNT_DROP_SHORT);
         __builtin_memcpy(&eth, p, sizeof eth);
-        bad = skb->vlan_present ? GW_COUNT_DROP_VLAN : guard(skb, ifindex, port, &eth);
+        bad = skb->vlan_present ? GW_COUNT_DROP_VLAN : guard(skb, port, &eth);
         if (bad)
                 return drop(bad);
         if (eth.h_proto == bpf_htons(ETH_P_IPV6)) {
@@ -198,7 +197,7 @@ int from_underlay(struct __sk_buff *skb) {
                 return TC_ACT_UNSPEC;
         if (skb->protocol == bpf_htons(ETH_P_IP) ? !open_v4(skb, c, &o)
                                                  : skb->protocol != bpf_htons(ETH_P_IPV6) || !open_v6(skb, c, &o))
-                return TC_ACT_UNSPEC;
+                return o.fault ? drop(o.fault) : TC_ACT_UNSPEC;
         ce = (o.tos & ECN_MASK) == ECN_CE;
         member.id = o.from.vni;
         ip_copy(member.ip, o.from.sender);

@@ -16,20 +16,32 @@
 #ifndef GW_BPF_GUARD_H
 #define GW_BPF_GUARD_H
 
-static __always_inline bool allowed(__u32 ifindex, const void *ip) {
-        struct gw_abi_ip_key key = {.id = ifindex};
-        ip_copy(key.ip, ip);
-        return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
+/* Among a port's addresses, whose unused places are zero. Global functions, so that they are verified once and not
+ * for each way that leads to them; most ports never come here, since their first addresses are compared before. */
+__noinline int has_v4(const struct gw_abi_port *port, __be32 v4) {
+        if (!port || !v4)
+                return 0;
+#pragma unroll
+        for (int i = 0; i < GW_OWN4_MAX; i++)
+                if (v4 == port->own4[i])
+                        return 1;
+        return 0;
 }
-/* Most ports have few addresses, and those are in the port's entry; a look-up is for the rest. */
-static __always_inline bool allowed_v4(const struct gw_abi_port *port, __u32 ifindex, __be32 v4) {
-        struct gw_abi_ip_key key = {.id = ifindex};
 
-        for (int i = 0; i < GW_OWN_MAX; i++)
-                if (v4 == port->own4[i] && v4)
-                        return true;
-        ip_from_v4(key.ip, v4);
-        return bpf_map_lookup_elem(&gw_allow, &key) != NULL;
+static __always_inline bool allowed_v4(const struct gw_abi_port *port, __be32 v4) {
+        return (v4 && v4 == port->own4[0]) || has_v4(port, v4);
+}
+
+/* Word by word. Addresses of one port differ in the last, as a rule: that is compared first. */
+__noinline int has_v6(const struct gw_abi_port *port, __u32 a, __u32 b, __u32 c, __u32 d) {
+        if (!port || !(a | b | c | d))
+                return 0;
+#pragma unroll
+        for (int i = 0; i < GW_OWN6_MAX; i++)
+                if (d == word(port->own6[i], 3) && c == word(port->own6[i], 2) && b == word(port->own6[i], 1) &&
+                    a == word(port->own6[i], 0))
+                        return 1;
+        return 0;
 }
 
 /* UDP right behind an IP header that was read: the ports without a call, if they are there to see. */
@@ -61,7 +73,7 @@ static __always_inline bool addressless_v4(const struct iphdr *ip) {
                (ip->protocol == IPPROTO_IGMP && (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000));
 }
 
-static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port) {
+static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, const struct gw_abi_port *port) {
         struct iphdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
         __u32 flags = port->flags, octets;
         const __be16 *ports;
@@ -72,7 +84,7 @@ static __always_inline __u32 guard_ipv4(struct __sk_buff *skb, __u32 ifindex, co
         octets = bpf_ntohs(ip->tot_len);
         if (ip->version != 4 || ip->ihl < 5 || octets > skb->len - ETH_HLEN)
                 return GW_COUNT_DROP_MALFORMED;
-        if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(port, ifindex, ip->saddr))
+        if (!ip->saddr ? !addressless_v4(ip) : !(flags & GW_PORT_FORWARDS) && !allowed_v4(port, ip->saddr))
                 return GW_COUNT_DROP_GUARD_IPV4;
         if (ip->protocol == IPPROTO_IGMP && !(flags & GW_PORT_MULTICAST_ROUTER))
                 return guard_querier(skb, ETH_HLEN + ip->ihl * 4, IGMP_QUERY);
@@ -88,7 +100,7 @@ static __always_inline bool arp_is_ethernet(const struct arp_frame *arp) {
         return arp->htype == bpf_htons(1) && arp->ptype == bpf_htons(ETH_P_IP) && arp->hlen == 6 && arp->plen == 4;
 }
 
-static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port) {
+static __always_inline __u32 guard_arp(struct __sk_buff *skb, const struct gw_abi_port *port) {
         struct arp_frame *arp = headers(skb, sizeof *arp);
         __be32 spa;
 
@@ -101,7 +113,7 @@ static __always_inline __u32 guard_arp(struct __sk_buff *skb, __u32 ifindex, con
         spa = word(arp->spa, 0);
         if (!spa) /* a probe (RFC 5227) */
                 return arp->op == bpf_htons(ARP_REQUEST) && mac_is_group(arp->eth.h_dest) ? 0 : GW_COUNT_DROP_GUARD_ARP;
-        return allowed_v4(port, ifindex, spa) ? 0 : GW_COUNT_DROP_GUARD_ARP;
+        return allowed_v4(port, spa) ? 0 : GW_COUNT_DROP_GUARD_ARP;
 }
 
 /* A client that asks about itself; nobody here answers for others. */

@@ -17,28 +17,18 @@
 
 enum { ND_OPTIONS_MAX = 12, EXTENSIONS_MAX = 8, UDP6_AT = ETH_HLEN + sizeof(struct ipv6hdr), MLD_AT = UDP6_AT + 8 };
 
-/* An address of the port, by name or made from its MAC. An IPv4-mapped one is none on the wire (RFC 4038). */
-static __noinline bool allowed_v6_rarely(__u32 ifindex, const __u8 *mac, const __u8 *ip) {
-        MAC6 own[6];
-        if (ip_is_v4(ip))
-                return false;
-        if (allowed(ifindex, ip))
+/* An address of the port, by name or made from its MAC. */
+static __always_inline bool allowed_v6(const struct gw_abi_port *port, const __u8 *ip) {
+        MAC6 made[6];
+
+        if (word(ip, 0) && (ip_eq(ip, port->own6[1]) || ip_eq(ip, port->own6[0])))
+                return true; /* the first one that it was given; the one made from its MAC, which comes before */
+        if (has_v6(port, word(ip, 0), word(ip, 1), word(ip, 2), word(ip, 3)))
                 return true;
         if (!ip_is_eui64(ip))
                 return false;
-        mac_from_eui64(own, ip);
-        return mac_eq(own, mac);
-}
-
-/* `ip` may be in the packet. Unused entries of the port are zero, and so may the first word of an address be. */
-static __always_inline bool allowed_v6(const struct gw_abi_port *port, __u32 ifindex, const void *ip) {
-        IP16 copy[16];
-
-        for (int i = 0; i < GW_OWN_MAX; i++)
-                if (ip_eq(ip, port->own6[i]) && word(ip, 0))
-                        return true;
-        ip_copy(copy, ip);
-        return allowed_v6_rarely(ifindex, port->mac, copy);
+        mac_from_eui64(made, ip);
+        return mac_eq(made, port->mac);
 }
 
 static __always_inline bool is_extension(__u32 next) {
@@ -119,8 +109,7 @@ static __noinline __u32 guard_nd_router(struct __sk_buff *skb, const struct gw_a
 }
 
 /* ICMPv6 with a hop limit of 255. `own`: its source is the port's, or nobody's. */
-static __always_inline __u32 guard_nd(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port, __u32 end,
-                                      bool own) {
+static __always_inline __u32 guard_nd(struct __sk_buff *skb, const struct gw_abi_port *port, __u32 end, bool own) {
         struct nd_frame *nd = headers(skb, offsetof(struct nd_frame, checksum));
         struct nd_option_mac *option;
         __u8 type, code;
@@ -141,8 +130,8 @@ static __always_inline __u32 guard_nd(struct __sk_buff *skb, __u32 ifindex, cons
         option = (void *)(nd + 1);
         if (end == sizeof *nd + sizeof *option && (void *)(option + 1) <= (void *)(long)skb->data_end &&
             option->length == 1 && mac_eq(option->mac, port->mac)) /* one, and an honest one: the rule */
-                return type == ND_SOLICIT || allowed_v6(port, ifindex, nd->target) ? 0 : GW_COUNT_DROP_GUARD_ND;
-        if (type == ND_ADVERT && !allowed_v6(port, ifindex, nd->target))
+                return type == ND_SOLICIT || allowed_v6(port, nd->target) ? 0 : GW_COUNT_DROP_GUARD_ND;
+        if (type == ND_ADVERT && !allowed_v6(port, nd->target))
                 return GW_COUNT_DROP_GUARD_ND;
         return guard_nd_options(skb, sizeof *nd, end, port->mac);
 }
@@ -160,7 +149,7 @@ static __always_inline __u32 guard_icmpv6(struct __sk_buff *skb, __u32 flags) {
         return guard_mld(type, false, flags);
 }
 
-static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, const struct gw_abi_port *port) {
+static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, const struct gw_abi_port *port) {
         struct ethhdr *eth = headers(skb, ETH_HLEN + sizeof(struct ipv6hdr));
         struct ipv6hdr *ip = (void *)eth + ETH_HLEN;
         __u32 next, hops, end, flags = port->flags;
@@ -178,7 +167,7 @@ static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, co
         hops = ip->hop_limit;
         ports = udp_ports(skb, ip + 1);
         answers_dhcp = ports && ports[1] == bpf_htons(DHCPV6_CLIENT);
-        own = ip_is_zero(&ip->saddr) ? addressless_v6(eth, ip) : allowed_v6(port, ifindex, &ip->saddr);
+        own = ip_is_zero(&ip->saddr) ? addressless_v6(eth, ip) : allowed_v6(port, ip->saddr.in6_u.u6_addr8);
         if (!own && (!(flags & GW_PORT_FORWARDS) || ip_is_zero(&ip->saddr)))
                 return GW_COUNT_DROP_GUARD_IPV6;
         if (next == IPPROTO_UDP && !(flags & GW_PORT_DHCP_SERVER)) {
@@ -187,7 +176,7 @@ static __always_inline __u32 guard_ipv6(struct __sk_buff *skb, __u32 ifindex, co
                 return guard_dhcp(skb, UDP6_AT, end, DHCPV6_CLIENT);
         }
         if (next == IPPROTO_ICMPV6)
-                return hops == ND_HOP_LIMIT ? guard_nd(skb, ifindex, port, end, own) : guard_icmpv6(skb, flags);
+                return hops == ND_HOP_LIMIT ? guard_nd(skb, port, end, own) : guard_icmpv6(skb, flags);
         return is_extension(next) ? guard_chain(skb, next, hops, flags, end) : 0;
 }
 

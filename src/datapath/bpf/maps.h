@@ -16,14 +16,13 @@
 /* Large tables allocate on insert; what packets insert (LRU) and small tables are allocated beforehand. */
 GW_MAP(gw_config, BPF_MAP_TYPE_ARRAY, __u32, struct gw_abi_config, 1, 0);
 GW_MAP(gw_counters, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, GW_COUNT_MAX, 0);
-GW_MAP(gw_ports, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_port, GW_PORTS_MAX, 0);
+GW_MAP(gw_ports, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_port, GW_PORTS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_fdb, BPF_MAP_TYPE_HASH, struct gw_abi_mac_key, struct gw_abi_forward, GW_FDB_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_neigh, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, struct gw_abi_neigh, GW_NEIGH_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_members, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, struct gw_abi_member, GW_MEMBERS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_groups, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_GROUPS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_former, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_mac_key, struct gw_abi_former, GW_FORMER_MAX, 0);
 GW_MAP(gw_copies, BPF_MAP_TYPE_LRU_HASH, struct gw_abi_copy_key, struct gw_abi_copies, GW_COPIES_MAX, 0);
-GW_MAP(gw_allow, BPF_MAP_TYPE_HASH, struct gw_abi_ip_key, __u32, GW_NEIGH_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flood, BPF_MAP_TYPE_HASH, __u32, struct gw_abi_flood, GW_VNS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_flights, BPF_MAP_TYPE_HASH, struct gw_abi_mac_key, struct gw_abi_seen, GW_FLIGHTS_MAX, BPF_F_NO_PREALLOC);
 GW_MAP(gw_next_hop, BPF_MAP_TYPE_HASH, struct gw_abi_locator, struct gw_abi_next_hop, GW_NEXT_HOP_MAX,

@@ -111,7 +111,7 @@ static __noinline int arp_walk(struct __sk_buff *skb, const struct walk *w) {
         if (!group)
                 return known && answers_unicast(w, &owner, asked, a->sha) ? arp_answer(skb, w, a, owner.mac) : WALK_ON;
         if (!known)
-                return allowed(w->ifindex, ip) ? drop(GW_COUNT_DAD_SILENT) : neigh_ask(skb, w);
+                return allowed_v4(w->port, word(ip, 3)) ? drop(GW_COUNT_DAD_SILENT) : neigh_ask(skb, w);
         if (mac_eq(owner.mac, a->sha))
                 return drop(GW_COUNT_DAD_SILENT);
         return arp_answer(skb, w, a, owner.mac);
@@ -261,7 +261,7 @@ static __noinline int ns_walk(struct __sk_buff *skb, struct walk *w, __u32 paylo
                                ? WALK_ANSWER
                                : WALK_ON;
         if (!known)
-                return allowed(w->ifindex, target) ? drop(GW_COUNT_DAD_SILENT) : neigh_ask(skb, w);
+                return allowed_v6(w->port, target) ? drop(GW_COUNT_DAD_SILENT) : neigh_ask(skb, w);
         if (mac_eq(w->owner.mac, ns->eth.h_source))
                 return drop(GW_COUNT_DAD_SILENT);
         return secured ? nd_to_owner(skb, &w->owner) : WALK_ANSWER;

@@ -14,6 +14,10 @@
  * over in a move. Frames of a UDP flow that the sender's kernel left whole (GSO) may
  * be overtaken by single ones.
  *
+ * VXLAN for us that no VXLAN device takes is dropped here and counted, whoever sends it: it ends before a frame
+ * begins, or has flags or reserved bits that we do not know (RFC 7348 section 5; ours are those that the kernel's device
+ * knows with group policy). What IP and UDP refuse -- checksums, lengths -- stays theirs to refuse and to count.
+ *
  * ECN as RFC 6040 has it: CE goes inside; CE outside and Not-ECT inside is for the
  * device, which drops and counts it.
  */
@@ -24,7 +28,13 @@
 #define ROOM_DECAP_L3_IPV6 (1ull << 8)
 #define VXLAN_GBP_BITS 0x80ffffffu /* what the kernel ignores or uses with group policy */
 
-enum { PACKET_FOR_HOST = 0, ECN_MASK = 3, ECN_CE = 3, IPV4_FRAGMENT = 0x3fff };
+enum {
+        PACKET_FOR_HOST = 0,
+        ECN_MASK = 3,
+        ECN_CE = 3,
+        IPV4_FRAGMENT = 0x3fff,
+        VXLAN_LEAST = 8 + 8 + ETH_HLEN, /* UDP, VXLAN and the head of a frame */
+};
 
 struct vxlan_frame { /* behind the outer IP header */
         __be16 source, destination, length, checksum;
@@ -37,19 +47,23 @@ struct opened {
         struct arrival from;
         __u16 ethernet[ETH_HLEN / 2 + 1];
         __be16 proto;
-        __u8 tos; /* outer */
-        bool ect; /* inner: not Not-ECT */
+        __u8 tos;    /* outer */
+        bool ect;    /* inner: not Not-ECT */
+        __u32 fault; /* the counter that says why nobody can take it; 0: somebody may */
 };
 
 static __always_inline bool open_vxlan(const struct vxlan_frame *v, const struct gw_abi_config *c, __u32 octets,
                                        struct opened *o) {
         __u32 flags = bpf_ntohl(v->flags), vni = bpf_ntohl(v->vni);
 
-        if (v->destination != bpf_htons(c->vxlan_port) || v->checksum || v->length != bpf_htons(octets))
+        if (v->destination != bpf_htons(c->vxlan_port) || v->length != bpf_htons(octets))
                 return false;
-        if (flags & VXLAN_GBP_VALID ? (flags & ~VXLAN_GBP_BITS) != VXLAN_VNI_VALID : flags != VXLAN_VNI_VALID)
+        if ((flags & VXLAN_GBP_VALID ? (flags & ~VXLAN_GBP_BITS) != VXLAN_VNI_VALID : flags != VXLAN_VNI_VALID) ||
+            vni & 0xff) {
+                o->fault = GW_COUNT_DROP_VXLAN_HEADER;
                 return false;
-        if (vni & 0xff)
+        }
+        if (v->checksum)
                 return false;
         o->from.vni = vni >> 8;
         o->from.gbp = flags & VXLAN_GBP_VALID && flags & GW_GBP_REDIRECTED ? flags & 0xffff : 0;
@@ -63,18 +77,35 @@ static __always_inline bool open_vxlan(const struct vxlan_frame *v, const struct
         return o->proto == bpf_htons(ETH_P_IPV6) && v->ip[6] != IPPROTO_TCP;
 }
 
+/* UDP at `at`, in a packet too short to be opened: which counter, if it is VXLAN for us and has no frame. */
+static __noinline __u32 without_frame(struct __sk_buff *skb, __u32 at, __u32 port) {
+        __be16 udp[4];
+
+        if (bpf_skb_load_bytes(skb, at, udp, sizeof udp) || udp[1] != bpf_htons(port))
+                return 0;
+        return bpf_ntohs(udp[2]) < VXLAN_LEAST ? GW_COUNT_DROP_VXLAN_SHORT : 0;
+}
+
 static __always_inline bool open_v4(struct __sk_buff *skb, const struct gw_abi_config *c, struct opened *o) {
         struct iphdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
 
-        if (!ip || ((struct iphdr *)((void *)ip + ETH_HLEN))->protocol != IPPROTO_UDP)
-                return false; /* before more of it is made linear */
+        if (!ip)
+                return false;
+        ip = (void *)ip + ETH_HLEN;
+        if (ip->protocol != IPPROTO_UDP) /* before more of it is made linear */
+                return false;
+        if (*(__u8 *)ip != 0x45 || ip->daddr != word(c->locator, 3) || !ip_is_v4(c->locator) ||
+            ip->frag_off & bpf_htons(IPV4_FRAGMENT) || ipv4_checksum(ip))
+                return false;
+        if (bpf_ntohs(ip->tot_len) < sizeof *ip + sizeof(struct vxlan_frame)) {
+                o->fault = without_frame(skb, ETH_HLEN + sizeof *ip, c->vxlan_port);
+                return false;
+        }
         ip = headers(skb, ETH_HLEN + sizeof *ip + sizeof(struct vxlan_frame));
         if (!ip)
                 return false;
         ip = (void *)ip + ETH_HLEN;
-        if (*(__u8 *)ip != 0x45 || ip->daddr != word(c->locator, 3) || !ip_is_v4(c->locator) ||
-            ip->frag_off & bpf_htons(IPV4_FRAGMENT) || ip->tot_len != bpf_htons(skb->len - ETH_HLEN) ||
-            ipv4_checksum(ip))
+        if (ip->tot_len != bpf_htons(skb->len - ETH_HLEN))
                 return false;
         ip_from_v4(o->from.sender, ip->saddr);
         o->tos = ip->tos;
@@ -85,13 +116,20 @@ static __always_inline bool open_v6(struct __sk_buff *skb, const struct gw_abi_c
         struct ipv6hdr *ip = headers(skb, ETH_HLEN + sizeof *ip);
         __u32 octets = skb->len - ETH_HLEN - sizeof *ip;
 
-        if (!ip || ((struct ipv6hdr *)((void *)ip + ETH_HLEN))->nexthdr != IPPROTO_UDP)
+        if (!ip)
                 return false;
+        ip = (void *)ip + ETH_HLEN;
+        if (ip->nexthdr != IPPROTO_UDP || ip->version != 6 || !ip_eq(&ip->daddr, c->locator))
+                return false;
+        if (bpf_ntohs(ip->payload_len) < sizeof(struct vxlan_frame)) {
+                o->fault = without_frame(skb, ETH_HLEN + sizeof *ip, c->vxlan_port);
+                return false;
+        }
         ip = headers(skb, ETH_HLEN + sizeof *ip + sizeof(struct vxlan_frame));
         if (!ip)
                 return false;
         ip = (void *)ip + ETH_HLEN;
-        if (ip->version != 6 || !ip_eq(&ip->daddr, c->locator) || ip->payload_len != bpf_htons(octets))
+        if (ip->payload_len != bpf_htons(octets))
                 return false;
         ip_copy(o->from.sender, &ip->saddr);
         o->tos = bpf_ntohl(word(ip, 0)) >> 20;
