@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -97,6 +98,23 @@ static void print_places(const struct gw_cli *cli, const json_t *b, const char *
         }
 }
 
+/* Who said that it is there, and what became of it. */
+static void print_claims(const struct gw_cli *cli, const json_t *b) {
+        json_t *claim;
+        size_t i;
+
+        json_array_foreach (json_object_get(b, "claims"), i, claim) {
+                long long times = gw_member_int(claim, "times");
+                long long ago_ns = (long long)gw_wall_now().ns - (long long)gw_member_int(claim, "last_ns");
+
+                printf("%s%-14s%s %s: %s, ", gw_colour(cli, GW_BOLD), i ? "" : "claimed by", gw_colour(cli, GW_PLAIN),
+                       gw_member_text(claim, "nve"), gw_member_text(claim, "verdict"));
+                if (times > 1)
+                        printf("%lld times, last ", times);
+                printf("%lld s ago\n", ago_ns > 0 ? ago_ns / (long long)GW_NS_PER_S : 0);
+        }
+}
+
 static void print_line(const struct gw_cli *cli, const char *title, const char *text) {
         printf("%s%-14s%s %s\n", gw_colour(cli, GW_BOLD), title, gw_colour(cli, GW_PLAIN), text);
 }
@@ -116,6 +134,7 @@ static void print_cache(const struct gw_cli *cli, const json_t *b) {
         print_line(cli, "lifetime", text);
         print_places(cli, b, "previous", "locator", "was at");
         print_places(cli, b, "routers", "address", "routers");
+        print_claims(cli, b);
 }
 
 /* ---- an edge's ---- */
@@ -212,6 +231,7 @@ const struct gw_command gw_binding_commands[] = {
         {"binding", "list", "", 0, 0,
          "where each VM is registered, and who was told of its moves; with --api an edge's own list",
          .run = binding_list},
-        {"binding", "show", "VM", 1, 1, "one VM's, with its history", .run = binding_show},
+        {"binding", "show", "VM", 1, 1, "one VM's, with its history: former places, who was told, who claimed it",
+         .run = binding_show},
         {0},
 };

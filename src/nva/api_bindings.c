@@ -4,6 +4,7 @@
  * routers were told of the present one and answered, and why what they hold is kept or was removed.
  */
 #include "nva/api.h"
+#include "nva/claims.h"
 #include "nva/json.h"
 
 static json_t *optional_ns(struct gw_wall at) {
@@ -99,7 +100,11 @@ void api_bindings_list(struct gw_request *request, void *user) {
 void api_bindings_show(struct gw_request *request, void *user) {
         struct nva *nva = user;
         const struct gw_vm *vm = api_vm(nva, request);
+        json_t *answer;
 
-        if (vm)
-                gw_request_answer(request, 200, binding_json(nva, vm));
+        if (!vm)
+                return;
+        answer = binding_json(nva, vm);
+        json_object_set_new(answer, "claims", claims_of_json(nva, gw_vm_name(vm).s));
+        gw_request_answer(request, 200, answer);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "nva/api.h"
+#include "nva/claims.h"
 #include "nva/definition.h"
 #include "nva/json.h"
 #include "nva/life.h"
@@ -74,6 +75,7 @@ void api_vms_delete(struct gw_request *request, void *user) {
         if (check_delete(nva, vm, &error) || gw_directory_vm_delete(&nva->directory, vm, &error))
                 return gw_request_fail(request, &error);
         life_forget(nva, id.s);
+        claims_forget(nva, id.s);
         gw_request_answer(request, 204, NULL);
 }
 

@@ -3,8 +3,8 @@
  * A task announces itself at another NVE than the one that its binding names.
  *
  * Whether that may change its binding, directory/claim.h decides; here the places are
- * asked and told. What is refused is counted by its reason and noted, limited in
- * rate: any NVE can cause it.
+ * asked and told. What is refused is counted by its reason, written down with its VM (claimlog.h) and
+ * noted, limited in rate: any NVE can cause it.
  *
  *   reported --checks--> the old place is asked --silent, gone--> epochs reserved
  *        --the new place serves--> committed; the old place redirects what is under way
@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "directory/claim.h"
+#include "nva/claimlog.h"
 #include "nva/json.h"
 #include "nva/mover.h"
 
@@ -38,9 +39,10 @@ static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
 _Static_assert((int)REASONS == NVA_CLAIM_REASONS, "one counter for each");
 
 struct claim_history {
-        struct gw_list link;
+        struct gw_table_node node;
         struct gw_name vm;
         struct gw_claim_history h;
+        struct claim_log log;
 };
 
 struct claim {
@@ -49,14 +51,23 @@ struct claim {
         uint64_t epoch;              /* of the binding that was looked at, later the new one */
 };
 
-static struct claim_history *history_find(struct nva *nva, const char *vm) {
-        gw_list_for_each (link, &nva->claims) {
-                struct claim_history *h = gw_list_entry(link, struct claim_history, link);
+static bool history_match(const struct gw_table_node *node, const void *key) {
+        return !strcmp(gw_container_of(node, struct claim_history, node)->vm.s, key);
+}
 
-                if (!strcmp(h->vm.s, vm))
-                        return h;
-        }
-        return NULL;
+int claims_init(struct nva *nva, const uint64_t seed[2]) {
+        return gw_table_init(&nva->claims, seed, history_match);
+}
+
+static struct claim_history *history_find(const struct nva *nva, const char *vm) {
+        struct gw_table_node *node = gw_table_find(&nva->claims, gw_table_hash(&nva->claims, vm, strlen(vm)), vm);
+
+        return node ? gw_container_of(node, struct claim_history, node) : NULL;
+}
+
+static void history_free(struct claim_history *h) {
+        claim_log_free(&h->log);
+        free(h);
 }
 
 static struct claim_history *history_get(struct nva *nva, const char *vm) {
@@ -65,12 +76,23 @@ static struct claim_history *history_get(struct nva *nva, const char *vm) {
         if (h || !(h = calloc(1, sizeof *h)))
                 return h;
         snprintf(h->vm.s, sizeof h->vm.s, "%s", vm);
-        gw_list_append(&nva->claims, &h->link);
+        if (gw_table_insert(&nva->claims, &h->node, gw_table_hash(&nva->claims, vm, strlen(vm)))) {
+                free(h);
+                return NULL;
+        }
         return h;
 }
 
-static void refuse(struct nva *nva, const char *nve, const char *vm, enum reason why) {
+static void write_down(struct nva *nva, const char *nve, const char *vm, enum reason why) {
+        struct claim_history *h = history_find(nva, vm);
+
         nva->claim_counts[why]++;
+        if (h)
+                claim_log_add(&h->log, gw_wall_now(), nve, words[why]);
+}
+
+static void refuse(struct nva *nva, const char *nve, const char *vm, enum reason why) {
+        write_down(nva, nve, vm, why);
         gw_log_limited(GW_WARNING, LOG_BURST, "refused: nve=%s claims vm=%s: %s", nve, vm, words[why]);
 }
 
@@ -114,7 +136,7 @@ static void on_serves(int status, json_t *body, void *user) {
         }
         gw_directory_task_device(&nva->directory, vm, nva_json_text(body, "device"));
         gw_directory_unreserve(&nva->directory, vm);
-        nva->claim_counts[ACCEPTED]++;
+        write_down(nva, c->to.s, c->vm.s, ACCEPTED);
         if (h)
                 gw_claim_followed(&h->h, nva_now().mono);
         gw_log(GW_NOTICE, "vm=%s announced itself at nve=%s and is there now, epoch=%llu; it was at %s", c->vm.s,
@@ -180,7 +202,7 @@ static enum reason reason_of(enum gw_claim_verdict verdict) {
 
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
-        struct claim_history *h = vm && vm->kind == GW_VM_TASK ? history_get(nva, gw_vm_name(vm).s) : NULL;
+        struct claim_history *h = vm ? history_get(nva, gw_vm_name(vm).s) : NULL;
         enum gw_claim_verdict verdict;
         struct claim *c;
 
@@ -208,17 +230,20 @@ void claims_forget(struct nva *nva, const char *vm) {
 
         if (!h)
                 return;
-        gw_list_remove(&h->link);
-        free(h);
+        gw_table_remove(&nva->claims, &h->node);
+        history_free(h);
+}
+
+static void history_free_each(struct gw_table_node *node, void *user) {
+        (void)user;
+        history_free(gw_container_of(node, struct claim_history, node));
 }
 
 void claims_deinit(struct nva *nva) {
-        if (!nva->claims.next)
+        if (!nva->claims.buckets)
                 return;
-        gw_list_for_each (link, &nva->claims) {
-                gw_list_remove(link);
-                free(gw_list_entry(link, struct claim_history, link));
-        }
+        gw_table_each(&nva->claims, history_free_each, NULL);
+        gw_table_deinit(&nva->claims);
 }
 
 json_t *claims_json(const struct nva *nva) {
@@ -227,4 +252,10 @@ json_t *claims_json(const struct nva *nva) {
         for (size_t i = 0; i < REASONS; i++)
                 json_object_set_new(object, words[i], json_integer((json_int_t)nva->claim_counts[i]));
         return object;
+}
+
+json_t *claims_of_json(const struct nva *nva, const char *vm) {
+        const struct claim_history *h = history_find(nva, vm);
+
+        return claim_log_json(h ? &h->log : NULL);
 }

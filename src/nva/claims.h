@@ -8,6 +8,8 @@
 
 /* vm announced itself on a device of nve that was attached to claim it. */
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *vm);
+int claims_init(struct nva *nva, const uint64_t seed[2]);
 void claims_forget(struct nva *nva, const char *vm);
 void claims_deinit(struct nva *nva);
-json_t *claims_json(const struct nva *nva); /* counters */
+json_t *claims_json(const struct nva *nva);                    /* counters */
+json_t *claims_of_json(const struct nva *nva, const char *vm); /* what became of claims to it, the latest last */

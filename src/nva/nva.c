@@ -263,7 +263,7 @@ static int open_directory(struct nva *nva, struct gw_error *error) {
         if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
                 return gw_fail(error, -errno, "", "no random numbers: %s", strerror(errno));
         if (gw_directory_init(&nva->directory, seed, nva->config.lease_s, &directory_effects, nva) ||
-            life_init(nva, seed + 2))
+            life_init(nva, seed + 2) || claims_init(nva, seed + 2))
                 return gw_fail(error, -ENOMEM, "", "out of memory");
         gw_directory_routers(&nva->directory, routers,
                              notices_routers(nva->config.default_routers, routers, GW_NOTICE_ROUTERS_MAX));
@@ -385,7 +385,6 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         gw_list_init(&nva->moves);
         gw_list_init(&nva->drains);
         gw_list_init(&nva->calls);
-        gw_list_init(&nva->claims);
         gw_list_init(&nva->audits);
         r = gw_loop_init(&nva->loop);
         if (r < 0)

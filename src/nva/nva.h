@@ -44,9 +44,9 @@ struct nva {
         struct gw_move_rules move_rules;
         uint64_t next_move;
         size_t n_moves_done;
-        struct gw_table lives; /* struct nva_life, by VM id */
-        struct gw_list audits; /* under way */
-        struct gw_list claims; /* claims.c: struct claim_history */
+        struct gw_table lives;  /* struct nva_life, by VM id */
+        struct gw_list audits;  /* under way */
+        struct gw_table claims; /* claims.c: struct claim_history, by VM id */
         uint64_t claim_counts[NVA_CLAIM_REASONS];
         struct gw_timer *audit_timer;
         json_t *last_audit; /* the report of the last full one; NULL: none yet */

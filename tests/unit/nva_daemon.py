@@ -531,6 +531,10 @@ def claims(nva):
     wait(lambda: any(c[:2] == ("DELETE", "/v1/vms/box@default?keep=redirect") for c in h1.calls), "no redirect was left")
     claim(h1, "damped")
     assert vm(nva, "box")["nve"] == "h2"
+    told = [(c["nve"], c["verdict"], c["times"]) for c in nva.get("/v1/bindings/box")["claims"]]
+    assert told == [("h2", "policy", 1), ("h2", "still-there", 1), ("h2", "failed", 1), ("h1", "accepted", 2),
+                    ("h2", "accepted", 3), ("h1", "damped", 1)], told
+    assert [(c["nve"], c["verdict"]) for c in nva.get("/v1/bindings/web")["claims"]] == [(other.name, "not-a-task")]
 
 
 def lapsed_leases(nva):
