@@ -216,7 +216,7 @@ static bool mapping_is_nothing(const struct gw_mapping *said) {
 
 static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const struct gw_mapping *said) {
         struct edge_mapping *m = gw_edge_mapping_find(edge, said->vni, said->mac);
-        bool same, moved;
+        bool same, moved, serves, waited;
 
         if (m && said->epoch < m->epoch) {
                 edge->counters[GW_EDGE_C_MAPPINGS_STALE]++;
@@ -238,12 +238,13 @@ static void mapping_store(struct gw_edge *edge, struct gw_edge_now now, const st
         if (mapping_set(m, said))
                 return;
         m->said_at = now.mono;
-        if (leads_elsewhere(edge, m->state, m->locator))
+        serves = leads_elsewhere(edge, m->state, m->locator);
+        waited = gw_edge_query_prepare(edge, said->vni, said->mac, said->ips, serves ? said->n_ips : 0);
+        if ((waited || !same) && !gw_edge_port_by_mac(edge, said->vni, said->mac))
+                gw_edge_fdb_program(edge, said->vni, said->mac);
+        if (serves) /* after the entry: with it, a gateway would route past the frames that wait */
                 mapping_claim_ips(edge, m, said);
         mapping_start_timer(edge, now, m);
-        if ((gw_edge_query_prepare(edge, said->vni, said->mac) || !same) &&
-            !gw_edge_port_by_mac(edge, said->vni, said->mac))
-                gw_edge_fdb_program(edge, said->vni, said->mac);
         mapping_resolve(edge, said);
         if (moved)
                 gw_edge_speak(edge, said->vni, said->mac, said->ips, said->n_ips);

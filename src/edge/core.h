@@ -184,6 +184,7 @@ struct edge_query {
         uint32_t id;
         uint32_t asker; /* the port's device; 0: a stranger; GW_EDGE_ITSELF */
         uint8_t state, tries;
+        struct gw_mac mac; /* while releasing: whose entry has .punt for that time */
         struct held_queue held;
 };
 
@@ -392,8 +393,10 @@ struct edge_query *gw_edge_query_ask(struct gw_edge *edge, struct gw_edge_now no
                                      uint32_t asker);
 void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *query,
                         const struct gw_edge_frame *frame);
-/* Before the entry is written: true when frames wait for it, so that it must be written with .punt. */
-bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
+/* Before the entry of a MAC, and its addresses, are written: true when frames wait for it, so that it must be written with
+ * .punt. */
+bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, const struct gw_ip *ips,
+                           size_t n_ips);
 bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac);
 /* Ends the query if what it asked for is known by now; its frames go. */
 void gw_edge_query_resolve(struct gw_edge *edge, const struct edge_key *key);

@@ -254,7 +254,7 @@ static void port_resolve(struct gw_edge *edge, const struct gw_edge_attach *a) {
 static void port_program(struct gw_edge *edge, struct edge_port *port) {
         if (port->vm->role != GW_EDGE_SERVING)
                 gw_edge_member_add(edge, port->vn, port->vm->peer, false);
-        gw_edge_query_prepare(edge, port->a.vni, port->a.mac);
+        gw_edge_query_prepare(edge, port->a.vni, port->a.mac, port->a.ips, port->a.n_ips);
         gw_edge_fdb_program(edge, port->a.vni, port->a.mac);
         gw_edge_mapping_yield(edge, port);
         for (size_t i = 0; i < port->a.n_ips; i++)

@@ -10,7 +10,8 @@
  *
  * Order: the entry is written so that new frames still come up (.punt), the held
  * ones are sent, those that came up meanwhile are sent as they are read, and
- * when the shell says that all were read the entry lets frames pass by itself.
+ * when the shell says that all were read the entry lets frames pass by itself. So it is for frames that wait for a MAC, and
+ * for those that a gateway routes, which wait for an address; what asks for an address (ARP, ND) has no order to keep.
  *
  * Bounds: questions, negative answers, frames of one question, octets of all; and of each what one asker may have (share.c).
  */
@@ -134,24 +135,49 @@ void gw_edge_query_hold(struct gw_edge *edge, struct gw_edge_now now, struct edg
         edge->counters[GW_EDGE_C_HELD]++;
 }
 
-bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
-        struct edge_key key = gw_edge_key_mac(vni, mac);
-        struct edge_query *q = gw_edge_query_find(edge, &key);
+/* Frames that are on their way to the one who is asked for. */
+static bool holds_traffic(const struct edge_query *q) {
+        const struct held_frame *held = q->held.first;
 
-        if (!q || q->state != QUERY_ASKING || !q->held.n)
+        while (held && !q->key.by_mac && !held->frame.routed)
+                held = held->next;
+        return held != NULL;
+}
+
+static bool query_prepare(struct gw_edge *edge, const struct edge_key *key, struct gw_mac mac) {
+        struct edge_query *q = gw_edge_query_find(edge, key);
+
+        if (!q || q->state != QUERY_ASKING || !holds_traffic(q))
                 return false;
         q->state = QUERY_RELEASING;
+        q->mac = mac;
         gw_edge_timer_stop(&edge->timers, &q->timer);
         gw_list_remove(&q->link);
         gw_list_append(&edge->releasing, &q->link);
         return true;
 }
 
-bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
+bool gw_edge_query_prepare(struct gw_edge *edge, uint32_t vni, struct gw_mac mac, const struct gw_ip *ips,
+                           size_t n_ips) {
         struct edge_key key = gw_edge_key_mac(vni, mac);
-        const struct edge_query *q = gw_edge_query_find(edge, &key);
+        bool any = query_prepare(edge, &key, mac);
 
-        return q && q->state == QUERY_RELEASING;
+        for (size_t i = 0; i < n_ips; i++) {
+                key = gw_edge_key_ip(vni, ips[i]);
+                any |= query_prepare(edge, &key, mac);
+        }
+        return any;
+}
+
+/* The list is that of one turn of the loop. */
+bool gw_edge_query_releasing(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
+        gw_list_for_each (link, &edge->releasing) {
+                const struct edge_query *q = gw_list_entry(link, struct edge_query, link);
+
+                if (q->key.vni == vni && gw_mac_eq(q->mac, mac))
+                        return true;
+        }
+        return false;
 }
 
 static enum gw_edge_inject how_of(const struct gw_edge_frame *frame) {
@@ -269,13 +295,12 @@ void gw_edge_query_again(struct gw_edge *edge) {
 void gw_edge_query_drained(struct gw_edge *edge) {
         gw_list_for_each (link, &edge->releasing) {
                 struct edge_query *q = gw_list_entry(link, struct edge_query, link);
-                struct edge_key key = q->key;
-                struct gw_mac mac;
+                uint32_t vni = q->key.vni;
+                struct gw_mac mac = q->mac;
 
-                memcpy(mac.b, key.b, sizeof mac.b);
                 query_release(edge, q);
                 query_free(edge, q);
-                gw_edge_fdb_program(edge, key.vni, mac);
+                gw_edge_fdb_program(edge, vni, mac);
         }
 }
 

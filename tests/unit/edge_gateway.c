@@ -207,6 +207,28 @@ static void test_owner_is_asked_for_and_the_frame_waits(void **state) {
         assert_int_equal(w->n_down, 2);
 }
 
+/* As frames to a MAC do: the entry lets nothing pass by itself before all that waited, and came up meanwhile, has gone. */
+static void test_what_waits_to_be_routed_goes_first(void **state) {
+        struct world *w = *state;
+        struct gw_mapping m = mapping_of(9, "10.2.0.1", "10.99.0.9", 3);
+
+        start(w);
+        m.vni = GREEN;
+        for (int i = 0; i < 3; i++)
+                echo_to(w, "10.2.0.1", 64, 0);
+        assert_int_equal(world_sent_count(w, GW_FRAME_QUERY), 1);
+        assert_int_equal(world_batch(w, GW_FRAME_RESPONSE, world_sent_find(w, GW_FRAME_QUERY)->id, &m, 1, NULL, 0), 0);
+        assert_true(world_fdb_find(w, 9)->entry.punt);
+        assert_true(gw_edge_wants_drain(w->edge));
+        echo_to(w, "10.2.0.1", 64, 0);
+        gw_edge_punts_drained(w->edge, w->now);
+        assert_false(world_fdb_find(w, 9)->entry.punt);
+        assert_false(gw_edge_wants_drain(w->edge));
+        assert_int_equal(w->n_down, 4);
+        for (size_t i = 0; i < 4; i++)
+                assert_int_equal(w->down[i].how, GW_EDGE_ROUTE);
+}
+
 static void test_the_role_ends(void **state) {
         struct world *w = *state;
 
@@ -226,6 +248,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_errors, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_owner_is_asked_for_and_the_frame_waits, world_setup,
                                                 world_teardown),
+                cmocka_unit_test_setup_teardown(test_what_waits_to_be_routed_goes_first, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_the_role_ends, world_setup, world_teardown),
         };
 
