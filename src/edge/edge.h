@@ -347,6 +347,8 @@ void gw_edge_each_vn(const struct gw_edge *edge,
                      void *user);
 bool gw_edge_vm_role(const struct gw_edge *edge, const struct gw_name *vm, enum gw_edge_role *role, uint64_t *epoch);
 bool gw_edge_has_device(const struct gw_edge *edge, uint32_t ifindex);
+/* How many questions the port on that device may cause per second; 0: any number. */
+uint32_t gw_edge_queries_per_s(const struct gw_edge *edge, uint32_t ifindex);
 bool gw_edge_is_registered(const struct gw_edge *edge); /* WELCOME came and the session is up */
 /* What happened since the session ended, or, while there is one, before it began. */
 struct gw_absence gw_edge_absence(const struct gw_edge *edge, struct gw_edge_now now);

@@ -89,6 +89,10 @@ static uint32_t queries_per_s(const struct gw_edge *edge, const struct edge_port
         return of_vn ? of_vn : edge->config.queries_per_s;
 }
 
+uint32_t gw_edge_queries_per_s(const struct gw_edge *edge, uint32_t ifindex) {
+        return queries_per_s(edge, gw_edge_port_by_ifindex(edge, ifindex));
+}
+
 /* One VM that asks for a great many others must not use up what the authority has time for; nor may another host. */
 static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_port *port = frame->ifindex ? gw_edge_port_by_ifindex(edge, frame->ifindex) : NULL;

@@ -60,6 +60,7 @@ json_t *nve_rules_in_force(const struct nve *nve, const struct gw_edge_attach *p
         limits = json_object();
         for (int i = 0; i < GW_LIMIT_MAX; i++)
                 json_object_set_new(limits, limit_words[i], json_integer(is.per_s[i]));
+        json_object_set_new(limits, "queries", json_integer(gw_edge_queries_per_s(nve->edge, port->ifindex)));
         return limits;
 }
 

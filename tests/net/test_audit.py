@@ -186,20 +186,15 @@ def test_trace_of_what_does_not_arrive(lab):
     port = next(p for p in lab.edge("h1", "/v1/ports")["ports"] if p["vm"] == "one@default")
     index = next(i for i in bpf_ports(lab, "h1"))
     number = index.to_bytes(4, sys.byteorder)
-    key = number + ip16("10.1.0.11")
     entry = map_get(lab, "h1", "gw_ports", number)
     own = socket.inet_aton("10.1.0.11")
     assert entry.count(own) == 1
-    bpftool("map", "delete", "pinned", pinned(lab, "h1", "gw_allow"), "key", "hex", *hexes(key))
-    trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False).stdout)
-    assert trace["outcome"] == "delivered", "the port's own entry has it, too"
     map_set(lab, "h1", "gw_ports", number, entry.replace(own, bytes(4)))
     try:
         trace = json.loads(lab.godwit("trace", "one", "--to", "10.1.0.12", "--json", check=False).stdout)
         assert trace["outcome"] == "dropped" and "drop-guard-ipv4" in trace["text"], port
         assert not lab.answers("one", "10.1.0.12")       # and that is what becomes of it
     finally:
-        map_set(lab, "h1", "gw_allow", key, (1).to_bytes(4, sys.byteorder))
         map_set(lab, "h1", "gw_ports", number, entry)
     assert lab.answers("one", "10.1.0.12", tries=2)
     wrong = lab.godwit("trace", "nobody", "--to", "10.1.0.12", check=False)
@@ -220,3 +215,30 @@ def test_authority_says_what_it_would_answer(lab):
     words = [s["verdict"] for h in trace["hops"] for s in h["steps"]]
     assert "wait" in words or all(w == "pass" for w in words)     # it may have been told again in between
     assert lab.answers("one", "10.1.0.13", tries=2)
+
+
+@pytest.mark.parametrize("lab", ["4"], indirect=True, ids=["underlay4"])    # nothing of it depends on the underlay
+def test_the_authority_audits_by_itself_and_repairs_nothing(lab):
+    """Last, since the authority is started anew, with another interval."""
+    clean(lab)
+    with open(f"{lab.folder}/nva/nva.conf", "a", encoding="utf-8") as file:
+        file.write("audit-interval-s = 1\n")
+    lab.lab("kill", "nva", "nva")
+    lab.lab("start", "nva", "nva")
+    lab.lab("wait")
+
+    def last():
+        return lab.get("/v1/audit")
+    wait_until("nothing contradicts", lambda: (r := last())["clean"] and r["nves"] == 3)
+    misdirect(lab, "h1", "two", locator(lab, "h3"))
+    report = wait_until("the wrong entry is found", lambda: (r := last())["contradictions"] == 1 and r)
+    assert report["findings"][0]["nve"] == "h1" and report["repaired"] == 0
+    assert "1 contradict" in lab.godwit("audit", "--last", check=False).stdout
+    assert "contradict" in wait_until("the log says so", lambda: (t := log_of(lab)) and "contradict" in t and t)
+    assert audit(lab, "--repair")[1]["repaired"] == 1
+    wait_until("nothing contradicts any more", lambda: last()["clean"])
+
+
+def log_of(lab):
+    with open(f"{lab.folder}/nva/nva.log", encoding="utf-8") as file:
+        return file.read()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gateways with the real daemons: VNs joined by policy, the outside, and what happens when a gateway ends or a VM moves.
 
-    a@h1 (blue)      h3, h4: gateways, sites east and west       out: a namespace behind h3's and h4's eth1
-    b@h2 (green)     h1 is in the east, h2 in the west
+    a@h1 (blue)      h3, h4: gateways, sites east and west       out: a namespace behind h3's and h4's eth1,
+    b@h2 (green)     h1 is in the east, h2 in the west           out2: another, which comes in by h4
+    web (blue): a synthetic VM that moves between h1 and h2
 """
 import contextlib
 import json
@@ -61,14 +62,24 @@ def outside(lab):
     ip("-n", space, "link", "set", "lo", "up")
     ip("-n", space, "route", "add", "10.1.0.0/24", "via", "192.0.2.3")
     ip("-n", space, "route", "add", "fd00:1::/64", "via", "2001:db8::3")
-    return space
+    second = f"{space}2"
+    ip("netns", "add", second)
+    ip("-n", space, "link", "add", "p2", "type", "veth", "peer", "name", "eth0", "netns", second)
+    ip("-n", space, "link", "set", "p2", "master", "br0", "up")
+    for address in ("192.0.2.101/24", "2001:db8::101/64"):
+        ip("-n", second, "addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+    ip("-n", second, "link", "set", "eth0", "up")
+    ip("-n", second, "route", "add", "10.1.0.0/24", "via", "192.0.2.4")
+    ip("-n", second, "route", "add", "fd00:1::/64", "via", "2001:db8::4")
+    return [space, second]
 
 
 @pytest.fixture(scope="module", params=["4", "6"], ids=["underlay4", "underlay6"])
 def lab(request):
     with Lab(f"gt{request.param}x{os.getpid() % 10000}", hosts=4, underlay=request.param) as world:
-        space = outside(world)
+        spaces = [f"gw-{world.name}-g-out", f"gw-{world.name}-g-out2"]
         try:
+            outside(world)
             configure(world, "h1", site="east")
             configure(world, "h2", site="west")
             configure(world, "h3", site="east", role="gateway", gateway_cost=10, outside_device="eth1")
@@ -83,7 +94,8 @@ def lab(request):
             guest(world, "c", "h1", "red", RED, 13)
             yield world
         finally:
-            ip("netns", "del", space, check=False)
+            for space in spaces:
+                ip("netns", "del", space, check=False)
 
 
 @pytest.fixture
@@ -325,25 +337,82 @@ def keeper_of(lab, vm):
     return None
 
 
-def test_after_a_move_the_nearest_gateway_is_used_and_nothing_is_lost(joined):
-    lab = joined
+@pytest.fixture(scope="module")
+def web(lab):
+    """A synthetic VM on h1."""
     lab.lab("vm", "add", "web", "--vn", "blue", "--ip", f"{BLUE}.20", "--ip", "fd00:1::14", "--on", "h1", "--synthetic")
     pid = wait_until("the guest has a namespace", lambda: keeper_of(lab, "web"))
     for family, via in (("-4", f"{BLUE}.1"), ("-6", "fd00:1::1")):
         subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", family, "route", "add", "default", "via", via],
                        check=True)
+    yield [f"{BLUE}.20", "fd00:1::14"]
+    lab.godwit("vm", "stop", "web", "--force", check=False)
+
+
+def move_web(lab, *places):
+    for to in places:
+        assert lab.moved(lab.move("web", to))["result"] == "ok"
+
+
+def planned_gateway(lab, to):
+    plan = lab.api("POST", "/v1/vms/web/plan", {"to": to})
+    return next(c["reason"] for c in plan["checks"] if c["check"] == "gateway")
+
+
+def test_after_a_move_the_nearest_gateway_is_used_and_nothing_is_lost(joined, web):
+    lab = joined
+    wait_until("green reaches web", lambda: all(lab.answers("b", address) for address in web))
+    probe = Probe(lab, "b", web, rate=500)
+    move_web(lab, "h2", "h1", "h2")
+    report = probe.stop()
+    assert report["total"]["lost"] == 0 and report["total"]["tcp_alive"] == 2, report["total"]
+    assert chosen(lab, "h2", "blue") == locator(lab, "h4")     # the choice was made again
+    assert "use h3" in planned_gateway(lab, "h1")
+    move_web(lab, "h1")
+
+
+def test_where_the_gateway_may_not_change_it_is_kept_through_moves_and_shown(joined, web):
+    lab = joined
+    lab.godwit("gateway", "pin", "blue", "h3")
     try:
-        wait_until("green reaches web", lambda: lab.answers("b", f"{BLUE}.20") and lab.answers("b", "fd00:1::14"))
-        probe = Probe(lab, "b", [f"{BLUE}.20", "fd00:1::14"], rate=500)
-        for to in ("h2", "h1", "h2"):
-            assert lab.moved(lab.move("web", to))["result"] == "ok"
+        wait_until("green reaches web", lambda: all(lab.answers("b", address) for address in web))
+        planned = planned_gateway(lab, "h2")
+        assert "use h3" in planned and "pinned to h3" in planned, planned
+        probe = Probe(lab, "b", web, rate=500)
+        move_web(lab, "h2")
+        assert chosen(lab, "h2", "blue") == locator(lab, "h3")  # of another site, and kept
+        routed = counters(lab, "h3")["gateway-routed"]
+        wait_until("h3 routes what web sends from h2", lambda: counters(lab, "h3")["gateway-routed"] > routed + 100)
+        shown = json.loads(lab.godwit("vn", "show", "blue", "--json").stdout)
+        assert shown["gateway_pin"] == "h3" and "h3" in lab.godwit("vn", "show", "blue").stdout
+        traced = trace(lab, "web", f"{GREEN}.12")
+        assert "h2 takes h3" in said(traced, "", "gateway")["text"] and "pinned" in said(traced, "", "gateway")["text"]
+        lab.godwit("gateway", "unpin", "blue")                  # under load, and nothing is lost of it either
+        wait_until("h2 uses the nearest", lambda: chosen(lab, "h2", "blue") == locator(lab, "h4"))
         report = probe.stop()
         assert report["total"]["lost"] == 0 and report["total"]["tcp_alive"] == 2, report["total"]
-        assert chosen(lab, "h2", "blue") == locator(lab, "h4")     # the choice was made again
-        plan = lab.api("POST", "/v1/vms/web/plan", {"to": "h1"})
-        assert any(c["check"] == "gateway" and "use h3" in c["reason"] for c in plan["checks"])
+        move_web(lab, "h1")
     finally:
-        lab.godwit("vm", "stop", "web", "--force", check=False)
+        lab.godwit("gateway", "unpin", "blue", check=False)
+
+
+def test_several_hosts_outside_keep_their_traffic_when_a_move_changes_the_gateway(joined, web):
+    """One comes in by h3, the other by h4, whatever web's edge uses for the way back; web's own way out changes with its place."""
+    lab = joined
+    lab.godwit("policy", "create", "world", "--from", "blue", "--outside")
+    try:
+        wait_until("both reach web", lambda: all(lab.answers(out, address) for out in ("out", "out2") for address in web))
+        probes = [Probe(lab, out, web, rate=300) for out in ("out", "out2")]
+        for to, gateway in (("h2", "h4"), ("h1", "h3")):
+            move_web(lab, to)
+            wait_until("the nearest is used", lambda t=to, g=gateway: chosen(lab, t, "blue") == locator(lab, g))
+            before = counters(lab, gateway)["gateway-out"]
+            wait_until("it takes what web sends out", lambda g=gateway, b=before: counters(lab, g)["gateway-out"] > b + 100)
+        for probe in probes:
+            total = probe.stop()["total"]
+            assert total["lost"] == 0 and total["tcp_alive"] == 2 and total["sent"] > 500, total
+    finally:
+        lab.godwit("policy", "delete", "world")
 
 
 def test_policies_refuse_what_cannot_be(lab):

@@ -164,7 +164,7 @@ def test_limits_of_a_vn_reach_its_ports(lab):
     namespace = guest(lab, "a")
 
     def in_force(**wanted):
-        return all(port["limits_in_force"] == {"neighbours": 1000, "misses": 2000, "group": 2000} | wanted
+        return all(port["limits_in_force"] == {"neighbours": 1000, "misses": 2000, "group": 2000, "queries": 500} | wanted
                    for host in ("h1", "h2") for port in lab.edge(host, "/v1/ports")["ports"])
 
     labs.wait_until("the hosts' own limits are in force", in_force)
@@ -182,6 +182,33 @@ def test_limits_of_a_vn_reach_its_ports(lab):
     finally:
         lab.godwit("vn", "set", "blue", "--default-limits")
     labs.wait_until("the hosts' own limits are back", in_force)
+
+
+@pytest.mark.parametrize("lab", [4], indirect=True, ids=["underlay4"])      # nothing of it depends on the underlay
+def test_limits_of_a_vn_outlive_restarts(lab):
+    """The authority has them on disk; an edge keeps what is in force until the authority has told it."""
+    wanted = {"neighbours": 900, "misses": 800, "group": 70, "queries": 60}
+    kept = {name: wanted[name] for name in ("neighbours", "misses", "group")}   # questions need the authority anyway
+
+    def in_force(limits):
+        return all(limits.items() <= port["limits_in_force"].items() for port in lab.edge("h1", "/v1/ports")["ports"])
+
+    lab.godwit("vn", "set", "blue", *(word for name, n in wanted.items() for word in (f"--limit-{name}", str(n))))
+    try:
+        labs.wait_until("they are in force", lambda: in_force(wanted))
+        lab.lab("kill", "nva", "nva")
+        assert in_force(wanted)
+        lab.lab("kill", "h1", "nve")
+        lab.lab("start", "h1", "nve")
+        labs.wait_until("the edge is back, alone", lambda: not lab.edge("h1", "/v1/status")["nva_connected"])
+        assert in_force(kept)
+        lab.lab("start", "nva", "nva")
+        lab.lab("wait")
+        assert lab.get("/v1/vns/blue")["limits"] == wanted
+        labs.wait_until("all of them are in force again", lambda: in_force(wanted))
+    finally:
+        lab.godwit("vn", "set", "blue", "--default-limits")
+    labs.wait_until("the host's own are back", lambda: in_force({"neighbours": 1000, "queries": 500}))
 
 
 def test_hints_change_nothing(lab):
@@ -218,9 +245,13 @@ def test_announced_tasks_follow_their_announcement(lab, elsewhere):
     port = next(p for p in lab.get("/v1/ports")["ports"] if p["vm"].startswith("task@"))
     ip(elsewhere, "link", "set", "eth0", "address", port["mac"], "up")
     ip(elsewhere, "addr", "add", "10.2.0.50/24", "dev", "eth0")
-    lab.api("POST", "/v1/ports", {"id": port["id"], "vm": port["vm"], "vni": port["vni"], "mac": port["mac"],
-                                  "addresses": port["addresses"], "mtu": 1400, "device": "claim0", "mode": "claim"},
-            socket_path=f"{lab.folder}/hosts/h2/nve.sock")
+
+    def claim(host, device):
+        lab.api("POST", "/v1/ports", {"id": port["id"], "vm": port["vm"], "vni": port["vni"], "mac": port["mac"],
+                                      "addresses": port["addresses"], "mtu": 1400, "device": device, "mode": "claim"},
+                socket_path=f"{lab.folder}/hosts/{host}/nve.sock")
+
+    claim("h2", "claim0")
 
     def announce():
         with raw(elsewhere, 0x0806) as sock:
@@ -252,3 +283,27 @@ def test_announced_tasks_follow_their_announcement(lab, elsewhere):
     assert next(p for p in lab.get("/v1/ports")["ports"] if p["vm"].startswith("task@"))["device"] == "claim0"
     labs.wait_until("the task is reached at its new place", lambda: lab.answers("peer", "10.2.0.50"))
     labs.wait_until("the new place is registered", lambda: lab.get("/v1/vms/task")["binding"]["state"] == "serving")
+    history = {c["verdict"]: c for c in lab.get("/v1/bindings/task")["claims"]}
+    assert {"policy", "still-there", "accepted"} <= set(history) and all(c["nve"] == "h2" for c in history.values())
+    assert history["accepted"]["times"] == 1 and history["policy"]["first_ns"] <= history["policy"]["last_ns"]
+    shown = lab.godwit("binding", "show", "task").stdout
+    assert "claimed by" in shown and "h2: accepted" in shown, shown
+
+    # With the policy `planned` nobody follows it, until nobody serves it any more.
+    lab.godwit("vn", "set", "free", "--announcements", "planned")
+    labs.wait_until("the first place has let go", lambda: all(p["device"] != port["device"] for p in
+                                                              lab.edge("h1", "/v1/ports")["ports"]))
+    claim("h1", port["device"])
+    ip(guest(lab, "task"), "link", "set", "eth0", "up")
+
+    def announce_at_h1():
+        with raw(guest(lab, "task"), 0x0806) as sock:
+            sock.send(arp(0x0806, 1, port["mac"], "10.2.0.50", "00:00:00:00:00:00", "10.2.0.50"))
+
+    before = claims()["policy"]
+    labs.wait_until("the claim is refused", lambda: announce_at_h1() or claims()["policy"] > before)
+    assert lab.get("/v1/vms/task")["nve"] == "h2"
+    ip(f"gw-{lab.name}-h2", "link", "delete", "claim0")
+    labs.wait_until("nobody serves it", lambda: lab.get("/v1/vms/task")["binding"]["state"] == "lapsed")
+    labs.wait_until("the claim is accepted", lambda: announce_at_h1() or lab.get("/v1/vms/task")["nve"] == "h1", 30, 0.3)
+    labs.wait_until("the task is reached there", lambda: lab.answers("peer", "10.2.0.50"))

@@ -78,6 +78,41 @@ def test_unknown_destination_is_asked_once_and_dropped(world4):
     assert len(world4.nva.seen("h1", nw.QUERY)) == 1
 
 
+def test_questions_are_limited_by_the_configuration(world4):
+    """limit-queries of nve.conf bounds what one port makes the authority answer; 0 is no limit."""
+    a, _ = pair(world4)
+    h1 = world4.hosts[0]
+    with open(f"{h1.folder}/nve.conf", encoding="utf-8") as file:
+        before = file.read()
+
+    def ask(number, limit):
+        """As many strangers in one burst, under that limit: (questions asked, frames dropped for it)."""
+        with open(f"{h1.folder}/nve.conf", "w", encoding="utf-8") as file:
+            file.write(f"{before}limit-queries = {limit}\n")
+        h1.stop()
+        h1.start()
+        assert h1.port("a")["limits_in_force"]["queries"] == limit
+        with nw.netns(a.space):
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            sock.bind(("eth0", 0x88b6))
+        started = time.monotonic()
+        for n in range(number):
+            sock.send(bytes([2, 0x99, limit, 0, n >> 8, n & 255]) + nw.mac6(a.mac) + b"\x88\xb6" + bytes(46))
+        sock.close()
+
+        def told():
+            edge = h1.counters()["edge"]
+            return edge["queries"] + edge["drop-limit-queries"] >= number and edge
+        edge = nw.wait_for("all to be judged", told)
+        return edge["queries"], edge["drop-limit-queries"], time.monotonic() - started
+
+    asked, dropped, took_s = ask(300, 20)
+    assert 40 <= asked <= 40 + 20 * took_s + 1 and asked + dropped == 300      # two seconds' worth at once
+    assert len(world4.nva.seen("h1", nw.QUERY)) == asked
+    asked, dropped, _ = ask(300, 0)
+    assert asked == 300 and not dropped
+
+
 def test_burst_to_an_unknown_mac_stays_in_order(world4):
     """The neighbour is known, the MAC is not: held, asked, released in order while more comes."""
     a, b = pair(world4)
