@@ -7,6 +7,7 @@
  * have begun are driven to their end. When it is back it gets our HELLO, then
  * the inventory, then the events of moves that it missed.
  */
+#include "hv/carrier.h"
 #include "hv/hv.h"
 
 #include <errno.h>
@@ -297,6 +298,7 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
                 .config = config, .loop = loop, .probe_lock = -1, .outbox = json_array(), .api = {hv_routes, hv}};
         gw_list_init(&hv->vms);
         gw_list_init(&hv->cells);
+        gw_list_init(&hv->carriers);
         hv->memory_mib = config->memory_mib ? config->memory_mib : host_memory_mib();
         hv->vcpus = config->vcpus ? config->vcpus : 8 * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
         read_boot_id(hv);
@@ -332,6 +334,7 @@ void hv_deinit(struct hv *hv) {
                         hv_vm_write(vm);
                 hv_vm_free(vm);
         }
+        hv_carriers_deinit(hv);
         gw_timer_free(hv->settle);
         gw_kvm_probe_free(hv->probe);
         gw_timer_free(hv->probe_wait);

@@ -12,6 +12,7 @@
  *      target.c  a VM that arrives
  *      images.c  images of disks: looked at, made, removed
  *      mirror.c  disks that leave with their VM
+ *      carrier.c  what carries a copy over TLS
  *      postcopy.c  a VM that runs at the target before all its memory is there
  *      security.c  certificates as QEMU wants them
  *      edge.c    calls to this host's NVE, repeated until answered
@@ -39,6 +40,7 @@ struct gw_session;
 struct gw_timer;
 struct gw_renewal;
 struct gw_tls;
+struct hv_carrier;
 
 enum {
         HV_OUTBOX_MAX = 256, /* events of moves kept while the authority is away */
@@ -63,10 +65,11 @@ struct hv {
         struct gw_http *http;
         struct gw_list vms;   /* of struct hv_vm */
         struct gw_list cells; /* edge.c: calls to the NVE that are not answered */
-        json_t *outbox;       /* events of moves, for when the authority is back */
-        bool greeted;         /* the authority has taken our HELLO */
-        bool welcome;         /* ... and got the inventory: it may be told what happens */
-        size_t unsettled;     /* VMs found after a restart whose emulators have not spoken yet */
+        struct gw_list carriers;
+        json_t *outbox;   /* events of moves, for when the authority is back */
+        bool greeted;     /* the authority has taken our HELLO */
+        bool welcome;     /* ... and got the inventory: it may be told what happens */
+        size_t unsettled; /* VMs found after a restart whose emulators have not spoken yet */
         struct gw_timer *settle;
         uint64_t restart_count;
         uint32_t memory_mib, vcpus;
@@ -116,6 +119,7 @@ struct hv_vm {
         enum hv_leaving leaving;
         bool unsettled;   /* found after a restart; what it does is not known yet */
         bool starting;    /* on the way to `ready` for the first time */
+        bool speaks;      /* ... and the emulator is ready */
         bool forget;      /* on the way to being dropped altogether */
         bool detached;    /* ... and the NVE was asked to take the ports off */
         bool resuming;    /* the authority asked for it: not a failure when it goes on */
@@ -133,7 +137,8 @@ struct hv_vm {
         unsigned making;
         hv_images_done images_made;
         struct gw_timer *unmark;
-        size_t attaching; /* ports the NVE has not answered for */
+        struct hv_carrier *carrier; /* source: one that gets ready */
+        size_t attaching;           /* ports the NVE has not answered for */
         uint16_t port_tries;
         struct gw_error start_error; /* why it is being removed again; told when nothing of it is left */
         struct gw_request *waiting[HV_WAITS];

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* godwit-hv. VMs outlive it: it may be restarted or replaced at any time. */
+/* godwit-hv. VMs outlive it: it may be restarted or replaced at any time. So do the carriers of their copies, which are this
+ * program in another part. */
+#include <string.h>
+
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hypervisor/carrier.h"
 
 int main(int argc, char **argv) {
         struct hv_config config;
@@ -9,6 +13,8 @@ int main(int argc, char **argv) {
         struct hv hv;
         int code;
 
+        if (argc > 1 && strcmp(argv[1], GW_CARRIER_WORD) == 0)
+                return gw_carrier_main(argc - 1, argv + 1);
         if (!gw_conf_start(&hv_config_schema, &config, argc, argv, &code))
                 return code;
         gw_log_init("godwit-hv", config.common.log_level);

@@ -5,6 +5,11 @@
  * certificate is used by the next copy. The same certificate serves both roles,
  * since every host sends and receives.
  *
+ * dh-params.pem holds the group ffdhe2048 of RFC 7919 (appendix A.1). TLS 1.3 has
+ * no use for the file, but a QEMU 7.2 that is to receive looks for it, and computes
+ * a group of its own when there is none: up to a second and more at each move
+ * (decision 53).
+ *
  * Both sides must agree. The target says whether it takes TLS only; the source
  * does not send in the clear what its operator wants protected, nor to a host
  * whose certificate has another name than the one the authority said.
@@ -27,6 +32,22 @@ static int make_link(const struct hv *hv, const char *name, const char *file) {
         return symlink(file, path) < 0 ? -errno : 0;
 }
 
+static const char DH_PARAMS[] = "-----BEGIN DH PARAMETERS-----\n"
+                                "MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz\n"
+                                "+8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a\n"
+                                "87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7\n"
+                                "YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi\n"
+                                "7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD\n"
+                                "ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==\n"
+                                "-----END DH PARAMETERS-----\n";
+
+static int write_group(const struct hv *hv) {
+        char path[sizeof hv->tls_dir + 24];
+
+        snprintf(path, sizeof path, "%s/dh-params.pem", hv->tls_dir);
+        return gw_file_write(path, DH_PARAMS, sizeof DH_PARAMS - 1, 0644);
+}
+
 int hv_security_init(struct hv *hv) {
         const struct gw_conf_common *c = &hv->config->common;
         const char *const links[][2] = {{"ca-cert.pem", c->tls_ca},
@@ -44,7 +65,7 @@ int hv_security_init(struct hv *hv) {
         r = gw_dir_make(hv->tls_dir, 0700);
         for (size_t i = 0; r == 0 && i < sizeof links / sizeof *links; i++)
                 r = make_link(hv, links[i][0], links[i][1]);
-        return r;
+        return r == 0 ? write_group(hv) : r;
 }
 
 struct gw_vm_security hv_security_of(const struct hv_vm *vm) {

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hv/carrier.h"
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "io/api.h"
@@ -110,21 +111,59 @@ static void on_accepted(const struct gw_error *error, void *user) {
         hv_vm_write_soon(vm);
 }
 
-void hv_source_send_memory(struct hv_vm *vm) {
+static void migrate(struct hv_vm *vm, struct gw_vm_migration *to) {
         const struct hv_move *move = &vm->record.move;
-        struct gw_vm_migration to = {
-                .bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20,
-                .downtime_ms = move->downtime_ms,
-                .options = move->options,
-                .security = hv_security_of(vm),
-                .disks = move->disks,
-        };
-        char endpoint[GW_ENDPOINT_TEXT];
 
-        snprintf(to.uri, sizeof to.uri, "tcp:%s", gw_endpoint_text(&move->endpoint, endpoint));
+        to->bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20;
+        to->downtime_ms = move->downtime_ms;
+        to->options = move->options;
+        to->disks = move->disks;
         vm->memory_sent = true;
-        gw_log(GW_INFO, "vm=%s move=%s copy to %s", vm->record.id.s, move->id.s, endpoint);
-        vm->machine->driver->migrate(vm->machine, &to, on_accepted, vm);
+        vm->machine->driver->migrate(vm->machine, to, on_accepted, vm);
+}
+
+/* In the clear, as far as the emulator knows. */
+static void on_carrier(struct hv_vm *vm, const struct gw_error *error) {
+        struct gw_vm_migration to = {0};
+        char path[GW_QMP_PATH_MAX + 1];
+
+        if (error) {
+                hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
+                hv_mirror_fail(vm, error->text);
+                return;
+        }
+        hv_carrier_path(vm, path);
+        snprintf(to.uri, sizeof to.uri, "unix:%s", path);
+        migrate(vm, &to);
+}
+
+/* Post-copy's target talks back, and several connections are QEMU's own affair: those it protects itself. */
+static bool is_carried(const struct hv_vm *vm) {
+        const struct hv_move *move = &vm->record.move;
+
+        return hv_security_of(vm).tls_dir && !move->options.post_copy && !move->options.multifd;
+}
+
+void hv_source_send_memory(struct hv_vm *vm) {
+        struct gw_vm_migration to = {.security = hv_security_of(vm)};
+        struct gw_error error = {0};
+        char endpoint[GW_ENDPOINT_TEXT];
+        int r;
+
+        if (vm->carrier) /* it begins when that is ready */
+                return;
+        gw_endpoint_text(&vm->record.move.endpoint, endpoint);
+        gw_log(GW_INFO, "vm=%s move=%s copy to %s", vm->record.id.s, vm->record.move.id.s, endpoint);
+        if (!is_carried(vm)) {
+                snprintf(to.uri, sizeof to.uri, "tcp:%s", endpoint);
+                migrate(vm, &to);
+                return;
+        }
+        r = hv_carrier_start(vm, on_carrier);
+        if (r < 0) {
+                gw_fail(&error, r, "", "what carries the copy over TLS cannot be started: %s", strerror(-r));
+                on_carrier(vm, &error);
+        }
 }
 
 static void send_all(struct hv_vm *vm) {
@@ -191,6 +230,7 @@ static void serve_again(struct hv_vm *vm) {
         gw_timer_free(vm->progress);
         vm->progress = NULL;
         vm->leaving = HV_NOT_LEAVING;
+        hv_carrier_drop(vm);
         hv_mirror_undo(vm);
         if (was_cut) {
                 hv_edge_drop(vm);

@@ -2,8 +2,9 @@
 /*
  * From a definition to a running emulator (or a waiting one, for a VM that
  * arrives): the accelerator is known, taps, state on disk, ports at the NVE,
- * emulator, `ready`. Each step starts the next; a failure in any of them undoes
- * all and answers the request that asked.
+ * emulator, `ready`. Each step starts the next, but that of a VM that arrives gets
+ * ready while its ports are attached; a failure in any of them undoes all and
+ * answers the request that asked.
  */
 #include <stdio.h>
 #include <string.h>
@@ -81,8 +82,14 @@ static void on_attached(struct hv_vm *vm, int status, json_t *body) {
                 hv_start_failed(vm, &error);
                 return;
         }
-        if (--vm->attaching == 0 && spawn(vm, &error) != 0)
+        if (--vm->attaching)
+                return;
+        if (vm->record.role == HV_ROLE_TARGET) {
+                if (vm->speaks)
+                        hv_target_listen(vm);
+        } else if (spawn(vm, &error) != 0) {
                 hv_start_failed(vm, &error);
+        }
 }
 
 static int open_taps(struct hv_vm *vm, struct gw_error *error) {
@@ -98,14 +105,17 @@ static int open_taps(struct hv_vm *vm, struct gw_error *error) {
         return 0;
 }
 
+/* A guest finds its ports attached when it begins to run. One that arrives does so much later: its emulator gets ready
+ * meanwhile. */
 static void attach(struct hv_vm *vm) {
+        bool arrives = vm->record.role == HV_ROLE_TARGET;
         struct gw_error error = {0};
 
         vm->attaching = vm->record.definition.n_ports;
-        if (vm->attaching)
-                hv_edge_attach(vm, vm->record.role == HV_ROLE_TARGET ? "arrive" : "serve", on_attached);
-        else if (spawn(vm, &error) != 0)
+        if ((arrives || !vm->attaching) && spawn(vm, &error) != 0)
                 hv_start_failed(vm, &error);
+        else if (vm->attaching)
+                hv_edge_attach(vm, arrives ? "arrive" : "serve", on_attached);
 }
 
 static void on_images(struct hv_vm *vm, const struct gw_error *error) {
@@ -155,8 +165,10 @@ void hv_start_waiting(struct hv *hv) {
 }
 
 void hv_start_ready(struct hv_vm *vm) {
+        vm->speaks = true;
         if (vm->record.role == HV_ROLE_TARGET) {
-                hv_target_listen(vm);
+                if (!vm->attaching)
+                        hv_target_listen(vm);
                 return;
         }
         vm->starting = false;

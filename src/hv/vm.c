@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "hv/carrier.h"
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "hypervisor/process.h"
@@ -64,6 +65,7 @@ void hv_vm_free(struct hv_vm *vm) {
                 hv_vm_refuse(vm, (enum hv_wait)kind, &error);
         drop_machine(vm);
         drop_timers(vm);
+        hv_carrier_drop(vm);
         gw_process_end(&vm->maker);
         hv_images_unmark(vm);
         gw_timer_free(vm->write_soon);
@@ -176,6 +178,7 @@ static void start_removing(struct hv_vm *vm) {
         vm->starting = false;
         vm->leaving = HV_NOT_LEAVING;
         drop_timers(vm);
+        hv_carrier_drop(vm);
         hv_edge_drop(vm);
 }
 
@@ -251,6 +254,7 @@ static void on_exited(struct gw_vm *machine, bool clean, const char *reason, voi
                 return;
         }
         drop_timers(vm);
+        hv_carrier_drop(vm);
         gw_fail(&error, GW_E_CONFLICT, "", "%s", reason);
         for (int kind = 0; kind < HV_WAIT_END; kind++)
                 if (kind != HV_WAIT_START)

@@ -82,7 +82,7 @@ struct gw_vm_security {
 };
 
 struct gw_vm_migration {
-        char uri[80];
+        char uri[128];
         uint64_t bandwidth_octets_s; /* 0: no limit */
         unsigned downtime_ms;
         unsigned disks; /* being mirrored: bit i is disk i */

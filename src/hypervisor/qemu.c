@@ -62,8 +62,9 @@ struct ask {
         gw_vm_done done;
         gw_vm_status_done status_done;
         void *user;
-        json_t *steps; /* commands to carry out one after the other, see hypervisor/steps.h */
-        size_t at;     /* the one under way */
+        json_t *steps;         /* commands to carry out, see hypervisor/steps.h */
+        size_t sent, answered; /* of them, in their order */
+        struct gw_error error; /* of the first that failed; code 0: none did */
         struct gw_vm_status status;
 };
 
@@ -116,33 +117,41 @@ static void simple(struct gw_vm *vm, const char *command, json_t *arguments, gw_
 
 /* ---- several commands in a row ---- */
 
-static void next_step(struct ask *ask);
+static void go_on(struct ask *ask);
 
 static void on_step(const struct gw_error *error, json_t *value, void *user) {
         struct ask *ask = user;
-        json_t *step = json_array_get(ask->steps, ask->at);
+        json_t *step = json_array_get(ask->steps, ask->answered++);
 
         (void)value;
-        if (error && !json_is_true(json_object_get(step, "may_fail"))) {
-                ask_finish(ask, error);
-                return;
-        }
-        ask->at++;
-        next_step(ask);
+        if (error && !ask->error.code && !json_is_true(json_object_get(step, "may_fail")))
+                ask->error = *error;
+        go_on(ask);
 }
 
-static void next_step(struct ask *ask) {
-        json_t *step = json_array_get(ask->steps, ask->at);
-
+static void send_step(struct ask *ask, const json_t *step) {
         const char *command = json_string_value(json_object_get(step, "execute"));
+        json_t *arguments = json_incref(json_object_get(step, "arguments"));
 
-        if (!step)
-                ask_finish(ask, NULL);
-        else if (json_is_true(json_object_get(step, "now")) && ask->qemu->qmp)
-                gw_qmp_execute_now(ask->qemu->qmp, command, json_incref(json_object_get(step, "arguments")), on_step,
-                                   ask);
+        ask->sent++;
+        if (json_is_true(json_object_get(step, "now")) && ask->qemu->qmp)
+                gw_qmp_execute_now(ask->qemu->qmp, command, arguments, on_step, ask);
         else
-                execute(ask->qemu, command, json_incref(json_object_get(step, "arguments")), on_step, ask);
+                execute(ask->qemu, command, arguments, on_step, ask);
+}
+
+/* A step that waits finds all before it done; others are sent behind those at once. The end comes when all that was sent
+ * has been answered. */
+static void go_on(struct ask *ask) {
+        while (!ask->error.code && ask->sent < json_array_size(ask->steps)) {
+                const json_t *step = json_array_get(ask->steps, ask->sent);
+
+                if (ask->answered < ask->sent && !json_is_true(json_object_get(step, "at_once")))
+                        return;
+                send_step(ask, step);
+        }
+        if (ask->answered == ask->sent)
+                ask_finish(ask, ask->error.code ? &ask->error : NULL);
 }
 
 /* Takes over steps. With none, done comes at once. */
@@ -150,7 +159,7 @@ static void carry_out(struct gw_vm *vm, json_t *steps, gw_vm_done done, void *us
         struct ask *ask = ask_new(of(vm), done, user);
 
         ask->steps = steps;
-        next_step(ask);
+        go_on(ask);
 }
 
 /* ---- set-up of a fresh control channel, then `ready` ---- */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What QEMU is told, in which order, for a copy that leaves or arrives: lists of
- * commands, each {"execute", "arguments", "may_fail"}, carried out one after the
- * other (hypervisor/qemu.c) until one fails that may not. Pure.
+ * commands, each {"execute", "arguments", "may_fail", "at_once", "now"}, carried out one
+ * after the other (hypervisor/qemu.c) until one fails that may not; "at_once" is not
+ * kept waiting for the answers to those before it. Pure.
  */
 #pragma once
 

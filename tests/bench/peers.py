@@ -195,9 +195,9 @@ class Qmp:
     """A blocking QMP client: enough to start a migration and to see when the VM stopped and resumed."""
 
     def __init__(self, path):
-        wait_until(f"QEMU listens on {path}", lambda: os.path.exists(path))
+        wait_until(f"QEMU listens on {path}", lambda: os.path.exists(path), every_s=0.002)
         self.socket = socket.socket(socket.AF_UNIX)
-        wait_until("QEMU accepts", self.connects(path))
+        wait_until("QEMU accepts", self.connects(path), every_s=0.002)
         self.lines, self.events = self.socket.makefile("r"), []
         self.lines.readline()
         self.call("qmp_capabilities")

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carriers of copies (hypervisor/carrier.h), one process for each copy that goes over TLS on one connection. The agent
+ * starts it and waits until it says that it is ready for the emulator; from then on the two are on their own, and end
+ * together, with or without the agent.
+ *
+ * A carrier is in hv->carriers until its process has ended; of its VM it knows only while that waits for it.
+ */
+#include "hv/carrier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "hv/hv.h"
+#include "hypervisor/carrier.h"
+
+struct hv_carrier {
+        struct gw_list link;
+        struct hv_vm *vm; /* waits for it; NULL: no more */
+        hv_carrier_done done;
+        struct gw_name vm_id;
+        struct gw_process process;
+        bool has_ended;
+        int report;
+        sd_event_source *source;
+        char text[240];
+        size_t used;
+};
+
+static void carrier_free(struct hv_carrier *carrier) {
+        if (carrier->vm)
+                carrier->vm->carrier = NULL;
+        gw_list_remove(&carrier->link);
+        sd_event_source_disable_unref(carrier->source);
+        if (carrier->report >= 0)
+                close(carrier->report);
+        gw_process_deinit(&carrier->process);
+        free(carrier);
+}
+
+static void tell(struct hv_carrier *carrier, const struct gw_error *error) {
+        struct hv_vm *vm = carrier->vm;
+
+        carrier->vm = NULL;
+        vm->carrier = NULL;
+        carrier->done(vm, error);
+}
+
+static void take_line(struct hv_carrier *carrier, const char *line) {
+        struct gw_error error = {0};
+
+        if (strcmp(line, GW_CARRIER_READY) == 0) {
+                if (carrier->vm)
+                        tell(carrier, NULL);
+                return;
+        }
+        gw_log(GW_WARNING, "vm=%s copy: %s", carrier->vm_id.s, line);
+        if (!carrier->vm)
+                return;
+        gw_fail(&error, -EPROTO, "", "%s", line);
+        tell(carrier, &error);
+}
+
+static void take_lines(struct hv_carrier *carrier) {
+        char *end;
+
+        while ((end = memchr(carrier->text, '\n', carrier->used))) {
+                size_t n = (size_t)(end - carrier->text) + 1;
+
+                *end = '\0';
+                take_line(carrier, carrier->text);
+                carrier->used -= n;
+                memmove(carrier->text, carrier->text + n, carrier->used);
+        }
+}
+
+/* What it has said is taken before its end is. */
+static void on_closed(struct hv_carrier *carrier) {
+        struct gw_error error = {0};
+
+        carrier->source = sd_event_source_disable_unref(carrier->source);
+        if (carrier->vm) {
+                gw_fail(&error, -ECHILD, "", "what carries the copy over TLS has ended without a reason");
+                tell(carrier, &error);
+        }
+        if (carrier->has_ended)
+                carrier_free(carrier);
+}
+
+static int on_report(sd_event_source *source, int fd, uint32_t events, void *user) {
+        struct hv_carrier *carrier = user;
+        ssize_t n = read(fd, carrier->text + carrier->used, sizeof carrier->text - 1 - carrier->used);
+
+        (void)source, (void)events;
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+        if (n <= 0) {
+                on_closed(carrier);
+                return 0;
+        }
+        carrier->used += (size_t)n;
+        if (carrier->used == sizeof carrier->text - 1) /* a line that is too long is taken as far as there is room */
+                carrier->text[carrier->used - 1] = '\n';
+        take_lines(carrier);
+        return 0;
+}
+
+static void on_ended(struct gw_process *process, int code, int status) {
+        struct hv_carrier *carrier = gw_container_of(process, struct hv_carrier, process);
+
+        (void)code, (void)status;
+        carrier->has_ended = true;
+        if (!carrier->source)
+                carrier_free(carrier);
+}
+
+static int spawn(struct hv_carrier *carrier, int report) {
+        const struct hv_vm *vm = carrier->vm;
+        char endpoint[GW_ENDPOINT_TEXT], path[GW_QMP_PATH_MAX + 1], fd[16];
+        int r = hv_carrier_path(vm, path);
+        char *argv[] = {(char *)"/proc/self/exe",
+                        (char *)GW_CARRIER_WORD,
+                        endpoint,
+                        (char *)vm->record.move.peer_id.s,
+                        vm->hv->tls_dir,
+                        path,
+                        fd,
+                        NULL};
+
+        gw_endpoint_text(&vm->record.move.endpoint, endpoint);
+        snprintf(fd, sizeof fd, "%d", report);
+        return r < 0 ? r : gw_process_spawn(&carrier->process, vm->hv->loop->event, argv, &report, 1, "/dev/null");
+}
+
+static struct hv_carrier *carrier_new(struct hv_vm *vm, hv_carrier_done done) {
+        struct hv_carrier *carrier = calloc(1, sizeof *carrier);
+
+        if (!carrier)
+                abort();
+        carrier->vm = vm;
+        carrier->done = done;
+        carrier->vm_id = vm->record.id;
+        carrier->report = -1;
+        carrier->process = GW_PROCESS_NULL;
+        carrier->process.ended = on_ended;
+        gw_list_append(&vm->hv->carriers, &carrier->link);
+        return carrier;
+}
+
+int hv_carrier_start(struct hv_vm *vm, hv_carrier_done done) {
+        struct hv_carrier *carrier = carrier_new(vm, done);
+        int report[2], r = pipe2(report, O_CLOEXEC) < 0 ? -errno : 0;
+
+        if (r == 0) {
+                carrier->report = report[0];
+                r = spawn(carrier, report[1]);
+                close(report[1]);
+        }
+        if (r == 0)
+                r = sd_event_add_io(vm->hv->loop->event, &carrier->source, carrier->report, EPOLLIN, on_report,
+                                    carrier);
+        if (r < 0) {
+                gw_process_kill(&carrier->process, SIGKILL);
+                carrier->vm = NULL;
+                carrier_free(carrier);
+                return r;
+        }
+        vm->carrier = carrier;
+        return 0;
+}
+
+void hv_carrier_drop(struct hv_vm *vm) {
+        if (!vm->carrier)
+                return;
+        vm->carrier->vm = NULL;
+        gw_process_kill(&vm->carrier->process, SIGKILL);
+        vm->carrier = NULL;
+}
+
+/* As short as that of the control socket, which fits. */
+int hv_carrier_path(const struct hv_vm *vm, char out[static GW_QMP_PATH_MAX + 1]) {
+        int n = snprintf(out, GW_QMP_PATH_MAX + 1, "%s/vm/%s/out", vm->hv->config->common.state_dir, vm->record.id.s);
+
+        return n > GW_QMP_PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+void hv_carriers_deinit(struct hv *hv) {
+        gw_list_for_each (link, &hv->carriers)
+                carrier_free(gw_list_entry(link, struct hv_carrier, link));
+}
