@@ -100,6 +100,7 @@ int gw_datapath_neigh_each(struct gw_datapath *dp,
 /* Members of a VN: may send into it, get its group frames. GW_E_FULL beyond GW_FLOOD_MAX: may send, gets no floods. flags: enum
  * gw_member_flag; GW_MEMBER_IS is added. */
 int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t flags);
+uint32_t gw_datapath_member_flags(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator); /* 0 also of no member */
 int gw_datapath_member_del(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator);
 int gw_datapath_member_each(struct gw_datapath *dp,
                             int (*each)(uint32_t vni, struct gw_ip locator, uint32_t flags, void *user), void *user);
@@ -150,6 +151,10 @@ int gw_datapath_outside_clear(struct gw_datapath *dp);
 /* Locators that have exchanged frames with (vni, mac) in the last `within_ms`: their number, at most max. */
 int gw_datapath_talkers_of(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, uint32_t within_ms,
                            struct gw_ip *out, size_t max);
+/* Every (VN, locator) that any VM here has exchanged frames with in the last `within_ms`, once for each VM. Non-zero from
+ * `each` stops and is returned. */
+int gw_datapath_talkers_each(struct gw_datapath *dp, uint32_t within_ms,
+                             int (*each)(uint32_t vni, struct gw_ip locator, void *user), void *user);
 /* Senders whose frames were redirected since the last drain; taken out. A negative result of each stops. */
 struct gw_stale {
         uint32_t vni;

@@ -74,6 +74,12 @@ static int in_batches(int fd, batch_call call,
         return r;
 }
 
+static uint64_t since(uint32_t within_ms) {
+        uint64_t now = gw_mono_now().ns, within_ns = within_ms * GW_NS_PER_MS;
+
+        return now > within_ns ? now - within_ns : 0;
+}
+
 struct talkers {
         uint32_t vni;
         struct gw_mac mac;
@@ -93,12 +99,29 @@ static int talkers_one(const struct gw_abi_peer_key *key, const struct gw_abi_se
 
 int gw_datapath_talkers_of(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac, uint32_t within_ms,
                            struct gw_ip *out, size_t max) {
-        uint64_t now = gw_mono_now().ns, within_ns = within_ms * GW_NS_PER_MS;
-        struct talkers t = {
-                .vni = vni, .mac = mac, .since_ns = now > within_ns ? now - within_ns : 0, .out = out, .max = max};
+        struct talkers t = {.vni = vni, .mac = mac, .since_ns = since(within_ms), .out = out, .max = max};
         int r = in_batches(dp->maps[MAP_TALKERS], bpf_map_lookup_batch, talkers_one, &t);
 
         return r ? r : (int)t.n;
+}
+
+struct talkers_walk {
+        uint64_t since_ns;
+        int (*each)(uint32_t vni, struct gw_ip locator, void *user);
+        void *user;
+};
+
+static int talker_each(const struct gw_abi_peer_key *key, const struct gw_abi_seen *value, void *user) {
+        const struct talkers_walk *w = user;
+
+        return value->last_ns >= w->since_ns ? w->each(key->vni, gw_abi_ip(key->locator), w->user) : 0;
+}
+
+int gw_datapath_talkers_each(struct gw_datapath *dp, uint32_t within_ms,
+                             int (*each)(uint32_t vni, struct gw_ip locator, void *user), void *user) {
+        struct talkers_walk w = {since(within_ms), each, user};
+
+        return in_batches(dp->maps[MAP_TALKERS], bpf_map_lookup_batch, talker_each, &w);
 }
 
 static int lookup_and_delete(int fd, void *in, void *out, void *keys, void *values, __u32 *count,

@@ -162,6 +162,13 @@ int gw_datapath_neigh_each(struct gw_datapath *dp,
         return gw_map_each(dp->maps[MAP_NEIGH], &key, &next, sizeof key, &value, neigh_one, &w);
 }
 
+uint32_t gw_datapath_member_flags(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator) {
+        struct gw_abi_ip_key key = gw_ip_key(vni, locator);
+        struct gw_abi_member value;
+
+        return bpf_map_lookup_elem(dp->maps[MAP_MEMBERS], &key, &value) ? 0 : value.flags;
+}
+
 int gw_datapath_member_set(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t flags) {
         struct gw_abi_ip_key key = gw_ip_key(vni, locator);
         struct gw_abi_member value = {.flags = flags};

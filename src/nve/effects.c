@@ -60,9 +60,11 @@ static void fx_neigh_del(void *user, uint32_t vni, struct gw_ip ip) {
         gw_datapath_neigh_del(((struct nve *)user)->dp, vni, ip);
 }
 
+/* After a restart: what the pinned entry says of a member is not known to the core before it has taken it over. */
 static void fx_member_set(void *user, uint32_t vni, struct gw_ip locator, uint8_t role) {
-        int r = gw_datapath_member_set(((struct nve *)user)->dp, vni, locator,
-                                       role & GW_MEMBER_ROUTES ? GW_MEMBER_GATEWAY : 0);
+        struct nve *nve = user;
+        uint32_t kept = nve->restoring ? gw_datapath_member_flags(nve->dp, vni, locator) : 0;
+        int r = gw_datapath_member_set(nve->dp, vni, locator, kept | (role & GW_MEMBER_ROUTES ? GW_MEMBER_GATEWAY : 0));
 
         if (r)
                 gw_log_limited(GW_WARNING, 5, "vni=%u: member not added, or without broadcast: %s", vni,
@@ -317,43 +319,26 @@ static size_t fx_talkers(void *user, uint32_t vni, struct gw_mac mac, struct gw_
 
 /* ---- who talks to whom ---- */
 
-struct active_walk {
-        struct nve *nve;
-        struct gw_ip found[NVE_ACTIVE_MAX];
-};
+static int active_add(uint32_t vni, struct gw_ip locator, void *user) {
+        struct nve *nve = user;
 
-static void active_add(struct nve *nve, uint32_t vni, struct gw_ip locator) {
         for (size_t i = 0; i < nve->n_active; i++)
                 if (nve->active[i].vni == vni && gw_ip_eq(nve->active[i].locator, locator))
-                        return;
+                        return 0;
         if (nve->n_active < NVE_ACTIVE_MAX)
                 nve->active[nve->n_active++] = (struct gw_member){.vni = vni, .locator = locator};
+        return 0;
 }
 
-static void active_of_port(const struct gw_edge_port_view *view, void *user) {
-        struct active_walk *walk = user;
-        int n = gw_datapath_talkers_of(walk->nve->dp, view->port->vni, view->port->mac, TALKERS_WITHIN_MS, walk->found,
-                                       NVE_ACTIVE_MAX);
-
-        for (int i = 0; i < n; i++)
-                active_add(walk->nve, view->port->vni, walk->found[i]);
-}
-
-/* The data plane knows talkers by the VM that is here. Which (VN, locator) are in use is gathered from that, rarely:
- * it decides whether a mapping is worth asking for again, minutes before its lifetime ends. */
+/* The data plane knows talkers by the VM that is here. Which (VN, locator) are in use is gathered from that, rarely, and
+ * in one walk, however many VMs there are: it decides whether a mapping is worth asking for again, minutes before its
+ * lifetime ends. */
 static void active_refresh(struct nve *nve) {
-        struct active_walk *walk;
-
         if (gw_mono_now().ns < nve->active_until.ns)
                 return;
         nve->n_active = 0;
         nve->active_until = gw_mono_after(gw_mono_now(), gw_ms(ACTIVE_FOR_MS));
-        walk = calloc(1, sizeof *walk);
-        if (!walk)
-                return;
-        walk->nve = nve;
-        gw_edge_each_port(nve->edge, active_of_port, walk);
-        free(walk);
+        gw_datapath_talkers_each(nve->dp, TALKERS_WITHIN_MS, active_add, nve);
 }
 
 static bool fx_in_use(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip locator, struct gw_duration within) {

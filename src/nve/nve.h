@@ -52,7 +52,7 @@ struct nve {
         struct gw_loop loop;
         struct gw_datapath *dp;
         struct gw_edge *edge;
-        bool restoring; /* ports are attached from their files */
+        bool restoring; /* what outlived the last daemon is taken over */
         struct gw_tls *tls;
         struct gw_renewal *renewal;
         struct gw_session *session; /* with the NVA */

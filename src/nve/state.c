@@ -419,11 +419,10 @@ static int adopt_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t
         return 0;
 }
 
-int nve_state_restore(struct nve *nve, struct gw_error *error) {
+static int restore_files(struct nve *nve, struct gw_error *error) {
         char path[STATE_PATH_SIZE + sizeof(((struct dirent *)0)->d_name)];
         struct dirent *entry;
         DIR *dir;
-        int r;
         size_t files = 0;
 
         snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
@@ -436,17 +435,24 @@ int nve_state_restore(struct nve *nve, struct gw_error *error) {
                 if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
                         continue;
                 snprintf(path, sizeof path, "%s/ports/%s", nve->config.common.state_dir, entry->d_name);
-                nve->restoring = true;
                 port_restore(nve, path);
-                nve->restoring = false;
                 files++;
         }
         closedir(dir);
-        if ((r = nve_gateway_restore(nve, error)))
-                return r;
-        gw_datapath_port_each(nve->dp, adopt_port, nve);
-        gw_datapath_member_each(nve->dp, adopt_member, nve);
-        gw_datapath_fdb_each(nve->dp, adopt_fdb, nve);
-        gw_datapath_neigh_each(nve->dp, adopt_neigh, nve);
-        return 0;
+        return nve_gateway_restore(nve, error);
+}
+
+int nve_state_restore(struct nve *nve, struct gw_error *error) {
+        int r;
+
+        nve->restoring = true;
+        r = restore_files(nve, error);
+        if (!r) {
+                gw_datapath_port_each(nve->dp, adopt_port, nve);
+                gw_datapath_member_each(nve->dp, adopt_member, nve);
+                gw_datapath_fdb_each(nve->dp, adopt_fdb, nve);
+                gw_datapath_neigh_each(nve->dp, adopt_neigh, nve);
+        }
+        nve->restoring = false;
+        return r;
 }

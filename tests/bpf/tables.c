@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "frames.h"
 #include "world.h"
 
@@ -36,16 +37,22 @@ static struct gw_ip member(int i) {
         return ip_of(text);
 }
 
+static int map_open(const struct host *h, const char *name) {
+        char path[96];
+        int fd;
+
+        snprintf(path, sizeof path, "%s/%s", h->pins, name);
+        fd = bpf_obj_get(path);
+        assert_true(fd >= 0);
+        return fd;
+}
+
 /* Who gets the group frames of the VN. */
 static struct gw_abi_flood listed(const struct host *h) {
         struct gw_abi_flood list = {0};
         uint32_t vni = VNI;
-        char path[96];
-        int fd;
+        int fd = map_open(h, "gw_flood");
 
-        snprintf(path, sizeof path, "%s/gw_flood", h->pins);
-        fd = bpf_obj_get(path);
-        assert_true(fd >= 0);
         bpf_map_lookup_elem(fd, &vni, &list);
         close(fd);
         return list;
@@ -90,10 +97,43 @@ static void another_port_is_refused(void **state) {
         host_open(h);
 }
 
+enum { TALKERS = 3000, RECENT_MS = 60000 };
+
+static int count_talker(uint32_t vni, struct gw_ip locator, void *user) {
+        int *seen = user;
+
+        assert_int_equal(vni, VNI + locator.b[15] % 3);
+        seen[locator.b[14] << 8 | locator.b[15]]++;
+        return 0;
+}
+
+/* All VMs' at once, and none that is over. */
+static void talkers_of_all_are_read_in_one_walk(void **state) {
+        struct host *h = &((struct world *)*state)->hosts[2];
+        uint64_t now = gw_mono_now().ns, old = now - (RECENT_MS + 1000) * GW_NS_PER_MS;
+        int fd = map_open(h, "gw_talkers"), seen[TALKERS] = {0};
+
+        for (int i = 0; i < TALKERS; i++) {
+                struct gw_abi_peer_key key = {.vni = VNI + i % 256 % 3,
+                                              .mac = {2, 0, 0, 0, (uint8_t)(i >> 8), (uint8_t)i}};
+                struct gw_abi_seen value = {.last_ns = i % 2 ? now : old};
+
+                memcpy(key.locator, ip_of("10.98.0.0").b, sizeof key.locator);
+                key.locator[14] = (uint8_t)(i >> 8);
+                key.locator[15] = (uint8_t)i;
+                assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+        }
+        close(fd);
+        assert_int_equal(gw_datapath_talkers_each(h->dp, RECENT_MS, count_talker, seen), 0);
+        for (int i = 0; i < TALKERS; i++)
+                assert_int_equal(seen[i], i % 2);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
                 cmocka_unit_test(another_port_is_refused),
+                cmocka_unit_test(talkers_of_all_are_read_in_one_walk),
         };
         const char *why_not;
 

@@ -571,6 +571,24 @@ def test_tap_of_a_killed_source_keeps_the_redirect(world4):
     os.close(tap)
     nw.wait_for("the device to go", lambda: not h2.port("web")["attached"])
     assert h2.fdb(port["mac"])["kind"] == "moved"
+    # The place that it went to is made a member again at a start; that it is a gateway as well is not forgotten, also when nobody is
+    # there to say so.
+    members_known(world4, h2)
+    member_flags(h2, 100, h3.locator, 1)
+    world4.nva.stop()
+    h2.stop(kill=True)
+    h2.start(connected=False)
+    assert h2.port("web")["role"] == "moved"
+    assert member_flags(h2, 100, h3.locator) == 1
+
+
+def member_flags(host, vni, locator, new=None):
+    """Of a member, as the programs have it: the word behind the eight octets of its bucket."""
+    pin, key = f"{host.folder}/bpf/gw_members", struct.pack("<I", vni) + nw.ip16(locator)
+    if new is not None:
+        nw.run("bpftool", "map", "update", "pinned", pin, "key", *map(str, key), "value", *map(str, struct.pack("<QII", 0, new, 0)))
+    found = json.loads(nw.run("bpftool", "-j", "map", "lookup", "pinned", pin, "key", *map(str, key)).stdout)
+    return struct.unpack("<QII", bytes(int(octet, 16) for octet in found["value"]))[1]
 
 
 def test_flush_takes_everything_away(world4):
