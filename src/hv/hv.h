@@ -145,6 +145,8 @@ struct hv_vm {
         struct gw_list calls; /* of struct hv_call */
         struct gw_timer *progress, *stop_deadline, *write_soon;
         struct gw_wall stopped_at; /* STOP, by the emulator's stamp */
+        struct gw_wall runs_since; /* target: RESUME, likewise */
+        bool untold;               /* ... and the authority is to hear of it when that is written down */
         struct gw_mono stop_seen, cut_sent, cut_answered;
 };
 
@@ -227,6 +229,7 @@ void hv_target_answer(struct hv_vm *vm, enum hv_wait kind);
 void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy); /* starts a cold one when it has everything */
 void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
 void hv_target_activate(struct hv_vm *vm); /* until the NVE has confirmed */
+void hv_target_tell(struct hv_vm *vm);     /* that it runs here, if that is still to be told */
 
 /* postcopy.c */
 void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress); /* starts it when it is time */

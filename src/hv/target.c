@@ -4,8 +4,8 @@
  * range, and at some moment runs. That moment is RESUME: the NVE is told to
  * activate at once and the authority hears of it, in this order; the state is
  * written afterwards, since "role target, but it runs" says the same after a
- * restart. Not so where images came along: an agent that finds "role target", and
- * no emulator, takes them away, and they may be the last.
+ * restart. Where images came along it is written before the authority hears of it: an
+ * agent that finds "role target", and no emulator, takes them away, and the source's may be gone by then.
  */
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +114,14 @@ static void on_cont(const struct gw_error *error, void *user) {
                 gw_log(GW_ERR, "vm=%s has everything and does not start: %s", vm->record.id.s, error->text);
 }
 
+void hv_target_tell(struct hv_vm *vm) {
+        if (!vm->untold)
+                return;
+        vm->untold = false;
+        hv_tell(vm, "move-running", NULL, vm->runs_since);
+        hv_tell_state(vm, "");
+}
+
 static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         hv_target_activate(vm);
         if (vm->record.move.disks && vm->machine)
@@ -121,10 +129,11 @@ static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = state;
         vm->record.activate_due = true;
-        if (vm->record.move.created) /* its images here are the VM's from now on; the source's go when this is told */
-                hv_vm_write(vm);
-        hv_tell(vm, "move-running", NULL, at);
-        hv_tell_state(vm, "");
+        vm->runs_since = at;
+        vm->untold = true;
+        /* Images that came along are the VM's own from now on, and the source's go when this is told. */
+        if (!vm->record.move.created)
+                hv_target_tell(vm);
         hv_vm_write_soon(vm);
         gw_log(GW_INFO, "vm=%s move=%s is %s here epoch=%llu", vm->record.id.s, vm->record.move.id.s,
                hv_state_word(state), (unsigned long long)vm->record.epoch);

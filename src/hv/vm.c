@@ -77,9 +77,13 @@ void hv_vm_free(struct hv_vm *vm) {
 }
 
 int hv_vm_write(struct hv_vm *vm) {
+        int r;
+
         gw_timer_free(vm->write_soon);
         vm->write_soon = NULL;
-        return hv_record_write(&vm->record, vm->hv->config->common.state_dir);
+        r = hv_record_write(&vm->record, vm->hv->config->common.state_dir);
+        hv_target_tell(vm);
+        return r;
 }
 
 static void on_write(void *user) {
