@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 
-SESSIONS_MAX, HANDSHAKES = 20000, 4096  # all of them come from this machine's address
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -66,11 +65,12 @@ class Authority:
         self.population = [str(vms), str(nves), str(vns)]
         self.vms, self.process, self.port = vms, None, free_port()
         self.folder = tempfile.mkdtemp(prefix="godwit-bench-directory-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        # Keys that end with the run: ten thousand of them need no disk, of which each would take four syncs.
+        self.pki = tempfile.mkdtemp(prefix="godwit-bench-pki-", dir="/dev/shm" if os.path.isdir("/dev/shm") else self.folder)
 
     def __enter__(self):
         try:
-            os.mkdir(f"{self.folder}/pki")
-            subprocess.run([self.load, "pki", f"{self.folder}/pki"], check=True)
+            subprocess.run([self.load, "pki", self.pki], check=True)
             subprocess.run([self.load, *self.population, "seed", f"{self.folder}/state"], check=True)
         except BaseException:
             self.__exit__()
@@ -79,6 +79,7 @@ class Authority:
 
     def __exit__(self, *_):
         self.stop()
+        shutil.rmtree(self.pki, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self):
@@ -88,9 +89,8 @@ class Authority:
             self.process = subprocess.Popen(
                 [self.nva, "--config", "/dev/null", "--set", "id=nva", "--set", f"state-dir={self.folder}/state",
                  "--set", f"api-socket={self.folder}/api.sock", "--set", f"listen=127.0.0.1:{self.port}",
-                 "--set", f"tls-ca={self.folder}/pki/ca.pem", "--set", f"tls-cert={self.folder}/pki/nva.pem",
-                 "--set", f"tls-key={self.folder}/pki/nva.key", "--set", "session-frames-per-s=0",
-                 "--set", f"sessions-per-address={SESSIONS_MAX}", "--set", f"handshakes={HANDSHAKES}",
+                 "--set", f"tls-ca={self.pki}/ca.pem", "--set", f"tls-cert={self.pki}/nva.pem",
+                 "--set", f"tls-key={self.pki}/nva.key", "--set", "session-frames-per-s=0",
                  "--set", "log-level=notice"], stderr=log)
         wait_for("godwit-nva", self.answers, self.process)
         return time.monotonic() - began
@@ -105,6 +105,10 @@ class Authority:
         finally:
             connection.close()
 
+    def last_words(self, lines=10):
+        with open(f"{self.folder}/nva.log", encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+
     def stop(self, how=signal.SIGKILL):
         if self.process is None:
             return
@@ -115,8 +119,11 @@ class Authority:
     def measure(self, what, *arguments):
         """One run of the load; beside its figures, how much of a processor the authority took."""
         before, began = cpu_s(self.process.pid), time.monotonic()
-        run = subprocess.run([self.load, *self.population, what, f"127.0.0.1:{self.port}", f"{self.folder}/pki",
-                              *map(str, arguments)], stdout=subprocess.PIPE, check=True, text=True)
+        run = subprocess.run([self.load, *self.population, what, f"127.0.0.1:{self.port}", self.pki,
+                              *map(str, arguments)], stdout=subprocess.PIPE, check=False, text=True)
+        if run.returncode:
+            raise RuntimeError(f"{what}: the load ended with status {run.returncode}, the authority with "
+                               f"{self.process.poll()}; its last words:\n{self.last_words()}")
         figures = json.loads(run.stdout)
         figures["authority_share"] = (cpu_s(self.process.pid) - before) / (time.monotonic() - began)
         return figures

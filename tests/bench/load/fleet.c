@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NVEs that are only sessions: each says HELLO with a certificate of its own and
- * subscribes to the VNs of the population, and is ready then. What comes later
- * is the measurement's.
+ * subscribes to the VNs of the population; it is ready when a question that it
+ * asked behind that is answered, for then the first part of what it is told has come.
+ * What comes later is the measurement's.
+ *
+ * Hosts of a data centre connect all at once, each with a processor of its own. Here
+ * one serves all of them, and so a next one connects when one before it is ready.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,6 +21,7 @@
 #include "wire/frame.h"
 #include "wire/registration.h"
 
+enum { AT_ONCE = 64, QUESTION_READY = 0x7fffffff };
 enum { FRAME_OCTETS = 2048, SERVING_AT = 6 + 8 + 4 + 4 + 16 + 6, STATUS_AT = 6 + 16 + 6 + 6 };
 
 void fleet_fail(struct fleet *fleet, const char *why) {
@@ -94,9 +99,26 @@ static void subscribe(struct node *node) {
         for (uint32_t v = 0; v < p->vns; v++)
                 vnis[v] = LOAD_VNI_FIRST + v;
         send_frame(node, GW_FRAME_SUBSCRIBE, 0, frame, gw_subscribe_encode(&w, 0, vnis, p->vns));
+}
+
+/* For somebody who does not exist, so that nothing is remembered of it. */
+static void ask_for_nobody(struct node *node) {
+        struct gw_query query = {.vni = LOAD_VNI_FIRST, .by_mac = true, .mac = {{0x02}}};
+        uint8_t frame[FRAME_OCTETS];
+        struct gw_writer w = gw_writer(frame, sizeof frame);
+
+        send_frame(node, GW_FRAME_QUERY, QUESTION_READY, frame, gw_query_encode(&w, QUESTION_READY, &query));
+}
+
+static void dial_next(struct fleet *fleet);
+
+static void on_ready(struct node *node) {
+        struct fleet *fleet = node->fleet;
+
         node->ready = true;
-        if (++node->fleet->n_ready == node->fleet->n_nodes)
-                node->fleet->ops->ready(node->fleet);
+        dial_next(fleet);
+        if (++fleet->n_ready == fleet->n_nodes)
+                fleet->ops->ready(fleet);
 }
 
 static void on_opened(struct gw_session *session, void *user) {
@@ -118,10 +140,14 @@ static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, cons
         struct node *node = user;
 
         (void)session;
-        if (type == GW_FRAME_WELCOME)
+        if (type == GW_FRAME_WELCOME) {
                 subscribe(node);
-        else
+                ask_for_nobody(node);
+        } else if (type == GW_FRAME_RESPONSE && id == QUESTION_READY) {
+                on_ready(node);
+        } else {
                 node->fleet->ops->frame(node, type, id, body, size);
+        }
 }
 
 static void on_closed(struct gw_session *session, const char *reason, void *user) {
@@ -152,12 +178,15 @@ static int read_certificates(struct node *node, const char *pki_dir, struct gw_e
         return gw_tls_new(&node->tls, ca, cert, key, error);
 }
 
-static int node_start(struct node *node, const struct gw_endpoint *to, const char *pki_dir, struct gw_error *error) {
-        int r = read_certificates(node, pki_dir, error);
+static void dial_next(struct fleet *fleet) {
+        struct node *node = &fleet->nodes[fleet->n_dialled];
 
-        return r ? r
-                 : gw_session_dial_tls(&node->session, &node->fleet->loop, to, 1, NULL, node->tls, &session_ops, NULL,
-                                       node);
+        if (fleet->n_dialled == fleet->n_nodes)
+                return;
+        fleet->n_dialled++;
+        if (gw_session_dial_tls(&node->session, &fleet->loop, &fleet->to, 1, NULL, node->tls, &session_ops, NULL,
+                                node) < 0)
+                fleet_fail(fleet, "a session cannot be made");
 }
 
 int fleet_init(struct fleet *fleet, const struct population *p, uint32_t n_nodes, const struct gw_endpoint *to,
@@ -168,6 +197,7 @@ int fleet_init(struct fleet *fleet, const struct population *p, uint32_t n_nodes
         fleet->population = *p;
         fleet->ops = ops;
         fleet->user = user;
+        fleet->to = *to;
         fleet->nodes = calloc(n_nodes, sizeof *fleet->nodes);
         if (r < 0 || !fleet->nodes)
                 return -ENOMEM;
@@ -175,7 +205,7 @@ int fleet_init(struct fleet *fleet, const struct population *p, uint32_t n_nodes
                 struct node *node = &fleet->nodes[fleet->n_nodes];
 
                 *node = (struct node){.fleet = fleet, .index = fleet->n_nodes};
-                r = node_start(node, to, pki_dir, &error);
+                r = read_certificates(node, pki_dir, &error);
                 if (r) {
                         fprintf(stderr, "n%u: %s\n", node->index, *error.text ? error.text : strerror(-r));
                         return -EIO;
@@ -185,6 +215,8 @@ int fleet_init(struct fleet *fleet, const struct population *p, uint32_t n_nodes
 }
 
 int fleet_run(struct fleet *fleet) {
+        for (unsigned i = 0; i < AT_ONCE; i++)
+                dial_next(fleet);
         return gw_loop_run(&fleet->loop);
 }
 

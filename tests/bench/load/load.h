@@ -50,7 +50,7 @@ struct node {
         struct gw_session *session;
         struct gw_tls *tls;
         uint32_t index; /* of the NVE */
-        bool ready;     /* welcomed and subscribed */
+        bool ready;     /* welcomed, subscribed, and answered since */
         uint16_t sequence;
         void *user;
 };
@@ -62,8 +62,9 @@ struct fleet {
         struct gw_loop loop;
         struct population population;
         const struct fleet_ops *ops;
+        struct gw_endpoint to;
         struct node *nodes;
-        uint32_t n_nodes, n_ready;
+        uint32_t n_nodes, n_dialled, n_ready;
         void *user;
 };
 /* Certificates are read from pki_dir (ca.pem, <name>.pem, <name>.key); one of a missing name is issued. */
@@ -88,6 +89,10 @@ struct pipeline_spec {
 };
 int load_pipeline(struct fleet *fleet, const struct pipeline_spec *spec);
 extern const struct fleet_ops pipeline_ops;
-int load_fanout(struct fleet *fleet, uint32_t rounds);
+int load_fanout(struct fleet *fleet, uint32_t rounds, uint32_t pid); /* pid: the authority's */
 extern const struct fleet_ops fanout_ops;
-double load_cpu_s(void); /* of this process, until now */
+
+/* --- usage.c: until now --- */
+double load_cpu_s(void);               /* of this process */
+double process_cpu_s(uint32_t pid);    /* all its threads */
+uint64_t process_octets(uint32_t pid); /* memory of its own */

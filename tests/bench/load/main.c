@@ -3,7 +3,7 @@
  * godwit-load pki DIR
  * godwit-load VMS NVES VNS seed STATE_DIR
  * godwit-load VMS NVES VNS lookup|register ENDPOINT PKI SESSIONS DEPTH SECONDS REACH
- * godwit-load VMS NVES VNS fanout ENDPOINT PKI ROUNDS
+ * godwit-load VMS NVES VNS fanout ENDPOINT PKI ROUNDS PID
  *
  * For the benches, which know what they want: a wrong argument ends it with a line of use.
  */
@@ -25,7 +25,7 @@ static int usage(void) {
         fprintf(stderr, "usage: godwit-load pki DIR\n"
                         "       godwit-load VMS NVES VNS seed STATE_DIR\n"
                         "       godwit-load VMS NVES VNS lookup|register ENDPOINT PKI SESSIONS DEPTH SECONDS REACH\n"
-                        "       godwit-load VMS NVES VNS fanout ENDPOINT PKI ROUNDS\n");
+                        "       godwit-load VMS NVES VNS fanout ENDPOINT PKI ROUNDS PID\n");
         return 2;
 }
 
@@ -87,7 +87,7 @@ static int run_fanout(char **argv, const struct population *p, const struct gw_e
         if (!rounds || p->nves < 2)
                 return usage();
         if (fleet_init(&fleet, p, p->nves, to, argv[6], &fanout_ops, NULL) == 0)
-                r = load_fanout(&fleet, rounds);
+                r = load_fanout(&fleet, rounds, number(argv[8]));
         fleet_deinit(&fleet);
         return r;
 }
@@ -111,5 +111,5 @@ int main(int argc, char **argv) {
                 return usage();
         if (argc == 11 && (!strcmp(argv[4], "lookup") || !strcmp(argv[4], "register")))
                 return run_pipeline(argv, &p, &to);
-        return argc == 8 && !strcmp(argv[4], "fanout") ? run_fanout(argv, &p, &to) : usage();
+        return argc == 9 && !strcmp(argv[4], "fanout") ? run_fanout(argv, &p, &to) : usage();
 }

@@ -2,7 +2,6 @@
 /* Who is where: arithmetic only, so that the store and the NVEs agree without telling each other. */
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "load.h"
 
@@ -47,12 +46,4 @@ uint32_t population_share(const struct population *p) {
 
 uint32_t population_of_nve(const struct population *p, uint32_t n, uint32_t k) {
         return (k / p->vns * p->nves + n) * p->vns + k % p->vns;
-}
-
-double load_cpu_s(void) {
-        struct rusage usage;
-
-        getrusage(RUSAGE_SELF, &usage);
-        return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-               (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
