@@ -11,6 +11,7 @@ How a phase is held still while we kill:
 import contextlib
 import os
 import signal
+import subprocess
 import time
 
 from labs import wait_until
@@ -24,12 +25,66 @@ def phase_of(lab, move):
     return lab.get(f"/v1/moves/{move}")["phase"]
 
 
-def hold(lab, phase, source, target):
-    """What to stop so that the move stays in the phase: (host, daemon) or None."""
-    held = {"prepare": (target, "hv"), "cut": (source, "nve"), "converge": ("h3", "nve")}.get(phase)
-    if held:
-        lab.signal(*held, signal.SIGSTOP)
-    return held
+@contextlib.contextmanager
+def unplugged(lab, host):
+    """The host's cable, out of the underlay's switch."""
+    def plug(state):
+        subprocess.run(["ip", "-n", f"gw-{lab.name}-net", "link", "set", host, state], check=True)
+    plug("down")
+    try:
+        yield
+    finally:
+        plug("up")
+
+
+def kill_daemons(lab, host):
+    for daemon in ("hv", "nve"):
+        lab.lab("kill", host, daemon, "--signal", "9")
+
+
+def kill_emulator(lab, host):
+    pid = lab.emulators("web").get(host)
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def power_up(lab, host):
+    for daemon in ("nve", "hv"):
+        lab.lab("start", host, daemon)
+    lab.lab("wait")
+
+
+def is_away(lab, host):
+    """Its connections to the authority are known to be gone."""
+    nve = lab.get(f"/v1/nves/{host}")
+    return not nve["nve_connected"] and not nve["hv_connected"]
+
+
+class Hold:
+    """Keeps a move in a phase, from before it starts until `release` or the end of the block: what would take it further
+    is stopped."""
+
+    def __init__(self, lab, phase, source, target):
+        self.lab = lab
+        self.held = {"prepare": (target, "hv"), "cut": (source, "nve"), "converge": ("h3", "nve")}.get(phase)
+
+    def __enter__(self):
+        if self.held:
+            self.lab.signal(*self.held, signal.SIGSTOP)
+        return self
+
+    def release(self):
+        if self.held:
+            self.lab.signal(*self.held, signal.SIGCONT)
+        self.held = None
+
+    def forget(self, daemon):
+        """That one was killed meanwhile."""
+        if daemon == self.held:
+            self.held = None
+
+    def __exit__(self, *_):
+        self.release()
 
 
 def reached(phase, now):
@@ -81,32 +136,23 @@ def wait_for_phase(lab, move, phase):
 
 def kill_in(lab, phase, victim, source, target, **options):
     """Starts a move, kills the victim in that phase, and starts it again if it is a daemon; the move when it has ended."""
-    held, restart = hold(lab, phase, source, target), None
-    try:
+    with Hold(lab, phase, source, target) as hold:
         move = lab.move("web", target, **options)
         wait_for_phase(lab, move, phase)
         restart = kill(lab, victim, source, target)
-    finally:
-        if held and held != restart:
-            lab.signal(*held, signal.SIGCONT)
+        hold.forget(restart)
     return restarted(lab, move, restart)
 
 
 def kill_before_it_runs(lab, _phase, victim, source, target, **options):
     """The same in `activate`, of a real VM: its emulator at the target is stopped between cut and commit."""
-    restart = None
-    held = hold(lab, "cut", source, target)
-    try:
+    with Hold(lab, "cut", source, target) as hold:
         move = lab.move("web", target, **options)
         wait_for_phase(lab, move, "cut")
         with emulator_held(lab, target):
-            lab.signal(*held, signal.SIGCONT)
-            held = None
+            hold.release()
             wait_for_phase(lab, move, "activate")
             restart = kill(lab, victim, source, target)
-    finally:
-        if held:
-            lab.signal(*held, signal.SIGCONT)
     return restarted(lab, move, restart)
 
 

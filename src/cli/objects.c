@@ -110,6 +110,31 @@ static int nve_delete(struct gw_cli *cli, const struct gw_args *args) {
         return delete_object(cli, args, "nves");
 }
 
+static int nve_lost(struct gw_cli *cli, const struct gw_args *args) {
+        char segment[SEGMENT];
+        json_t *answer = NULL, *vms, *vm;
+        int r = gw_cli_call(cli, "POST", NULL, &answer, "/v1/nves/%s/lost",
+                            gw_client_segment(args->words[0], segment, sizeof segment));
+        size_t i;
+
+        if (!r && cli->json)
+                gw_print_json(answer);
+        vms = json_object_get(answer, "vms");
+        if (!r && !cli->json && !json_array_size(vms))
+                printf("%s is taken for lost; no VM was there\n", args->words[0]);
+        json_array_foreach (vms, i, vm) {
+                const char *state = gw_member_text(vm, "state"), *nve = gw_member_text(vm, "nve");
+
+                if (!cli->json && *nve)
+                        printf("%s: %s on %s\n", gw_member_text(vm, "id"), state, nve);
+                else if (!cli->json)
+                        printf("%s: %s; `godwit vm start --on` starts it where its disks are\n",
+                               gw_member_text(vm, "id"), state);
+        }
+        json_decref(answer);
+        return r;
+}
+
 static int tenant_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL;
         int r = gw_cli_call(cli, "POST", json_pack("{s:s}", "name", args->words[0]), &answer, "/v1/tenants");
@@ -399,6 +424,8 @@ const struct gw_command gw_object_commands[] = {
         {"nve", "set", "NVE", 1, 1, "change its address, which it cannot do itself while it has VMs", nve_add_flags,
          nve_set},
         {"nve", "delete", "NVE", 1, 1, "forget one that has no VMs", .run = nve_delete},
+        {"nve", "lost", "NVE", 1, 1, "say that a host is off, certainly: what was there may be started elsewhere",
+         .run = nve_lost},
         {"tenant", "create", "NAME", 1, 1, "make a tenant", .run = tenant_create},
         {"tenant", "list", "", 0, 0, "the tenants", .run = tenant_list},
         {"tenant", "update", "NAME", 1, 1, "say with whom it shares hosts", gw_tenant_update_flags, gw_tenant_update},

@@ -185,4 +185,7 @@ void gw_move_progress_line(const struct gw_cli *cli, const json_t *move, FILE *o
                 gw_octets_text(rate, speed));
         if (rate > 0 && left > 0)
                 fprintf(out, ", about %.1f s left", left / rate);
+        if (gw_member_int(p, "disk_left"))
+                fprintf(out, ", %s of disks to send%s", gw_octets_text((double)gw_member_int(p, "disk_left"), speed),
+                        json_is_true(json_object_get(p, "waits_for_disks")) ? ", which it waits for" : "");
 }

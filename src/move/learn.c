@@ -253,6 +253,18 @@ static void hv_lost(struct gw_move *m, const struct gw_move_event *ev) {
         forget_orders(m, ev->side);
 }
 
+/* What its agent will tell when it is back after all is news again. */
+static void host_dead(struct gw_move *m, const struct gw_move_event *ev) {
+        if (m->side[ev->side].connected)
+                return;
+        forget_orders(m, ev->side);
+        vm_gone(m, ev);
+        if (ev->side == GW_MOVE_TARGET)
+                m->abandoned = true;
+        else
+                m->finished = true;
+}
+
 static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
         struct gw_move_side_state *side = &m->side[ev->side];
 
@@ -264,9 +276,10 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
                 side->copy = GW_COPY_RUNNING;
         if (ev->epoch)
                 side->epoch = ev->epoch;
-        if (ev->side == GW_MOVE_SOURCE)
+        if (ev->side == GW_MOVE_SOURCE) {
                 m->copying = m->accepted = ev->copying;
-        else if (ev->copy == GW_COPY_RUNNING)
+                m->finished = m->finished && ev->copy == GW_COPY_NONE;
+        } else if (ev->copy == GW_COPY_RUNNING)
                 target_runs(m);
         else if (ev->copy != GW_COPY_NONE)
                 m->abandoned = false;
@@ -328,6 +341,8 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
                 m->broken = true;
                 m->listening = false;
                 return;
+        case GW_MOVE_EV_HOST_DEAD:
+                return host_dead(m, ev);
         case GW_MOVE_EV_TICK:
                 m->overdue = m->overdue || gw_mono_reached(m->now, m->deadline);
                 return;

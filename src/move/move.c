@@ -26,7 +26,8 @@
  *   than the source, or GW_MOVE_SETTLE_MS have passed: a packet is redirected once,
  *   and the target may be such an older place.
  * - Where a copy may be running at an agent that is not connected, we wait: that
- *   agent goes on by itself, and a wrong guess would make two copies.
+ *   agent goes on by itself, and a wrong guess would make two copies. Until somebody
+ *   says that the host is off (HOST_DEAD).
  *
  * Post-copy goes the same way, with two differences after the cut. The source's
  * copy cannot go on once it has switched, and it is ended only when it has sent

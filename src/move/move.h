@@ -105,12 +105,15 @@ enum gw_move_event_kind {
         GW_MOVE_EV_ADMITTED,       /* its turn has come */
         GW_MOVE_EV_SWITCHED,       /* source: the VM runs, or is about to, at the target; memory is still to come */
         GW_MOVE_EV_BROKEN,         /* source: ... and the connection for that is lost */
+        GW_MOVE_EV_HOST_DEAD,      /* side, whose agent is lost: somebody has made sure that nothing runs there */
         GW_MOVE_EVENTS,
 };
 
 struct gw_move_progress {
         uint64_t transferred_octets, remaining_octets, total_octets, rate_octets_s, dirty_pages_s;
+        uint64_t disk_done_octets, disk_total_octets, disk_left_octets;
         uint32_t iteration;
+        bool waits_for_disks; /* they are too far behind for the VM to be stopped */
 };
 
 struct gw_move_event {

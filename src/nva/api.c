@@ -67,6 +67,7 @@ const struct gw_route nva_routes[] = {
         {"PATCH", "/v1/nves/{nve}", api_nves_update},
         {"GET", "/v1/bindings", api_bindings_list},
         {"GET", "/v1/bindings/{vm}", api_bindings_show},
+        {"POST", "/v1/nves/{nve}/lost", api_nves_lost},
         {"GET", "/v1/nves/{nve}/drain", api_drain_show},
         {"POST", "/v1/nves/{nve}/drain", api_drain_begin},
         {"DELETE", "/v1/nves/{nve}/drain", api_drain_end},

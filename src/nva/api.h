@@ -38,6 +38,7 @@ void api_nves_show(struct gw_request *request, void *user);
 void api_nves_update(struct gw_request *request, void *user);
 void api_nves_delete(struct gw_request *request, void *user);
 
+void api_nves_lost(struct gw_request *request, void *user);
 void api_drain_show(struct gw_request *request, void *user);
 void api_drain_begin(struct gw_request *request, void *user);
 void api_drain_end(struct gw_request *request, void *user);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/nves: the hosts' edges. They make themselves known when they connect; this is for looking, and for planning. */
 #include "nva/api.h"
+
+#include "base/log.h"
 #include "nva/drain.h"
 #include "nva/json.h"
+#include "nva/life.h"
 #include "nva/mover.h"
 
 void api_nves_list(struct gw_request *request, void *user) {
@@ -59,6 +62,34 @@ void api_nves_delete(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         drain_forget(nva, id.s);
         gw_request_answer(request, 204, NULL);
+}
+
+/* Nobody but an operator can know that a host which does not answer is off. */
+void api_nves_lost(struct gw_request *request, void *user) {
+        struct nva *nva = user;
+        struct gw_nve *nve = api_nve(nva, request);
+        struct gw_vm *vm, *next;
+        struct gw_error error = {0};
+        json_t *vms;
+
+        if (!nve || !api_no_body(request))
+                return;
+        if (nve->nve_session || nve->hv_session) {
+                gw_fail(&error, GW_E_CONFLICT, "nve", "%s is connected: it is not lost. Stop its daemons, or its power",
+                        nve->id.s);
+                return gw_request_fail(request, &error);
+        }
+        gw_log(GW_NOTICE, "declared lost: nve=%s", nve->id.s);
+        mover_host_dead(nva, nve->id.s);
+        vms = json_array();
+        for (vm = gw_directory_vm_at_after(nve, NULL); vm; vm = next) {
+                next = gw_directory_vm_at_after(nve, vm);
+                if (vm->kind != GW_VM_MACHINE || mover_open(nva, gw_vm_name(vm).s))
+                        continue;
+                life_lost(nva, vm);
+                json_array_append_new(vms, nva_json_vm(nva, vm));
+        }
+        gw_request_answer(request, 200, json_pack("{s:s, s:o}", "nve", nve->id.s, "vms", vms));
 }
 
 /* ---- emptying a host ---- */

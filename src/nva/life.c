@@ -431,6 +431,23 @@ void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *rea
         give_up(nva, vm, crashed && vm->desired == GW_VM_RUN ? GW_VM_CRASHED : GW_VM_STOPPED);
 }
 
+void life_lost(struct nva *nva, struct gw_vm *vm) {
+        struct life *life = find_life(nva, gw_vm_name(vm).s);
+        bool wanted = vm->desired == GW_VM_RUN;
+        struct gw_error error = {0};
+
+        if (life) {
+                life->starting = false;
+                life->start_at.ns = 0;
+        }
+        let_go(nva, vm, wanted ? GW_VM_CRASHED : GW_VM_STOPPED);
+        if (!wanted)
+                return;
+        say_why(nva, gw_vm_name(vm).s, "its host was lost");
+        if (vm->on_crash == GW_ON_CRASH_RESTART && !ways_has_disks(vm) && life_start(nva, vm, NULL, NULL, &error))
+                say_why(nva, gw_vm_name(vm).s, error.text);
+}
+
 void life_state(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const char *state, const char *reason) {
         const struct life *life = find_life(nva, gw_vm_name(vm).s);
         bool here = gw_vm_nve(vm) == nve;

@@ -31,6 +31,9 @@ void life_detach(struct nva *nva, struct gw_vm *vm);
 
 /* The copy of vm that its binding names has ended. */
 void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *reason);
+/* Its host is off, as somebody has made sure. It is nowhere now; started elsewhere, where a crash would restart it and
+ * it left no disks behind. */
+void life_lost(struct nva *nva, struct gw_vm *vm);
 /* {state, reason} of a VM that is not moving, from the agent of nve. */
 void life_state(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const char *state, const char *reason);
 /* All that the agent of nve has: corrects what differs. */

@@ -22,10 +22,12 @@ static json_t *timeline(const struct gw_move *m) {
 }
 
 static json_t *progress(const struct gw_move_progress *p) {
-        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "transferred", (json_int_t)p->transferred_octets,
-                         "remaining", (json_int_t)p->remaining_octets, "total", (json_int_t)p->total_octets,
-                         "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s", (json_int_t)p->dirty_pages_s,
-                         "iteration", (json_int_t)p->iteration);
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "transferred",
+                         (json_int_t)p->transferred_octets, "remaining", (json_int_t)p->remaining_octets, "total",
+                         (json_int_t)p->total_octets, "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s",
+                         (json_int_t)p->dirty_pages_s, "iteration", (json_int_t)p->iteration, "disk_done",
+                         (json_int_t)p->disk_done_octets, "disk_total", (json_int_t)p->disk_total_octets, "disk_left",
+                         (json_int_t)p->disk_left_octets, "waits_for_disks", p->waits_for_disks);
 }
 
 static void put_time(json_t *object, const char *key, struct gw_wall at) {
@@ -143,6 +145,10 @@ static void read_evidence(struct gw_move *m, const json_t *e, const json_t *p) {
                 .rate_octets_s = number_of(p, "rate_bytes_s"),
                 .dirty_pages_s = number_of(p, "dirty_pages_s"),
                 .iteration = (uint32_t)number_of(p, "iteration"),
+                .disk_done_octets = number_of(p, "disk_done"),
+                .disk_total_octets = number_of(p, "disk_total"),
+                .disk_left_octets = number_of(p, "disk_left"),
+                .waits_for_disks = json_is_true(json_object_get(p, "waits_for_disks")),
         };
 }
 

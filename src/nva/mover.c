@@ -244,7 +244,9 @@ static void on_done(const struct gw_move *core, void *user) {
         else
                 gw_directory_vm_set_state(&nva->directory, vm,
                                           core->as == GW_MOVE_AS_SUSPENDED ? GW_VM_PAUSED : GW_VM_RUNNING);
-        if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
+        if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED && move->dead[gw_move_place(core)])
+                life_lost(nva, vm);
+        else if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
                 life_ended(nva, vm, true, *core->reason ? core->reason : "it crashed during a move");
         clear_sides(move);
         evidence_after(move);

@@ -15,6 +15,7 @@ struct nva_move {
         struct nva_ways ways;
         json_t *before[GW_MOVE_SIDES], *counters[GW_MOVE_SIDES]; /* of the edges: then, and by how much they grew */
         struct gw_wall known_at[GW_MOVE_SIDES];                  /* of each agent's last inventory, by its own clock */
+        bool dead[GW_MOVE_SIDES];                                /* its host was declared lost, and is not back */
         bool redirect_ended, redirected_known;
         uint64_t redirected;         /* of the VM alone, as the source's edge told last */
         bool edge_asked, edge_ready; /* the target's edge has subscribed to the VM's VNs */
@@ -100,6 +101,7 @@ bool mover_is_queued(const struct nva_move *move);
 
 /* What sessions and the directory report (reports.c). */
 void mover_hv_lost(struct nva *nva, const char *nve);
+void mover_host_dead(struct nva *nva, const char *nve); /* somebody has made sure that nothing runs there */
 void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall at); /* at: the agent's clock */
 /* An agent's event about a VM that has an open move: true when it was the move's business. */
 bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *event);

@@ -31,6 +31,18 @@ void mover_hv_lost(struct nva *nva, const char *nve) {
                                    &(struct gw_move_event){.kind = GW_MOVE_EV_HV_LOST, .side = side});
 }
 
+void mover_host_dead(struct nva *nva, const char *nve) {
+        enum gw_move_side side;
+
+        gw_list_for_each (link, &nva->moves)
+                if (has_side(mover_entry(link), nve, &side)) {
+                        mover_entry(link)->dead[side] = true;
+                        mover_feed(mover_entry(link), &(struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD,
+                                                                              .side = side,
+                                                                              .text = "its host was lost"});
+                }
+}
+
 static enum gw_copy copy_of(const char *state) {
         static const struct {
                 const char *state;
@@ -75,6 +87,7 @@ void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall
                 if (!has_side(mover_entry(link), nve, &ev.side))
                         continue;
                 mover_entry(link)->known_at[ev.side] = at;
+                mover_entry(link)->dead[ev.side] = false;
                 read_inventory(mover_entry(link), vms, &ev);
                 mover_feed(mover_entry(link), &ev);
         }
@@ -95,6 +108,10 @@ static void read_progress(json_t *event, struct gw_move_progress *out) {
                 .rate_octets_s = read_rate(event, "rate_bytes_s"),
                 .dirty_pages_s = read_rate(event, "dirty_pages_s"),
                 .iteration = (uint32_t)json_integer_value(json_object_get(event, "iteration")),
+                .disk_done_octets = (uint64_t)json_integer_value(json_object_get(event, "disk_done")),
+                .disk_total_octets = (uint64_t)json_integer_value(json_object_get(event, "disk_total")),
+                .disk_left_octets = (uint64_t)json_integer_value(json_object_get(event, "disk_left")),
+                .waits_for_disks = json_is_true(json_object_get(event, "waits_for_disks")),
         };
 }
 

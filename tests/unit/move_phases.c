@@ -448,6 +448,73 @@ static void late_answer_of_a_lost_session_is_ignored(void **state) {
         assert_false(b.move.failed);
 }
 
+static void is_off(struct bench *b, enum gw_move_side side) {
+        feed(b, (struct gw_move_event){.kind = GW_MOVE_EV_HV_LOST, .side = side});
+        feed(b, (struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD, .side = side, .text = "its host was lost"});
+}
+
+static void host_that_is_off_is_no_guess(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY); /* one whose agent is here is not off, whoever says so */
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD, .side = GW_MOVE_SOURCE});
+        expect(&b, GW_MOVE_COPY);
+        assert_false(b.move.failed);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_HV_LOST, .side = GW_MOVE_SOURCE});
+        expect(&b, GW_MOVE_COPY); /* it may be driving the cut */
+}
+
+static void source_that_is_off_before_the_switch(void **state) {
+        static const enum gw_move_phase phases[] = {GW_MOVE_COPY, GW_MOVE_CUT, GW_MOVE_COMMIT};
+        struct bench b;
+
+        (void)state;
+        for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+                reach(&b, phases[i]);
+                is_off(&b, GW_MOVE_SOURCE);
+                if (phases[i] == GW_MOVE_COMMIT)
+                        late(&b); /* the target may have everything, and is given the time to run */
+                assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 1);
+                assert_false(b.seen.fence);
+                answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+                expect_done(&b, GW_MOVE_FAILED, phases[i] == GW_MOVE_COMMIT ? GW_MOVE_TARGET : GW_MOVE_SOURCE, true);
+        }
+}
+
+static void source_that_is_off_after_the_switch(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_CUT);
+        is_off(&b, GW_MOVE_SOURCE);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_REFUSED); /* it runs */
+        say(&b, GW_MOVE_EV_REGISTERED);
+        say(&b, GW_MOVE_EV_CONVERGED); /* there is nothing to finish */
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+}
+
+static void target_that_is_off(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach(&b, GW_MOVE_COPY);
+        is_off(&b, GW_MOVE_TARGET);
+        answer(&b, GW_ORDER_CANCEL, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+
+        reach(&b, GW_MOVE_COMMIT);
+        is_off(&b, GW_MOVE_TARGET);
+        assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 1);
+        answer(&b, GW_ORDER_RESUME, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, false);
+
+        reach(&b, GW_MOVE_CONVERGE); /* it ran there: no way back */
+        is_off(&b, GW_MOVE_TARGET);
+        answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, true);
+}
+
 /* What a restarted authority does when it hears what the two agents have: the table of the ways to recover. */
 static const struct restart_case {
         enum gw_move_phase phase;
@@ -546,6 +613,8 @@ static size_t all_events(struct gw_move_event *out, enum gw_move_mode mode) {
                                 out[n++] = (struct gw_move_event){.kind = (enum gw_move_event_kind)kind,
                                                                   .side = (enum gw_move_side)side,
                                                                   .epoch = 8 + (uint64_t)side};
+        for (int side = 0; mode == GW_MOVE_HOT && side < GW_MOVE_SIDES; side++)
+                out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD, .side = (enum gw_move_side)side};
         for (int side = 0; side < GW_MOVE_SIDES; side++) {
                 for (int running = 0; running < 2; running++)
                         out[n++] = (struct gw_move_event){.kind = GW_MOVE_EV_FAILED,
@@ -805,6 +874,10 @@ int main(void) {
                 cmocka_unit_test(crash_after_it_ran_is_the_targets),
                 cmocka_unit_test(both_copies_gone_means_a_cold_start),
                 cmocka_unit_test(source_dies_while_it_is_told_to_cancel),
+                cmocka_unit_test(host_that_is_off_is_no_guess),
+                cmocka_unit_test(source_that_is_off_before_the_switch),
+                cmocka_unit_test(source_that_is_off_after_the_switch),
+                cmocka_unit_test(target_that_is_off),
                 cmocka_unit_test(unanswered_order_is_repeated),
                 cmocka_unit_test(late_answer_of_a_lost_session_is_ignored),
                 cmocka_unit_test(restart_in_every_phase),

@@ -5,17 +5,14 @@ Whatever happened: the VM ends up at exactly one place, the directory agrees, it
 to be started anew), and a later move works. Each takes some ten seconds: the whole table (every victim in every phase,
 kills.py) and what is marked so run with GW_LONG=1 only.
 """
-import contextlib
 import os
-import signal
-import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
-from kills import PHASES, VICTIMS, hold, kill, kill_before_it_runs, kill_in, phase_of, restarted  # noqa: E402
-from kills import settled, wait_for_phase  # noqa: E402
+from kills import PHASES, VICTIMS, Hold, kill, kill_before_it_runs, kill_daemons, kill_emulator, kill_in  # noqa: E402
+from kills import phase_of, power_up, restarted, settled, unplugged, wait_for_phase  # noqa: E402
 from labs import Lab, Probe, wait_until  # noqa: E402
 from working import ADDRESSES, create, goes_on, work  # noqa: E402
 
@@ -65,31 +62,10 @@ def assert_one_place(lab, started_anew=False):
     return at
 
 
-@contextlib.contextmanager
-def unplugged(lab, host):
-    """The host's cable, out of the underlay's switch."""
-    def plug(state):
-        subprocess.run(["ip", "-n", f"gw-{lab.name}-net", "link", "set", host, state], check=True)
-    plug("down")
-    try:
-        yield
-    finally:
-        plug("up")
-
-
 def lose(lab, host):
     """All that runs on it dies at once, as with its power supply."""
-    for daemon in ("hv", "nve"):
-        lab.lab("kill", host, daemon, "--signal", "9")
-    pid = lab.emulators("web").get(host)
-    if pid:
-        os.kill(pid, signal.SIGKILL)
-
-
-def power_up(lab, host):
-    for daemon in ("nve", "hv"):
-        lab.lab("start", host, daemon)
-    lab.lab("wait")
+    kill_daemons(lab, host)
+    kill_emulator(lab, host)
 
 
 CELLS = [(phase, victim) for phase in PHASES for victim in VICTIMS]
@@ -128,20 +104,15 @@ def test_target_host_lost_at_the_cut(lab, ends):
     """Whether the target runs cannot be known while it is away: the VM waits. The host comes back without it: the source
     goes on, with all of its memory."""
     source, target = ends
-    held = hold(lab, "cut", *ends)
-    try:
+    with Hold(lab, "cut", *ends) as hold:
         move = lab.move("web", target, **A_WHILE)
         wait_for_phase(lab, move, "cut")
         with unplugged(lab, target):
             lose(lab, target)
-            lab.signal(*held, signal.SIGCONT)
-            held = None
+            hold.release()
             wait_until("it has left", lambda: phase_of(lab, move) != "cut", 30)
         power_up(lab, target)
         ended = lab.moved(move, 60)
-    finally:
-        if held:
-            lab.signal(*held, signal.SIGCONT)
     assert ended["result"] == "failed" and lab.vm("web")["nve"] == source, ended
     assert_one_place(lab)
 
@@ -150,19 +121,14 @@ def test_target_host_lost_at_the_cut(lab, ends):
 def test_target_host_lost_after_resume(lab, ends):
     """It ran there: the VM is the target's, and is started again when the host is."""
     _, target = ends
-    held = hold(lab, "converge", *ends)
-    try:
+    with Hold(lab, "converge", *ends) as hold:
         move = lab.move("web", target, **A_WHILE)
         wait_for_phase(lab, move, "converge")
         with unplugged(lab, target):
             lose(lab, target)
-        lab.signal(*held, signal.SIGCONT)
-        held = None
+        hold.release()
         power_up(lab, target)
         ended = lab.moved(move, 60)
-    finally:
-        if held:
-            lab.signal(*held, signal.SIGCONT)
     assert ended["result"] == "ok", ended
     assert assert_one_place(lab, started_anew=True) == target
 
@@ -171,19 +137,13 @@ def test_target_host_lost_after_resume(lab, ends):
 @pytest.mark.parametrize("phase", ["copy", "cut", "converge"])
 def test_link_lost(lab, ends, phase):
     """The target's cable is out for a second: connections survive that, and the move goes its way."""
-    held = hold(lab, phase, *ends)
-    try:
+    with Hold(lab, phase, *ends) as hold:
         move = lab.move("web", ends[1], **A_WHILE)
         wait_for_phase(lab, move, phase)
         with unplugged(lab, ends[1]):
-            if held:
-                lab.signal(*held, signal.SIGCONT)
-            held = None
+            hold.release()
             lab.within("client", "sleep", "1")
         ended = lab.moved(move, 60)
-    finally:
-        if held:
-            lab.signal(*held, signal.SIGCONT)
     assert ended["result"] == "ok", ended
     assert_one_place(lab)
 
