@@ -124,7 +124,9 @@ int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct g
         if (nve->n_vms)
                 return gw_fail(error, GW_E_CONFLICT, "id", "%u VMs are on NVE %s; move or stop them first", nve->n_vms,
                                id.s);
-        gw_dir_members_forget(d, nve);
+        /* Nothing is left then that could say that it went: the others are told whole lists anew. */
+        gw_list_for_each (link, &nve->members)
+                gw_dir_member_renumbered(d, gw_list_entry(link, struct directory_member, in_nve));
         gw_dir_nve_free(d, nve);
         gw_dir_unstore_name(d, GW_RECORD_NVE, id.s);
         gw_dir_changed(d, GW_OBJECT_NVE, id.s, true);

@@ -72,6 +72,26 @@ static void test_members_come_and_go(void **state) {
         assert_null(gw_directory_member_after(w->blue, w->h1));
 }
 
+/* Also one that nobody waits for any more: nothing is taken from its address, and nothing sent there. */
+static void test_deleted_nve_leaves_its_vns(void **state) {
+        struct world *w = *state;
+        struct gw_ip h3 = w->h3->locator;
+
+        world_serve(w, w->web, w->h1);
+        world_subscribe(w, w->h1);
+        world_subscribe(w, w->h3);
+        world_ack(w);
+        gw_directory_bye(&w->d, w->h3, w->now);
+        gw_directory_nve_hv(&w->d, w->h3, false);
+        world_ack(w);
+        assert_int_equal(gw_directory_nve_delete(&w->d, w->h3, &w->error), 0);
+        assert_true(world_told_member(w, w->h1, (struct gw_ip){0})->gone); /* the mark of a full list */
+        assert_null(world_told_member(w, w->h1, h3));
+        world_ack(w);
+        world_pass(w, GW_DIRECTORY_LINGER_MS);
+        assert_int_equal(w->n_frames, 0);
+}
+
 static void test_moved_vm_keeps_old_member_a_while(void **state) {
         struct world *w = *state;
         uint64_t to, back;
@@ -538,6 +558,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_subscriber_gets_all),
                 TEST(test_members_come_and_go),
+                TEST(test_deleted_nve_leaves_its_vns),
                 TEST(test_moved_vm_keeps_old_member_a_while),
                 TEST(test_move_is_pushed_and_confirmed),
                 TEST(test_only_who_may_hold_an_older_place_is_pending),
