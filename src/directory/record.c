@@ -161,8 +161,11 @@ int gw_dir_store_vm(struct gw_directory *d, const struct gw_vm *vm, const struct
 
         if (!octets)
                 return -ENOMEM;
-        if (!spec && (size = fetch_vm(d, vm, octets, room)) == 0)
-                size = VM_HEAD_OCTETS;
+        /* What cannot be read now is not written over: the definition is nowhere else. */
+        if (!spec && d->effects->fetch && (size = fetch_vm(d, vm, octets, room)) == 0) {
+                free(octets);
+                return -EIO;
+        }
         w = gw_writer(octets, room);
         put_vm(&w, vm, spec, spec ? spec->definition_size : size - VM_HEAD_OCTETS);
         if (spec)

@@ -353,6 +353,32 @@ static void test_restart_keeps_objects(void **state) {
         assert_true(gw_ip_eq(gw_port_ip(gw_vm_ports(vm), 0), ip_of("10.1.0.4")));
 }
 
+static size_t fetch_nothing(enum gw_record table, const void *key, size_t nkey, void *out, size_t room, void *user) {
+        (void)table, (void)key, (void)nkey, (void)out, (void)room, (void)user;
+        return 0;
+}
+
+/* A store that cannot be read at that moment costs nobody his definition, which is there alone. */
+static void test_unreadable_definition_is_not_overwritten(void **state) {
+        struct world *w = *state;
+        struct gw_directory_effects blind = *w->d.effects;
+        const struct gw_directory_effects *sighted = w->d.effects;
+        void *definition;
+        size_t size;
+
+        blind.fetch = fetch_nothing;
+        w->d.effects = &blind;
+        assert_true(gw_directory_vm_set_state(&w->d, w->web, GW_VM_RUNNING) < 0);
+        assert_int_equal(w->web->state, GW_VM_STOPPED);
+        assert_true(gw_directory_vm_set_desired(&w->d, w->web, GW_VM_RUN) < 0);
+        assert_int_equal(w->web->desired, GW_VM_STOP);
+        w->d.effects = sighted;
+        assert_int_equal(gw_directory_vm_set_state(&w->d, w->web, GW_VM_RUNNING), 0);
+        assert_int_equal(gw_directory_definition(w->web, &definition, &size), 0);
+        assert_int_equal(size, 2);
+        free(definition);
+}
+
 static void test_damaged_records_do_not_load(void **state) {
         static const uint8_t junk[] = {1, 0, 0, 0};
         static const uint8_t newer[] = {2};
@@ -404,6 +430,7 @@ int main(void) {
                 TEST(test_nve_refusals),
                 TEST(test_order_of_names),
                 TEST(test_restart_keeps_objects),
+                TEST(test_unreadable_definition_is_not_overwritten),
                 TEST(test_damaged_records_do_not_load),
                 TEST(test_ports_come_and_go),
         };
