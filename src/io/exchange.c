@@ -260,17 +260,11 @@ static bool client_name(struct gw_exchange *exchange, char out[static GW_NAME_MA
 }
 
 static void dispatch(struct gw_exchange *exchange, const char *method) {
-        char peer[GW_NAME_MAX + 1] = "local";
         struct gw_request *request;
         json_error_t fault;
         json_t *body = NULL;
         char text[200];
 
-        if (exchange->http->tls && !client_name(exchange, peer)) {
-                set_fault(exchange, 403, GW_E_REFUSED,
-                          "a client certificate of this installation's authority is needed");
-                return;
-        }
         if (exchange->body_size) {
                 body = json_loadb(exchange->body, exchange->body_size, JSON_REJECT_DUPLICATES, &fault);
                 free(exchange->body);
@@ -286,7 +280,7 @@ static void dispatch(struct gw_exchange *exchange, const char *method) {
                         return;
                 }
         }
-        request = gw_request_new(&request_ops, exchange, method, exchange->target, peer, body);
+        request = gw_request_new(&request_ops, exchange, method, exchange->target, exchange->peer, body);
         if (!request) {
                 set_fault(exchange, 500, -ENOMEM, "out of memory");
                 return;
@@ -322,11 +316,15 @@ static bool collect(struct gw_exchange *exchange, const char *bytes, size_t size
 
 static const char too_large[] = "the body has more than 4194304 octets";
 
-/* What can be refused before the body is read. True when it was. */
+/* What can be refused before the body is read: nobody's bodies are kept for strangers. True when it was. */
 static bool refuse_early(struct gw_exchange *exchange) {
         const char *length = MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, "Content-Length");
 
-        if (!exchange->target || strlen(exchange->target) >= GW_REQUEST_TARGET_MAX)
+        strcpy(exchange->peer, "local");
+        if (exchange->http->tls && !client_name(exchange, exchange->peer))
+                set_fault(exchange, 403, GW_E_REFUSED,
+                          "a client certificate of this installation's authority is needed");
+        else if (!exchange->target || strlen(exchange->target) >= GW_REQUEST_TARGET_MAX)
                 set_fault(exchange, 414, GW_E_INVALID, "the path and query have more than 2047 octets");
         else if (length && strtoull(length, NULL, 10) > GW_HTTP_BODY_MAX)
                 set_fault(exchange, 413, GW_E_FULL, too_large);

@@ -29,6 +29,7 @@
 
 enum {
         CONNECTIONS_MAX = 256,
+        PER_ADDRESS_MAX = 64, /* over TLS, so that one host cannot take them all */
         IDLE_S = 60,
         CONNECTION_MEMORY = 64 << 10,
         BEAT_S = 10,
@@ -110,6 +111,7 @@ static struct MHD_Daemon *start_daemon(struct gw_http *http, int listener) {
                  http->tls ? (void *)(uintptr_t)gw_tls_pem(http->tls, GW_TLS_CERT) : NULL},
                 {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls ? (void *)(uintptr_t)gw_tls_pem(http->tls, GW_TLS_KEY) : NULL},
                 {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3"},
+                {MHD_OPTION_PER_IP_CONNECTION_LIMIT, PER_ADDRESS_MAX, NULL},
                 {MHD_OPTION_END, 0, NULL}};
 
         return MHD_start_daemon(flags, 0, NULL, NULL, gw_exchange_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_log,
@@ -143,8 +145,8 @@ static int start(struct gw_http *http) {
 }
 
 /* The library demands that nothing is suspended when it stops. Handlers keep their requests; see on_completed. */
-static void stop(struct gw_http *http) {
-        http->io = sd_event_source_disable_unref(http->io);
+static void stop(struct gw_http *http, struct MHD_Daemon *daemon, sd_event_source *io) {
+        sd_event_source_disable_unref(io);
         gw_list_for_each (link, &http->exchanges) {
                 struct gw_exchange *exchange = gw_list_entry(link, struct gw_exchange, link);
 
@@ -152,9 +154,8 @@ static void stop(struct gw_http *http) {
                 exchange->cut = true;
                 gw_exchange_resume(exchange);
         }
-        if (http->daemon)
-                MHD_stop_daemon(http->daemon);
-        http->daemon = NULL;
+        if (daemon)
+                MHD_stop_daemon(daemon);
 }
 
 static int http_new(struct gw_http **out, struct gw_loop *loop, int listener, const char *path, struct gw_tls *tls,
@@ -208,7 +209,7 @@ int gw_http_new_tls(struct gw_http **out, struct gw_loop *loop, const struct gw_
 void gw_http_free(struct gw_http *http) {
         if (!http)
                 return;
-        stop(http);
+        stop(http, http->daemon, http->io);
         gw_loop_cancel_flush(http->loop, &http->flush);
         gw_timer_free(http->beat);
         sd_event_source_disable_unref(http->timeout);
@@ -219,9 +220,24 @@ void gw_http_free(struct gw_http *http) {
         free(http);
 }
 
+/* The new one first: when it cannot be had, the old one goes on. */
 int gw_http_reload(struct gw_http *http) {
-        stop(http);
-        return start(http);
+        struct MHD_Daemon *old = http->daemon;
+        sd_event_source *io = http->io;
+        int r;
+
+        http->daemon = NULL;
+        http->io = NULL;
+        r = start(http);
+        if (r < 0) {
+                if (http->daemon)
+                        MHD_stop_daemon(http->daemon);
+                http->daemon = old;
+                http->io = io;
+                return r;
+        }
+        stop(http, old, io);
+        return 0;
 }
 
 struct gw_endpoint gw_http_endpoint(const struct gw_http *http) {

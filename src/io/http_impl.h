@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/addr.h"
 #include "base/list.h"
 #include "io/http.h"
 #include "io/loop.h"
@@ -35,6 +36,7 @@ struct gw_exchange {
         char *body;
         size_t body_size, body_room;
         bool begun, dispatched, suspended;
+        char peer[GW_NAME_MAX + 1]; /* who asks: a certificate's name, or "local" */
         int status; /* 0: not answered */
         char *text;
         char allow[64];

@@ -2,11 +2,14 @@
 /* The HTTP server, asked by libcurl from a second thread while this one turns the loop. */
 #include "io_fixture.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -28,7 +31,7 @@ struct ask {
         char socket[128], url[512], cert[128], key[128], ca[128];
         const char *method, *body;
         size_t body_size;
-        bool chunked;
+        bool chunked, stalls; /* stalls: says that a body comes, and sends none */
         long timeout_ms;
         /* the answer */
         long status;
@@ -117,6 +120,11 @@ static size_t on_header(char *line, size_t one, size_t n, void *user) {
         return n;
 }
 
+static size_t on_stall(char *bytes, size_t one, size_t n, void *user) {
+        (void)bytes, (void)one, (void)n, (void)user;
+        return CURL_READFUNC_PAUSE;
+}
+
 static void *ask_thread(void *user) {
         struct ask *ask = user;
         struct curl_slist *headers = ask->chunked ? curl_slist_append(NULL, "Transfer-Encoding: chunked") : NULL;
@@ -142,6 +150,11 @@ static void *ask_thread(void *user) {
         if (ask->body) {
                 curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)ask->body_size);
                 curl_easy_setopt(curl, CURLOPT_POSTFIELDS, ask->body);
+        }
+        if (ask->stalls) {
+                curl_easy_setopt(curl, CURLOPT_POST, 1L);
+                curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 100000L);
+                curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_stall);
         }
         ask->code = curl_easy_perform(curl);
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ask->status);
@@ -436,6 +449,88 @@ static void octets_that_are_not_http(void **state) {
         gw_http_free(server.http);
 }
 
+static void ask_tls(struct fixture *f, struct server *server, struct ask *ask, const char *method) {
+        ask_init(ask, f, method, "/v1/vms/x");
+        ask->socket[0] = 0;
+        snprintf(ask->url, sizeof ask->url, "https://127.0.0.1:%u/v1/vms/x", gw_http_endpoint(server->http).port);
+        strcpy(ask->ca, fixture_path(f, "ca.crt"));
+}
+
+/* Nothing is kept for a stranger: what he is about to send is refused before it comes. */
+static void strangers_bodies_are_not_waited_for(void **state) {
+        struct fixture *f = *state;
+        struct server server;
+        struct ask ask;
+
+        server_init(&server, f, f->nva);
+        ask_tls(f, &server, &ask, "POST");
+        ask.stalls = true;
+        ask.timeout_ms = 5000;
+        ask_now(f, &ask);
+        if (ask.status != 403 || !ask.text || !strstr(ask.text, "a client certificate"))
+                fail_msg("%ld %s (%s)", ask.status, ask.text ? ask.text : "", curl_easy_strerror(ask.code));
+        free(ask.text);
+        gw_http_free(server.http);
+}
+
+static int connect_from(const char *from, struct gw_endpoint to) {
+        struct sockaddr_in local = {.sin_family = AF_INET}, peer = {.sin_family = AF_INET, .sin_port = htons(to.port)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        inet_pton(AF_INET, from, &local.sin_addr);
+        inet_pton(AF_INET, "127.0.0.1", &peer.sin_addr);
+        assert_int_equal(bind(fd, (struct sockaddr *)&local, sizeof local), 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&peer, sizeof peer), 0);
+        return fd;
+}
+
+/* One host that opens connections and says nothing in them leaves some to others. */
+static void one_address_cannot_take_all_connections(void **state) {
+        enum { MANY = 300 };
+        struct fixture *f = *state;
+        struct server server;
+        int fds[MANY];
+        struct ask ask;
+
+        server_init(&server, f, f->nva);
+        for (int i = 0; i < MANY; i++) {
+                fds[i] = connect_from("127.0.0.2", gw_http_endpoint(server.http));
+                fixture_spin_ms(f, i % 20 ? 0 : 1);
+        }
+        ask_tls(f, &server, &ask, "GET");
+        snprintf(ask.cert, sizeof ask.cert, "%s/h1.crt", f->folder);
+        snprintf(ask.key, sizeof ask.key, "%s/h1.key", f->folder);
+        ask_now(f, &ask);
+        assert_int_equal(ask.status, 200);
+        free(ask.text);
+        for (int i = 0; i < MANY; i++)
+                close(fds[i]);
+        gw_http_free(server.http);
+}
+
+/* A server that cannot be had anew goes on as it is. */
+static void a_reload_that_fails_changes_nothing(void **state) {
+        struct fixture *f = *state;
+        struct rlimit limit, none;
+        struct server server;
+        struct ask ask;
+
+        server_init(&server, f, f->nva);
+        fixture_spin_ms(f, 5);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none = (struct rlimit){3, limit.rlim_max}; /* those that are open stay so */
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        assert_true(gw_http_reload(server.http) < 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        ask_tls(f, &server, &ask, "GET");
+        snprintf(ask.cert, sizeof ask.cert, "%s/h1.crt", f->folder);
+        snprintf(ask.key, sizeof ask.key, "%s/h1.key", f->folder);
+        ask_now(f, &ask);
+        assert_int_equal(ask.status, 200);
+        free(ask.text);
+        gw_http_free(server.http);
+}
+
 static void tls_wants_a_certificate_of_ours(void **state) {
         static const struct {
                 const char *cert;
@@ -483,6 +578,9 @@ int main(void) {
                 with_fixture(a_slow_reader_is_cut_off),
                 with_fixture(a_stream_whose_reader_left_ends),
                 with_fixture(octets_that_are_not_http),
+                with_fixture(strangers_bodies_are_not_waited_for),
+                with_fixture(one_address_cannot_take_all_connections),
+                with_fixture(a_reload_that_fails_changes_nothing),
                 with_fixture(tls_wants_a_certificate_of_ours),
         };
 
