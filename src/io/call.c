@@ -186,7 +186,8 @@ void gw_call_with_fds(struct gw_session *s, const char *method, const char *path
         if (r < 0) {
                 lose(s, call, r == -EMSGSIZE ? 413 : r == -EINVAL ? 400 : 503);
                 gw_loop_post(s->loop, &s->post);
-        } else if (deadline.ns) {
+        } else if (deadline.ns && (!s->calls_due.ns || call->deadline.ns < s->calls_due.ns)) {
+                s->calls_due = call->deadline;
                 gw_session_arm(s);
         }
 }
@@ -201,29 +202,27 @@ static void answer(struct call *call, int status, json_t *body) {
                 done(status, body, user);
 }
 
-struct gw_mono gw_session_calls_due(const struct gw_session *s) {
-        struct gw_mono due = {0};
-
-        gw_list_for_each (link, &s->calls) {
-                const struct call *call = gw_list_entry(link, struct call, link);
-
-                if (call->deadline.ns && (due.ns == 0 || call->deadline.ns < due.ns))
-                        due = call->deadline;
-        }
-        return due;
-}
-
+/* An answer leaves calls_due as it is, so that many calls cost no walk each: a tick that comes too early sets it right. */
 void gw_session_calls_tick(struct gw_session *s, struct gw_mono now) {
+        bool due = gw_mono_reached(now, s->calls_due);
+
+        if (due)
+                s->calls_due.ns = 0;
         gw_list_for_each (link, &s->calls) {
                 struct call *call = gw_list_entry(link, struct call, link);
 
+                if (!due)
+                        break;
                 if (gw_mono_reached(now, call->deadline))
                         lose(s, call, 504);
+                else if (call->deadline.ns && (!s->calls_due.ns || call->deadline.ns < s->calls_due.ns))
+                        s->calls_due = call->deadline;
         }
         gw_session_calls_answer_lost(s);
 }
 
 void gw_session_calls_lose(struct gw_session *s) {
+        s->calls_due.ns = 0;
         while (!gw_list_empty(&s->calls))
                 lose(s, gw_list_entry(s->calls.next, struct call, link), 503);
 }

@@ -425,7 +425,7 @@ static struct gw_mono silence_due(const struct gw_session *s) {
 }
 
 void gw_session_arm(struct gw_session *s) {
-        struct gw_mono due = gw_session_calls_due(s);
+        struct gw_mono due = s->calls_due;
 
         if (s->freed)
                 return;

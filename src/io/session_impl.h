@@ -49,6 +49,7 @@ struct gw_session {
         uint64_t credit;                  /* frames that may be taken now, where the listener bounds them */
         struct gw_mono credit_at, resume; /* resume: when there is credit again; 0: not waiting */
         struct gw_list calls;             /* outstanding; of struct call */
+        struct gw_mono calls_due;         /* not after the first deadline of these; 0: there is none */
         struct gw_list lost;              /* calls to be answered without the peer, in the post */
         size_t served;                    /* requests of the peer that are not answered */
         struct gw_post post;
@@ -77,7 +78,6 @@ int gw_session_send_with_fds(struct gw_session *s, uint8_t type, uint32_t id, co
 bool gw_session_on_call(struct gw_session *s, uint32_t id, const uint8_t *body, size_t size);
 bool gw_session_on_answer(struct gw_session *s, uint32_t id, const uint8_t *body, size_t size);
 bool gw_session_on_event(struct gw_session *s, const uint8_t *body, size_t size);
-struct gw_mono gw_session_calls_due(const struct gw_session *s);
 void gw_session_calls_tick(struct gw_session *s, struct gw_mono now);
 void gw_session_calls_lose(struct gw_session *s); /* all outstanding ones become lost */
 void gw_session_calls_answer_lost(struct gw_session *s);
