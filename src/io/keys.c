@@ -88,13 +88,20 @@ static bool parse_algorithm(const char *text, uint8_t *out) {
         return false;
 }
 
+/* Whose fields are in another order may have the key there: it is not repeated in a log. */
+static const char *spi_text(const char *text) {
+        size_t n = strspn(text, "-0123456789");
+
+        return n <= 11 && !text[n] ? text : "no number";
+}
+
 static int parse_fields(char *const field[FIELDS], struct gw_keys_entry *out, const char *where,
                         struct gw_error *error) {
         unsigned line = out->line;
 
         if (!parse_spi(field[0], &out->key.spi))
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
-                               "%s line %u: the SPI is \"%.20s\"; allowed are %d to %u", where, line, field[0],
+                               "%s line %u: the SPI is \"%s\"; allowed are %d to %u", where, line, spi_text(field[0]),
                                GW_MH_SPI_MIN, UINT32_MAX);
         if (!parse_algorithm(field[1], &out->key.algorithm))
                 return gw_fail(error, GW_E_INVALID, "registration-keys",

@@ -235,6 +235,7 @@ static void test_bad_keys(void **state) {
         refused("\n255 hmac-sha1" PEER KEY1, "FILE line 2: the SPI is \"255\"; allowed are 256 to 4294967295");
         refused("4294967296 hmac-sha1" PEER KEY1, "the SPI is");
         refused("-256 hmac-sha1" PEER KEY1, "the SPI is");
+        refused(KEY1 " hmac-sha1" PEER "256", "the SPI is \"no number\"");
         refused("256 hmac-md5" PEER KEY1, "hmac-sha256 or hmac-sha1");
         refused("256 hmac-sha1 192.0.2.1 host1 " KEY1, "IPv6 unicast");
         refused("256 hmac-sha1 ff02::1 host1 " KEY1, "IPv6 unicast");
