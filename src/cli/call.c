@@ -65,6 +65,7 @@ static int connect_api(struct gw_cli *cli, struct gw_error *error) {
                 return 0;
         r = find_api(cli, api, error);
         options.api = api;
+        options.exact = cli->json;
         return r ? r : gw_client_new(&cli->client, &options, error);
 }
 
@@ -113,6 +114,7 @@ int gw_cli_fail(int exit_code, const char *format, ...) {
         va_start(args, format);
         vsnprintf(text, sizeof text, format, args);
         va_end(args);
+        gw_client_tame(text);
         fflush(stdout); /* what was said before comes before */
         fprintf(stderr, "godwit: %s\n", text);
         return exit_code;

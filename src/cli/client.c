@@ -3,6 +3,9 @@
  * libcurl behind two functions. An answer is bounded by ANSWER_MAX; what is not JSON
  * is told as such, with the first octets, since the usual cause is that --api names
  * something that is not a Godwit daemon.
+ *
+ * Reasons and names in an answer may be words of a host's, which the authority hands
+ * on as they are. Those that will be shown as they are are tamed here, once.
  */
 #include "cli/client.h"
 
@@ -19,7 +22,7 @@ enum { ANSWER_MAX = 64 << 20, CONNECT_MS = 5000, CALL_MS = 120000 };
 
 struct gw_client {
         CURL *curl;
-        bool is_unix;
+        bool is_unix, exact;
         char *api;
         char why[CURL_ERROR_SIZE];
 };
@@ -31,7 +34,7 @@ struct buffer {
         gw_client_event each;
         void *user;
         char event[64];
-        bool stopped;
+        bool stopped, exact;
 };
 
 static int check_file(const char *flag, const char *path, struct gw_error *error) {
@@ -70,6 +73,7 @@ int gw_client_new(struct gw_client **out, const struct gw_client_options *option
                 return gw_fail(error, -ENOMEM, "", "no memory");
         }
         c->is_unix = *options->api == '/';
+        c->exact = options->exact;
         if (c->is_unix)
                 curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, options->api);
         if (options->tls_ca)
@@ -176,6 +180,34 @@ static int code_of(const char *word, long status) {
         return status == 404 ? GW_E_NOT_FOUND : GW_E_REFUSED;
 }
 
+void gw_client_tame(char *text) {
+        for (unsigned char *c = (unsigned char *)text; *c; c++) {
+                bool high = c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; /* U+0080 to U+009F control, too */
+
+                if (*c < ' ' || *c == 0x7f || high)
+                        *c = ' ';
+                if (high)
+                        *++c = ' ';
+        }
+}
+
+static void tame(json_t *value) {
+        json_t *member;
+        const char *key;
+        char *text;
+        size_t i;
+
+        json_object_foreach (value, key, member)
+                tame(member);
+        json_array_foreach (value, i, member)
+                tame(member);
+        if (!json_is_string(value) || !(text = strdup(json_string_value(value))))
+                return;
+        gw_client_tame(text);
+        json_string_set(value, text);
+        free(text);
+}
+
 static int read_answer(struct gw_client *c, long status, const struct buffer *b, json_t **out, struct gw_error *error) {
         json_t *body = b->n ? json_loadb(b->bytes, b->n, 0, NULL) : json_object(), *e;
         const char *text, *field;
@@ -184,6 +216,8 @@ static int read_answer(struct gw_client *c, long status, const struct buffer *b,
         if (!body)
                 return gw_fail(error, GW_E_MALFORMED, "api", "%s answered %ld with what is not JSON: %.60s", c->api,
                                status, b->bytes);
+        if (!c->exact)
+                tame(body);
         if (status >= 200 && status < 300) {
                 if (out)
                         *out = body;
@@ -256,6 +290,8 @@ static bool stream_line(struct buffer *b, const char *line) {
         if (strncmp(line, "data:", 5) != 0)
                 return true;
         data = json_loads(line + 5, 0, NULL);
+        if (!b->exact)
+                tame(data);
         more = !data || b->each(*b->event ? b->event : "message", data, b->user);
         json_decref(data);
         return more;
@@ -282,7 +318,7 @@ static size_t stream_octets(char *bytes, size_t size, size_t n, void *user) {
 }
 
 int gw_client_stream(struct gw_client *c, const char *path, gw_client_event each, void *user, struct gw_error *error) {
-        struct buffer b = {.each = each, .user = user};
+        struct buffer b = {.each = each, .user = user, .exact = c->exact};
         struct curl_slist *headers = set_body(c, "GET", NULL);
         long status = 0;
         CURLcode code;

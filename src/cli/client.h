@@ -14,6 +14,7 @@ struct gw_client;
 struct gw_client_options {
         const char *api; /* the path of a unix socket, or https://address:port */
         const char *tls_ca, *tls_cert, *tls_key;
+        bool exact; /* texts are left as they came: they are not for a terminal */
 };
 
 int gw_client_new(struct gw_client **out, const struct gw_client_options *options, struct gw_error *error);
@@ -29,5 +30,7 @@ typedef bool (*gw_client_event)(const char *name, json_t *data, void *user);
 int gw_client_stream(struct gw_client *client, const char *path, gw_client_event each, void *user,
                      struct gw_error *error);
 
+/* What a host or a guest may have said becomes one line that steers no terminal. In place. */
+void gw_client_tame(char *text);
 /* Writes a path segment with what must be percent-encoded; returns out. */
 const char *gw_client_segment(const char *text, char *out, size_t size);
