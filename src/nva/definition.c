@@ -172,10 +172,11 @@ static void take_boot(struct gw_json_reader *r, json_t *into) {
         bool kernel = take_path(r, into, "kernel"), initrd = take_path(r, into, "initrd");
         bool cmdline = *take_text(r, into, "cmdline", NVA_CMDLINE_MAX);
         size_t disks = take_disks(r, into);
-        bool synthetic = *json_string_value(json_object_get(into, "emulator")) == '/';
+        bool synthetic;
 
-        if (gw_json_failed(r))
+        if (gw_json_failed(r)) /* one that is refused is not in the definition */
                 return;
+        synthetic = *json_string_value(json_object_get(into, "emulator")) == '/';
         if (!kernel && !disks && !synthetic)
                 gw_json_fault(r, "kernel", "neither kernel nor disks is given; a VM needs one of them to boot from");
         if (!kernel && initrd)
