@@ -406,12 +406,14 @@ static double estimate_s(struct nva_drain *drain, uint32_t left) {
 
 static json_t *vm_json(const struct nva *nva, const struct drain_vm *noted) {
         const struct nva_move *move = noted->fate == FATE_MOVING ? mover_find(nva, noted->move.s) : NULL;
+        json_t *whole = move ? mover_json(move) : NULL;
         json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "vm", noted->vm.s, "state",
                                    fate_words[noted->fate], "to", noted->to.s, "move", noted->move.s, "tries",
                                    (json_int_t)noted->tries, "reason", noted->reason);
 
-        if (move)
-                json_object_set_new(object, "progress", json_incref(json_object_get(mover_json(move), "progress")));
+        if (whole)
+                json_object_set(object, "progress", json_object_get(whole, "progress"));
+        json_decref(whole);
         return object;
 }
 
