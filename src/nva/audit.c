@@ -9,7 +9,9 @@
  * the second reading sees what the first two did.
  *
  * Audits under way are in nva->audits; each edge of one is read by its own chain of
- * calls, which ends by itself when the edge does not answer. The report of the
+ * calls, which ends by itself when the edge does not answer, or answers without end.
+ * What an edge says is a stranger's: of its entries the known members are kept, and
+ * no more findings than can be repaired at once; the others are counted. The report of the
  * last full audit is kept in memory for GET /v1/audit. A periodic audit repairs
  * nothing: it says what it saw in the log.
  */
@@ -28,11 +30,13 @@
 
 enum {
         CALL_S = 10,
+        CHAIN_S = 300,         /* for one reading of an edge */
         FINDINGS_MAX = 10000,  /* listed; more are counted */
-        REPAIRS_MAX = 1000,    /* in one call to an edge */
+        REPAIRS_MAX = 1000,    /* in one call to an edge; so many findings of it are kept */
         ENTRIES_MAX = 2000000, /* of one edge: more than it has room for, counted twice */
         RESTARTS_MAX = 3,      /* of one table, when it changes while it is read */
         PATH_SIZE = 160,
+        TEXT_MAX = 64, /* of a member of an entry */
 };
 
 enum reading { FORWARDING, NEIGHBOURS, READINGS };
@@ -58,9 +62,13 @@ struct host {
         uint8_t table;
         unsigned restarts;
         size_t entries;
+        struct gw_mono until;
         bool again;     /* the reading after a repair */
         json_t *found;  /* what differs in this reading */
         json_t *before; /* and in the one before the repair */
+        /* Of what differs and is not kept: contradictions, settling. After a repair: of the reading before it. */
+        json_int_t beyond[2];
+        bool hidden; /* after a repair: something differs that is not kept, and may be what was to be repaired */
         char after[96];
 };
 
@@ -119,9 +127,13 @@ static void host_ended(struct host *host) {
                 audit_ended(a);
 }
 
+static void list_findings(struct host *host, json_t *findings);
+
+/* What it had before a repair, after which it was not heard any more, is still what is known of it. */
 static void host_silent(struct host *host) {
-        if (!host->again)
-                json_array_append_new(host->audit->silent, json_string(host->nve.s));
+        if (host->again)
+                list_findings(host, host->before);
+        json_array_append_new(host->audit->silent, json_string(host->nve.s));
         host_ended(host);
 }
 
@@ -144,16 +156,39 @@ static json_t *truth(const struct gw_audit_finding *f) {
                          f->vm ? (json_int_t)f->vm->binding.epoch : 0, "mac", mac);
 }
 
+/* What is kept of an entry, as it came. */
+static json_t *entry_of(const json_t *entry) {
+        static const char *const keys[] = {"vni", "mac", "address", "kind", "locator", "epoch", "origin", "age_ms"};
+        json_t *out = json_object();
+
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+                json_t *value = json_object_get(entry, keys[i]);
+
+                if (json_is_null(value) || json_is_integer(value) ||
+                    (json_is_string(value) && json_string_length(value) <= TEXT_MAX))
+                        json_object_set(out, keys[i], value);
+        }
+        return out;
+}
+
 static void found(struct host *host, json_t *entry, const struct gw_audit_finding *f) {
         json_int_t vni = json_integer_value(json_object_get(entry, "vni"));
 
         if (f->verdict == GW_AUDIT_FITS)
                 return;
+        if (json_array_size(host->found) >= REPAIRS_MAX) {
+                if (host->again)
+                        host->hidden = true;
+                else
+                        host->beyond[f->verdict == GW_AUDIT_SETTLING]++;
+                return;
+        }
         json_array_append_new(host->found,
-                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O, s:o, s:b}", "nve", host->nve.s, "table",
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b}", "nve", host->nve.s, "table",
                                         tables[host->table], "vn", vn_of(host, vni), "verdict",
                                         f->verdict == GW_AUDIT_SETTLING ? "settling" : "contradiction", "why", f->why,
-                                        "text", f->text, "entry", entry, "truth", truth(f), "repaired", false));
+                                        "text", f->text, "entry", entry_of(entry), "truth", truth(f), "repaired",
+                                        false));
 }
 
 static uint8_t kind_of(const char *word) {
@@ -215,6 +250,9 @@ static void list_findings(struct host *host, json_t *findings) {
                 else
                         a->unlisted++;
         }
+        a->contradictions += host->beyond[false];
+        a->settling += host->beyond[true];
+        a->unlisted += host->beyond[false] + host->beyond[true];
 }
 
 static bool same_entry(const json_t *a, const json_t *b) {
@@ -242,7 +280,7 @@ static void compare_with_before(struct host *host) {
         size_t i;
 
         json_array_foreach (host->before, i, finding)
-                if (!is_settling(finding) && !is_among(host->found, finding))
+                if (!is_settling(finding) && !host->hidden && !is_among(host->found, finding))
                         json_object_set_new(finding, "repaired", json_true());
         list_findings(host, host->before);
         host_ended(host);
@@ -254,6 +292,8 @@ static void read_again(struct host *host) {
         host->found = json_array();
         host->table = FORWARDING;
         host->restarts = 0;
+        host->entries = 0;
+        host->until = gw_mono_after(gw_mono_now(), gw_s(CHAIN_S));
         host->after[0] = 0;
         host_next(host);
 }
@@ -314,6 +354,14 @@ static void host_read(struct host *host) {
 
 /* --- reading --- */
 
+/* It goes on for ever, or says that it does. */
+static bool is_endless(const struct host *host, const json_t *body) {
+        bool more = *nva_json_text(body, "next");
+
+        return host->entries > ENTRIES_MAX || gw_mono_reached(gw_mono_now(), host->until) ||
+               (more && !json_array_size(json_object_get(body, "entries")));
+}
+
 static void take_page(struct host *host, const struct gw_nve *nve, json_t *body) {
         json_t *entry;
         size_t i;
@@ -341,7 +389,9 @@ static void on_page(int status, json_t *body, void *user) {
                 host->after[0] = 0;
                 host->table = FORWARDING;
                 json_array_clear(host->found);
-        } else if (!nve || status / 100 != 2 || host->entries > ENTRIES_MAX) {
+                if (!host->again)
+                        memset(host->beyond, 0, sizeof host->beyond);
+        } else if (!nve || status / 100 != 2 || is_endless(host, body)) {
                 host_silent(host);
                 return;
         } else {
@@ -374,6 +424,7 @@ static void ask(struct audit *a, const struct gw_nve *nve) {
         host->audit = a;
         host->nve = nve->id;
         host->found = json_array();
+        host->until = gw_mono_after(gw_mono_now(), gw_s(CHAIN_S));
         gw_list_append(&a->hosts, &host->link);
         host_next(host);
 }
