@@ -17,20 +17,23 @@
 enum { SEGMENT = 3 * GW_NAME_MAX + 1, POLL_MS = 500, SILENCE_MAX_MS = 30000, BAR_COLUMNS = 24 };
 
 static void print_plan(const struct gw_cli *cli, const json_t *plan) {
-        static const char *const heads[] = {"VM", "MEMORY", "TO", "REASON", NULL};
+        static const char *const heads[] = {"VM", "MEMORY", "MODE", "TO", "REASON", NULL};
         struct gw_columns table;
         json_t *vm;
         size_t i;
 
         gw_columns_init(&table, heads);
         json_array_foreach (json_object_get(plan, "vms"), i, vm) {
-                const char *to = gw_member_text(vm, "to");
+                const char *to = gw_member_text(vm, "to"), *as = gw_member_text(vm, "as");
+                bool leave = json_is_true(json_object_get(vm, "leave")), runs = !*as || !strcmp(as, "running");
 
                 gw_columns_row(&table);
                 gw_columns_cell(&table, 0, "%s", gw_member_text(vm, "vm"));
                 gw_columns_cell(&table, 1, "%lld MiB", (long long)gw_member_int(vm, "memory_mib"));
-                gw_columns_cell(&table, 2, "%s", *to ? to : "nowhere");
-                gw_columns_cell(&table, 3, "%s", gw_member_text(vm, "reason"));
+                gw_columns_cell(&table, 2, "%s%s%s%s", gw_member_text(vm, "mode"), runs ? "" : " (", runs ? "" : as,
+                                runs ? "" : ")");
+                gw_columns_cell(&table, 3, "%s", *to ? to : leave ? "stays" : "nowhere");
+                gw_columns_cell(&table, 4, "%s", gw_member_text(vm, "reason"));
         }
         if (table.n_rows)
                 gw_columns_print(&table, cli, stdout);
@@ -92,30 +95,45 @@ static void print_end(const struct gw_cli *cli, const json_t *drain, const char 
         size_t i;
 
         if (!strcmp(state_of(drain), "drained")) {
-                printf("%s%s is empty%s; %lld VMs have moved. `godwit nve undrain %s` takes VMs again\n",
-                       gw_colour(cli, GW_GREEN), nve, gw_colour(cli, GW_PLAIN),
-                       (long long)gw_member_int(drain, "moved"), nve);
+                printf("%s%s is %s%s; %lld VMs have moved", gw_colour(cli, GW_GREEN), nve,
+                       gw_member_int(drain, "stay") ? "drained" : "empty", gw_colour(cli, GW_PLAIN),
+                       (long long)gw_member_int(drain, "moved"));
+                if (gw_member_int(drain, "stay"))
+                        printf(", %lld that do not run are left there", (long long)gw_member_int(drain, "stay"));
+                printf(". `godwit nve undrain %s` takes VMs again\n", nve);
                 return;
         }
         json_array_foreach (json_object_get(drain, "vms"), i, vm)
-                if (strcmp(gw_member_text(vm, "state"), "moved") != 0)
+                if (strcmp(gw_member_text(vm, "state"), "moved") != 0 &&
+                    strcmp(gw_member_text(vm, "state"), "left") != 0)
                         printf("%s %s: %s\n", gw_member_text(vm, "vm"), gw_member_text(vm, "state"),
                                *gw_member_text(vm, "reason") ? gw_member_text(vm, "reason")
-                                                             : "it does not run, or is a task; we cannot move it");
+                                                             : "it is a task, or changes its state; we cannot move it");
         printf("%s%lld are left on %s%s; `godwit nve drain %s` tries again\n", gw_colour(cli, GW_RED),
                (long long)gw_member_int(drain, "stuck"), nve, gw_colour(cli, GW_PLAIN), nve);
 }
 
+static json_t *leave_of(const struct gw_args *args) {
+        json_t *list = json_array();
+        const char *word;
+
+        for (size_t i = 0; (word = gw_args_nth(args, "leave", i)); i++)
+                json_array_append_new(list, json_string(word));
+        return list;
+}
+
 /* GW_EXIT_OK when every VM of the plan has a place. */
-static int show_plan(struct gw_cli *cli, const char *segment, bool alone) {
+static int show_plan(struct gw_cli *cli, const char *segment, const struct gw_args *args) {
+        bool alone = gw_args_has(args, "plan");
         json_t *plan, *vm;
         size_t i;
-        int r = gw_cli_call(cli, "POST", json_pack("{s:b}", "plan", 1), &plan, "/v1/nves/%s/drain", segment);
+        int r = gw_cli_call(cli, "POST", json_pack("{s:b, s:o}", "plan", 1, "leave", leave_of(args)), &plan,
+                            "/v1/nves/%s/drain", segment);
 
         if (r)
                 return r;
         json_array_foreach (json_object_get(plan, "vms"), i, vm)
-                if (alone && !*gw_member_text(vm, "to"))
+                if (alone && !*gw_member_text(vm, "to") && !json_is_true(json_object_get(vm, "leave")))
                         r = GW_EXIT_MOVE_FAILED;
         if (cli->json && alone)
                 gw_print_json(plan);
@@ -132,10 +150,12 @@ static int nve_drain(struct gw_cli *cli, const struct gw_args *args) {
         int r;
 
         gw_client_segment(nve, segment, sizeof segment);
-        r = show_plan(cli, segment, gw_args_has(args, "plan"));
+        r = show_plan(cli, segment, args);
         if (r || gw_args_has(args, "plan"))
                 return r;
-        r = gw_cli_call(cli, "POST", json_pack("{s:I}", "concurrent", (json_int_t)gw_args_int(args, "concurrent")),
+        r = gw_cli_call(cli, "POST",
+                        json_pack("{s:I, s:o}", "concurrent", (json_int_t)gw_args_int(args, "concurrent"), "leave",
+                                  leave_of(args)),
                         &drain, "/v1/nves/%s/drain", segment);
         if (!r && !gw_args_has(args, "no-wait")) {
                 json_decref(drain);
@@ -168,6 +188,8 @@ static int nve_undrain(struct gw_cli *cli, const struct gw_args *args) {
 static const struct gw_flag drain_flags[] = {
         {"plan", GW_FLAG_SWITCH, .help = "only say what would move where"},
         {"concurrent", GW_FLAG_INT, "N", "so many moves at once; 2 when not given", 1, 16, .fallback = "2"},
+        {"leave", GW_FLAG_CHOICE, "WHAT", "VMs that are suspended, or stopped, stay where they are",
+         .choices = "suspended stopped", .repeat = true},
         {"no-wait", GW_FLAG_SWITCH, .help = "only begin"},
         {0},
 };

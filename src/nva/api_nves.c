@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/nves: the hosts' edges. They make themselves known when they connect; this is for looking, and for planning. */
+#include <string.h>
+
 #include "nva/api.h"
 
 #include "base/log.h"
@@ -108,12 +110,32 @@ void api_drain_show(struct gw_request *request, void *user) {
         gw_request_fail(request, &error);
 }
 
+static unsigned read_leave(struct gw_json_reader *r) {
+        static const char *const words[] = {"suspended", "stopped"};
+        json_t *list = gw_json_array(r, "leave"), *word;
+        unsigned leave = 0;
+        size_t i;
+
+        json_array_foreach (list, i, word) {
+                const char *text = json_is_string(word) ? json_string_value(word) : "no text";
+
+                if (!strcmp(text, words[0]))
+                        leave |= DRAIN_LEAVE_SUSPENDED;
+                else if (!strcmp(text, words[1]))
+                        leave |= DRAIN_LEAVE_STOPPED;
+                else
+                        gw_json_fault(r, "leave", "leave has \"%.32s\"; allowed are suspended and stopped", text);
+        }
+        return leave;
+}
+
 void api_drain_begin(struct gw_request *request, void *user) {
         struct nva *nva = user;
         struct gw_nve *nve = api_nve(nva, request);
         struct gw_error error = {0};
         struct gw_json_reader r;
         uint32_t concurrent;
+        unsigned leave;
         bool plan;
 
         if (!nve)
@@ -121,11 +143,12 @@ void api_drain_begin(struct gw_request *request, void *user) {
         r = gw_json_reader(gw_request_body(request), &error);
         plan = gw_json_bool(&r, "plan", false);
         concurrent = (uint32_t)gw_json_int(&r, "concurrent", 1, DRAIN_CONCURRENT_MAX, DRAIN_CONCURRENT);
+        leave = read_leave(&r);
         if (gw_json_done(&r))
                 return gw_request_fail(request, &error);
         if (plan)
-                return gw_request_answer(request, 200, drain_plan_json(nva, nve));
-        drain_begin(nva, nve, concurrent);
+                return gw_request_answer(request, 200, drain_plan_json(nva, nve, leave));
+        drain_begin(nva, nve, concurrent, leave);
         gw_request_answer(request, 202, drain_json(nva, nve));
 }
 

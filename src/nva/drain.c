@@ -12,8 +12,13 @@
  * that look at other VMs see them where they are, not where they will be, so what
  * happens can differ from the plan where VMs of one rule are on one host.
  *
- * A VM that does not run, and a task, cannot be moved by us: it is shown as STAYS,
- * and the host is drained only when nothing is left.
+ * A suspended VM moves cold, and is suspended there. So does a stopped one whose
+ * disks are here: it has no binding, but its home is this host; those are looked
+ * for once, when the drain begins or is loaded: later ones were here before they
+ * stopped, since none comes. The operator may want to leave either (LEFT).
+ *
+ * A task cannot be moved by us: it is shown as STAYS, and the host is drained only
+ * when nothing is left but what was to be left.
  */
 #include "nva/drain.h"
 
@@ -24,6 +29,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "nva/json.h"
+#include "nva/terms.h"
 
 enum {
         LOOK_MS = 500,
@@ -31,8 +37,8 @@ enum {
         DOWNTIME_MS = 50,
 };
 
-enum drain_fate { FATE_WAITING, FATE_MOVING, FATE_MOVED, FATE_STUCK, FATE_STAYS };
-static const char *const fate_words[] = {"waiting", "moving", "moved", "stuck", "stays"};
+enum drain_fate { FATE_WAITING, FATE_MOVING, FATE_MOVED, FATE_STUCK, FATE_STAYS, FATE_LEFT, FATES };
+static const char *const fate_words[] = {"waiting", "moving", "moved", "stuck", "stays", "left"};
 
 struct drain_vm { /* one that was, or is to be, moved away */
         struct gw_list link;
@@ -41,6 +47,7 @@ struct drain_vm { /* one that was, or is to be, moved away */
         unsigned tries;
         struct gw_mono not_before;
         uint64_t took_ms;
+        uint8_t as; /* enum gw_move_as, when it was looked at last */
         char reason[sizeof((struct gw_error *)0)->text];
 };
 
@@ -48,6 +55,8 @@ struct nva_drain {
         struct gw_list link;
         struct gw_name nve;
         uint32_t concurrent;
+        unsigned leave; /* DRAIN_LEAVE_.. */
+        bool looked;    /* for stopped VMs */
         struct gw_wall since;
         struct gw_mono look_at; /* 0: nothing to do before something happens */
         struct gw_list vms;     /* drain_vm */
@@ -101,7 +110,7 @@ static uint64_t vcpus_left(const struct gw_nve *nve, const struct given *given, 
 /* The error is of the last host that was refused: with two hosts it is the one that matters. */
 static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, const struct given *given, size_t n,
                              struct gw_error *error) {
-        struct gw_nve *nve = NULL, *best = NULL;
+        struct gw_nve *nve = NULL, *best = NULL, *from = mover_place(nva, vm);
         struct mover_plan plan;
 
         gw_fail(error, GW_E_CONFLICT, "to", "there is no other host");
@@ -109,7 +118,7 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
                 uint64_t left = memory_left(nve, given, n);
                 struct mover_request wanted = {.to = nve};
 
-                if (nve == gw_vm_nve(vm) || nve->draining)
+                if (nve == from || nve->draining)
                         continue;
                 mover_settle_mode(nva, vm, &wanted);
                 mover_plan(nva, vm, &wanted, &plan);
@@ -127,46 +136,109 @@ static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, cons
         return best;
 }
 
+/* ---- what is here ---- */
+
+static bool is_stopped(const struct gw_vm *vm) {
+        return vm->kind == GW_VM_MACHINE && !gw_vm_nve(vm) &&
+               (vm->state == GW_VM_STOPPED || vm->state == GW_VM_CRASHED);
+}
+
+/* A stopped VM has something on a host only if it has disks. */
+static bool is_at_home(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve) {
+        return !gw_vm_nve(vm) && vm->kind == GW_VM_MACHINE && terms_home(nva, vm) == nve && ways_has_disks(vm);
+}
+
+static bool is_here(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve) {
+        return gw_vm_nve(vm) == nve || is_at_home(nva, vm, nve);
+}
+
 static bool can_move(const struct gw_vm *vm) {
-        return vm->kind == GW_VM_MACHINE &&
-               (vm->state == GW_VM_RUNNING || vm->state == GW_VM_PAUSED || vm->state == GW_VM_MOVING);
+        return is_stopped(vm) || (vm->kind == GW_VM_MACHINE && gw_vm_nve(vm) &&
+                                  (vm->state == GW_VM_RUNNING || vm->state == GW_VM_PAUSED));
+}
+
+/* It is about to be one of those that can, or to be gone. */
+static bool is_passing(const struct gw_vm *vm) {
+        return vm->kind == GW_VM_MACHINE && vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED &&
+               vm->state != GW_VM_STOPPED && vm->state != GW_VM_CRASHED;
+}
+
+static bool is_to_be_left(const struct gw_vm *vm, unsigned leave) {
+        enum gw_move_as as = mover_as(vm);
+
+        return (as == GW_MOVE_AS_SUSPENDED && leave & DRAIN_LEAVE_SUSPENDED) ||
+               (as == GW_MOVE_AS_STOPPED && leave & DRAIN_LEAVE_STOPPED);
 }
 
 static const char *why_it_stays(const struct gw_vm *vm) {
         return vm->kind == GW_VM_TASK ? "a task: detach its port, and attach it elsewhere"
-                                      : "it does not run; stop it, and start it elsewhere";
+                                      : "it has crashed, and is not ended yet";
 }
 
-json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve) {
-        struct given *given = calloc(nve->n_vms + 1, sizeof *given);
-        json_t *list = json_array();
-        size_t n = 0;
+/* ---- the plan ---- */
 
-        for (struct gw_vm *vm = NULL; given && (vm = gw_directory_vm_at_after(nve, vm));) {
-                struct gw_error error = {0};
-                struct gw_nve *to = NULL;
+struct paper {
+        const struct nva *nva;
+        unsigned leave;
+        struct given *given;
+        size_t n, size;
+        json_t *list;
+};
 
-                if (gw_vm_nve(vm) != nve)
-                        continue;
-                if (can_move(vm))
-                        to = choose(nva, vm, given, n, &error);
-                else
-                        gw_fail(&error, GW_E_CONFLICT, "vm", "%s", why_it_stays(vm));
-                if (to)
-                        given[n++] = (struct given){to, vm->memory_mib, vm->vcpus};
-                json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "vm", gw_vm_name(vm).s, "memory_mib",
-                                                      (json_int_t)vm->memory_mib, "to", to ? to->id.s : "", "reason",
-                                                      to ? "" : error.text));
+static void give(struct paper *paper, const struct gw_vm *vm, const struct gw_nve *to) {
+        struct given *given = paper->given;
+
+        if (mover_as(vm) == GW_MOVE_AS_STOPPED) /* needs room there while it moves, and none afterwards */
+                return;
+        if (paper->n == paper->size) {
+                paper->size = paper->size ? 2 * paper->size : 16;
+                given = reallocarray(given, paper->size, sizeof *given);
+                if (!given)
+                        abort();
+                paper->given = given;
         }
-        free(given);
-        return json_pack("{s:s, s:o}", "nve", nve->id.s, "vms", list);
+        given[paper->n++] = (struct given){to, vm->memory_mib, vm->vcpus};
+}
+
+static void plan_vm(struct paper *paper, const struct gw_vm *vm) {
+        struct mover_request wanted = {.to = NULL};
+        struct gw_error error = {0};
+        struct gw_nve *to = NULL;
+
+        if (is_to_be_left(vm, paper->leave))
+                gw_fail(&error, GW_E_CONFLICT, "vm", "left, as was asked for");
+        else if (can_move(vm) || is_passing(vm))
+                to = choose(paper->nva, vm, paper->given, paper->n, &error);
+        else
+                gw_fail(&error, GW_E_CONFLICT, "vm", "%s", why_it_stays(vm));
+        if (to)
+                give(paper, vm, to);
+        mover_settle_mode(paper->nva, vm, &wanted);
+        json_array_append_new(paper->list,
+                              json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:b}", "vm", gw_vm_name(vm).s, "memory_mib",
+                                        (json_int_t)vm->memory_mib, "mode", gw_move_mode_word(wanted.mode), "as",
+                                        gw_move_as_word(mover_as(vm)), "to", to ? to->id.s : "", "reason",
+                                        to ? "" : error.text, "leave", is_to_be_left(vm, paper->leave)));
+}
+
+json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve, unsigned leave) {
+        struct paper paper = {.nva = nva, .leave = leave, .list = json_array()};
+
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
+                if (gw_vm_nve(vm) == nve)
+                        plan_vm(&paper, vm);
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
+                if (is_at_home(nva, vm, nve))
+                        plan_vm(&paper, vm);
+        free(paper.given);
+        return json_pack("{s:s, s:o}", "nve", nve->id.s, "vms", paper.list);
 }
 
 /* ---- beginning and end ---- */
 
 static void write_down(struct nva *nva, const struct nva_drain *drain) {
-        json_t *record = json_pack("{s:i, s:I, s:I}", "version", 1, "concurrent", (json_int_t)drain->concurrent,
-                                   "since_ns", (json_int_t)drain->since.ns);
+        json_t *record = json_pack("{s:i, s:I, s:I, s:i}", "version", 1, "concurrent", (json_int_t)drain->concurrent,
+                                   "since_ns", (json_int_t)drain->since.ns, "leave", (int)drain->leave);
 
         nva_put_json(nva, GW_STORE_DRAIN, drain->nve.s, record);
         json_decref(record);
@@ -206,7 +278,7 @@ static void drain_free(struct nva_drain *drain) {
         free(drain);
 }
 
-void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent) {
+void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent, unsigned leave) {
         struct nva_drain *drain = find(nva, nve->id.s);
 
         if (!drain) {
@@ -216,6 +288,8 @@ void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent) {
         }
         forget_stuck(drain);
         drain->concurrent = concurrent;
+        drain->leave = leave;
+        drain->looked = false;
         drain->look_at = nva_now().mono;
         write_down(nva, drain);
 }
@@ -245,12 +319,14 @@ int drain_load(struct nva *nva, const void *key, size_t key_size, const void *va
         json_int_t concurrent = json_integer_value(json_object_get(record, "concurrent"));
         json_int_t version = json_integer_value(json_object_get(record, "version"));
         json_int_t since = json_integer_value(json_object_get(record, "since_ns"));
+        json_int_t leave = json_integer_value(json_object_get(record, "leave")); /* not in older ones: 0 */
         struct nva_drain *drain;
         struct gw_nve *nve;
 
         json_decref(record);
         memcpy(id.s, key, key_size <= GW_NAME_MAX ? key_size : 0);
-        if (version != 1 || concurrent < 1 || concurrent > DRAIN_CONCURRENT_MAX || since < 0)
+        if (version != 1 || concurrent < 1 || concurrent > DRAIN_CONCURRENT_MAX || since < 0 || leave < 0 ||
+            leave > DRAIN_LEAVE_ALL)
                 return gw_fail(error, GW_E_MALFORMED, "", "the stored drain of %s is not one that this version knows",
                                id.s);
         nve = gw_directory_nve(&nva->directory, id.s);
@@ -258,6 +334,7 @@ int drain_load(struct nva *nva, const void *key, size_t key_size, const void *va
                 return 0;
         drain = drain_new(nva, nve);
         drain->concurrent = (uint32_t)concurrent;
+        drain->leave = (unsigned)leave;
         drain->since.ns = (uint64_t)since;
         return 0;
 }
@@ -308,16 +385,45 @@ static bool begin_move(struct nva *nva, struct drain_vm *noted, struct gw_vm *vm
         return true;
 }
 
-/* Stopped, deleted, or moved away by somebody else: no more business of ours. */
+/* Deleted, moved away by somebody else, or stopped with nothing here: no more business of ours. */
 static void let_go(struct nva *nva, struct nva_drain *drain, const struct gw_nve *nve) {
         gw_list_for_each (link, &drain->vms) {
                 const struct gw_vm *vm = gw_directory_vm(&nva->directory, vm_entry(link)->vm.s);
 
-                if (vm_entry(link)->fate == FATE_MOVED || (vm && gw_vm_nve(vm) == nve))
+                if (vm_entry(link)->fate == FATE_MOVED || (vm && is_here(nva, vm, nve)))
                         continue;
                 gw_list_remove(link);
                 free(vm_entry(link));
         }
+}
+
+static void note_all(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve) {
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
+                if (gw_vm_nve(vm) == nve)
+                        note(drain, vm);
+        if (drain->looked)
+                return;
+        drain->looked = true;
+        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
+                if (is_at_home(nva, vm, nve))
+                        note(drain, vm);
+}
+
+/* What it is in for, but for a move that would begin now. */
+static enum drain_fate fate_of(const struct nva *nva, const struct nva_drain *drain, const struct drain_vm *noted,
+                               const struct gw_vm *vm) {
+        if (mover_open(nva, gw_vm_name(vm).s)) /* also when somebody else asked for it */
+                return FATE_MOVING;
+        if (is_to_be_left(vm, drain->leave))
+                return FATE_LEFT;
+        if (is_passing(vm) || noted->fate == FATE_STUCK)
+                return noted->fate == FATE_STUCK ? FATE_STUCK : FATE_WAITING;
+        return can_move(vm) ? FATE_WAITING : FATE_STAYS;
+}
+
+static bool is_due(const struct drain_vm *noted, const struct gw_vm *vm, struct gw_now now) {
+        return noted->fate == FATE_WAITING && can_move(vm) &&
+               (!noted->not_before.ns || gw_mono_reached(now.mono, noted->not_before));
 }
 
 /* What each VM of the host is in for, and how many moves there are room for. */
@@ -326,22 +432,20 @@ static void look(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve, s
         bool left = false;
 
         let_go(nva, drain, nve);
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
-                moving += gw_vm_nve(vm) == nve && mover_open(nva, gw_vm_name(vm).s);
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));) {
-                struct drain_vm *noted = gw_vm_nve(vm) == nve ? note(drain, vm) : NULL;
+        note_all(nva, drain, nve);
+        gw_list_for_each (link, &drain->vms)
+                moving += mover_open(nva, vm_entry(link)->vm.s) != NULL;
+        gw_list_for_each (link, &drain->vms) {
+                struct drain_vm *noted = vm_entry(link);
+                struct gw_vm *vm = gw_directory_vm(&nva->directory, noted->vm.s);
 
-                if (!noted)
+                if (!vm || !is_here(nva, vm, nve))
                         continue;
                 left = true;
-                if (mover_open(nva, gw_vm_name(vm).s))
-                        noted->fate = FATE_MOVING; /* also when somebody else asked for it */
-                else if (!can_move(vm))
-                        noted->fate = FATE_STAYS;
-                else if (noted->fate == FATE_STAYS)
-                        noted->fate = FATE_WAITING;
-                else if (noted->fate != FATE_STUCK && moving < drain->concurrent &&
-                         (!noted->not_before.ns || gw_mono_reached(now.mono, noted->not_before)))
+                noted->fate = fate_of(nva, drain, noted, vm);
+                noted->as = (uint8_t)(noted->fate == FATE_MOVING ? mover_open(nva, gw_vm_name(vm).s)->core.as
+                                                                 : mover_as(vm));
+                if (moving < drain->concurrent && is_due(noted, vm, now))
                         moving += begin_move(nva, noted, vm, now);
         }
         drain->look_at = left ? gw_mono_after(now.mono, gw_ms(LOOK_MS)) : (struct gw_mono){0};
@@ -407,9 +511,10 @@ static double estimate_s(struct nva_drain *drain, uint32_t left) {
 static json_t *vm_json(const struct nva *nva, const struct drain_vm *noted) {
         const struct nva_move *move = noted->fate == FATE_MOVING ? mover_find(nva, noted->move.s) : NULL;
         json_t *whole = move ? mover_json(move) : NULL;
-        json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "vm", noted->vm.s, "state",
-                                   fate_words[noted->fate], "to", noted->to.s, "move", noted->move.s, "tries",
-                                   (json_int_t)noted->tries, "reason", noted->reason);
+        json_t *object =
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "vm", noted->vm.s, "state", fate_words[noted->fate],
+                          "as", gw_move_as_word((enum gw_move_as)noted->as), "to", noted->to.s, "move", noted->move.s,
+                          "tries", (json_int_t)noted->tries, "reason", noted->reason);
 
         if (whole)
                 json_object_set(object, "progress", json_object_get(whole, "progress"));
@@ -417,9 +522,15 @@ static json_t *vm_json(const struct nva *nva, const struct drain_vm *noted) {
         return object;
 }
 
+static const char *state_word(const struct nva_drain *drain, const uint32_t counts[static FATES]) {
+        if (!drain->looked || counts[FATE_WAITING] || counts[FATE_MOVING])
+                return "draining";
+        return counts[FATE_STUCK] || counts[FATE_STAYS] ? "stuck" : "drained";
+}
+
 json_t *drain_json(const struct nva *nva, const struct gw_nve *nve) {
         struct nva_drain *drain = find(nva, nve->id.s);
-        uint32_t counts[FATE_STAYS + 1] = {0}, left;
+        uint32_t counts[FATES] = {0}, left;
         json_t *list;
         double estimate;
 
@@ -432,12 +543,10 @@ json_t *drain_json(const struct nva *nva, const struct gw_nve *nve) {
         }
         left = counts[FATE_WAITING] + counts[FATE_MOVING];
         estimate = estimate_s(drain, left);
-        return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "nve", nve->id.s, "state",
-                         !nve->n_vms ? "drained"
-                         : left      ? "draining"
-                                     : "stuck",
-                         "since_ns", (json_int_t)drain->since.ns, "concurrent", (json_int_t)drain->concurrent, "moved",
-                         (json_int_t)counts[FATE_MOVED], "left", (json_int_t)left, "stuck",
-                         (json_int_t)counts[FATE_STUCK] + counts[FATE_STAYS], "estimate_s",
-                         estimate < 0 ? json_null() : json_real(estimate), "vms", list);
+        return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "nve", nve->id.s, "state",
+                         state_word(drain, counts), "since_ns", (json_int_t)drain->since.ns, "concurrent",
+                         (json_int_t)drain->concurrent, "moved", (json_int_t)counts[FATE_MOVED], "left",
+                         (json_int_t)left, "stuck", (json_int_t)counts[FATE_STUCK] + counts[FATE_STAYS], "stay",
+                         (json_int_t)counts[FATE_LEFT], "estimate_s", estimate < 0 ? json_null() : json_real(estimate),
+                         "vms", list);
 }

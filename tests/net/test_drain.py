@@ -96,3 +96,52 @@ def test_what_cannot_move_is_told(lab):
     assert set(places(lab).values()) == {"h3"}
     for host in ("h1", "h2", "h3"):
         lab.godwit("nve", "undrain", host)
+
+
+def test_what_does_not_run_goes_along(lab):
+    """Suspended and stopped VMs are in the plan with their mode, move cold, and are as still afterwards; one may leave them."""
+    running, suspended, _, stopped = VMS
+    for move in [lab.move(name, "h2") for name in (running, suspended, stopped) if lab.vm(name)["nve"] != "h2"]:
+        assert lab.moved(move)["result"] == "ok"
+    definition = lab.vm(stopped)["definition"]
+    disk = f"{lab.folder}/shared.raw"
+    with open(disk, "wb") as image:
+        image.truncate(1 << 20)
+    lab.api("POST", "/v1/vms", {**{key: value for key, value in definition.items() if key != "id"}, "name": "old",
+                                "disks": [{"path": disk, "format": "raw"}], "ports": []})
+    lab.api("POST", "/v1/vms/old/start", {"nve": "h2"}, timeout_s=30)
+    for name in ("old", stopped):
+        lab.godwit("vm", "stop", name, "--force", "--wait")
+        wait_until("it has stopped", lambda n=name: lab.vm(n)["state"] == "stopped")
+    lab.godwit("vm", "suspend", suspended)
+    plan = {vm["vm"].split("@")[0]: vm for vm in json.loads(
+        lab.godwit("nve", "drain", "h2", "--plan", "--json", "--leave", "stopped", check=False).stdout)["vms"]}
+    assert stopped not in plan, "stopped, and with nothing of its own there"
+    assert {name: (vm["mode"], vm["as"], bool(vm["to"])) for name, vm in plan.items() if name in (running, suspended, "old")} == {
+        running: ("hot", "running", True), suspended: ("cold", "suspended", True), "old": ("cold", "stopped", False)}
+    assert plan["old"]["leave"] and "as was asked" in plan["old"]["reason"]
+    shown = lab.godwit("nve", "drain", "h2", "--plan").stdout
+    assert "cold (suspended)" in shown and "cold (stopped)" in shown
+    refused = lab.godwit("nve", "drain", "h2", "--leave", "running", check=False)
+    assert refused.returncode == 2 and "suspended" in refused.stderr
+
+    done = lab.godwit("nve", "drain", "h2", "--leave", "stopped", "--leave", "suspended")
+    assert "h2 is drained" in done.stdout and "2 that do not run are left" in done.stdout, done.stdout
+    assert (lab.vm(suspended)["nve"], lab.vm("old")["home"]) == ("h2", "h2")
+    assert lab.vm(running)["nve"] != "h2"
+
+    # Now these as well; the authority dies when it has begun.
+    lab.godwit("nve", "drain", "h2", "--no-wait", "--concurrent", "1")
+    lab.lab("kill", "nva", "nva", "--signal", str(int(signal.SIGKILL)))
+    lab.lab("start", "nva", "nva")
+    lab.lab("wait")
+    drain = wait_until("it is drained", lambda: (d := lab.get("/v1/nves/h2/drain"))["state"] == "drained" and d, 60)
+    assert drain["stay"] == drain["left"] == 0
+    vm, old = lab.vm(suspended), lab.vm("old")
+    assert vm["state"] == "paused" and vm["nve"] in ("h1", "h3")
+    assert old["nve"] == "" and old["home"] in ("h1", "h3") and old["desired"] == "stopped"
+    assert lab.vm(stopped)["home"] == "h2"
+    assert "h2 is empty" in lab.godwit("nve", "drain", "h2").stdout
+    lab.godwit("nve", "undrain", "h2")
+    lab.godwit("vm", "resume", suspended)
+    wait_until("it answers from there", lambda: all(lab.answers("client", address) for address in VMS[suspended]))
