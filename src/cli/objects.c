@@ -191,6 +191,8 @@ static void settings_of(const struct gw_args *args, json_t *body) {
         if (gw_args_has(args, "announcements"))
                 json_object_set_new(body, "announcements", json_string(gw_args_text(args, "announcements")));
         limits_of(args, body);
+        if (gw_args_has(args, "absent"))
+                json_object_set_new(body, "absent", json_string(gw_args_text(args, "absent")));
         if (gw_args_has(args, "rarp"))
                 json_object_set_new(body, "rarp", json_boolean(!strcmp(gw_args_text(args, "rarp"), "on")));
 }
@@ -369,6 +371,13 @@ static const char models[] = "hybrid push pull";
         }
 #define RARP_FLAG                                                                                                      \
         { "rarp", GW_FLAG_CHOICE, "ON", "are RARP requests of diskless clients answered?", .choices = "on off" }
+#define ABSENT_FLAG                                                                                                    \
+        {                                                                                                              \
+                "absent", GW_FLAG_CHOICE, "POLICY",                                                                    \
+                        "packets for a VM that stands still wait for it, are dropped, or are answered "                \
+                        "(unreachable); for one that is stopped, wait is drop",                                        \
+                        .choices = "wait drop answer"                                                                  \
+        }
 #define LIMIT_FLAG(word, what)                                                                                         \
         { "limit-" word, GW_FLAG_INT, "N", what, 0, 1000000, "a second" }
 #define LIMIT_FLAGS                                                                                                    \
@@ -386,6 +395,7 @@ static const struct gw_flag vn_create_flags[] = {
         GATEWAY_FLAG,
         ANNOUNCEMENTS_FLAG,
         RARP_FLAG,
+        ABSENT_FLAG,
         LIMIT_FLAGS,
         {0},
 };
@@ -396,6 +406,7 @@ static const struct gw_flag vn_set_flags[] = {
         {"no-gateway", GW_FLAG_SWITCH, .help = "it has no gateway any more"},
         ANNOUNCEMENTS_FLAG,
         RARP_FLAG,
+        ABSENT_FLAG,
         LIMIT_FLAGS,
         {"default-limits", GW_FLAG_SWITCH, .help = "limits that are not given are the hosts' own again"},
         {0},
@@ -434,7 +445,9 @@ const struct gw_command gw_object_commands[] = {
         {"vn", "list", "", 0, 0, "the virtual networks", .run = vn_list},
         {"vn", "show", "VN", 1, 1, "one of them", .run = vn_show},
         {"vn", "set", "VN", 1, 1,
-         "change its gateway, who is told where its VMs are, what guests may announce, limits of its ports",
+         "change its gateway, who is told where its VMs are, what guests may announce, what packets for absent VMs "
+         "meet, "
+         "limits of its ports",
          vn_set_flags, vn_set},
         {"vn", "flush", "VN", 1, 1, "make all edges forget what they hold of it", vn_flush_flags, vn_flush},
         {"vn", "delete", "VN", 1, 1, "delete one that has no ports", .run = vn_delete},

@@ -67,6 +67,7 @@ struct edge_vn {
         struct gw_ip gateway; /* that is used; unspecified: none */
         bool routed;          /* it is here */
         uint32_t routed_mtu;
+        uint64_t absent_tokens_ns; /* as in a port, of what is routed here */
 };
 
 /* What an asker has of what all share (share.c). */
@@ -91,6 +92,8 @@ struct edge_port {
         bool draining;  /* cut; what its device has queued goes first, the entry says punt until the next drain */
         uint64_t too_big_tokens_ns; /* rate limit: the time up to which tokens were spent */
         uint64_t query_tokens_ns;   /* the same, of questions that it causes */
+        uint64_t absent_tokens_ns;  /* the same, of being told that a VM is not there, or telling so */
+        bool still;                 /* as the data plane has it */
         struct edge_share share;
         uint64_t redirected;
         struct held_queue held;
@@ -140,6 +143,7 @@ struct edge_vm {
         uint8_t role; /* enum gw_edge_role */
         bool task;
         bool leaving; /* MOVED: deleted; ends with its redirect */
+        bool still;   /* its guest stands still */
         uint64_t epoch;
         struct gw_ip peer;
         struct edge_binding *reg;   /* its entry in the binding update list */
@@ -309,6 +313,8 @@ bool gw_edge_gateway_fdb(const struct gw_edge *edge, uint32_t vni, struct gw_edg
 void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role);
 void gw_edge_gateway_adopt(struct gw_edge *edge, struct edge_vn *vn, const struct gw_edge_fdb *entry);
 void gw_edge_gateway_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+/* To the sender of what was to be routed: nobody is there. Counted. */
+void gw_edge_gateway_unreachable(struct gw_edge *edge, const struct gw_edge_frame *frame);
 
 /* path.c: add and remove once for each VN in which it is a gateway */
 void gw_edge_path_add(struct gw_edge *edge, const struct edge_vn *vn, struct gw_ip locator);
@@ -324,6 +330,20 @@ bool gw_edge_frame_is_of_before(const struct gw_edge *edge, const struct gw_edge
 /* Asks for what the key says, and holds the frame until the answer. */
 void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
                           const struct gw_edge_frame *frame);
+/* As if port .ifindex had sent it; what is not known is asked for. */
+void gw_edge_send_as(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+/* A bucket kept as the time up to which it is spent. */
+bool gw_edge_bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, struct gw_mono now);
+
+/* unreachable.c: what is for a VM that does not run, as its VN wants it */
+bool gw_edge_is_absent(const struct gw_edge *edge, const struct edge_key *key); /* the NVA said that it is nowhere */
+void gw_edge_still_apply(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_still_apply_vn(struct gw_edge *edge, const struct edge_vn *vn);
+void gw_edge_still_punted(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port,
+                          const struct gw_edge_frame *frame);
+/* Nobody has what the key asks for: the sender is told so or not. Counted; not told, under `otherwise`. */
+void gw_edge_unreachable(struct gw_edge *edge, struct gw_edge_now now, const struct edge_key *key,
+                         const struct gw_edge_frame *frame, enum gw_edge_counter otherwise);
 
 /* settings.c */
 void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *said);

@@ -80,6 +80,8 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_PATHS_HEARD] = "paths-heard",
         [GW_EDGE_C_PATHS_LOST] = "paths-lost",
         [GW_EDGE_C_PORT_CHANGED] = "drop-port-changed",
+        [GW_EDGE_C_ABSENT_ANSWERED] = "absent-answered",
+        [GW_EDGE_C_ABSENT_DROPPED] = "drop-absent",
 };
 
 /* ---- keys ---- */

@@ -124,6 +124,9 @@ struct gw_edge_effects {
         /* The limits of a port that is open, its own and those of its VN: 0: the shell's default. May be NULL. Until it is
          * called a port has those that it was opened with. */
         void (*port_limits)(void *user, uint32_t ifindex, const uint32_t limits[static GW_EDGE_LIMITS]);
+        /* The port's VM stands still and its VN does not want frames for it to wait: they come up (HOLD), no more than the
+         * port's limit of misses, and the rest is dropped; or no longer. May be NULL: they wait. */
+        void (*port_still)(void *user, const struct gw_edge_attach *port, bool still);
         void (*inject)(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame);
         /* A frame made here (no offload) for the VM behind a port. */
         void (*deliver)(void *user, uint32_t ifindex, const uint8_t *frame, size_t size);
@@ -198,6 +201,8 @@ int gw_edge_cut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_na
 int gw_edge_hold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint32_t max_ms,
                  struct gw_error *error);
 int gw_edge_unhold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, struct gw_error *error);
+/* The VM's guest stands still, or goes on: what becomes of packets for it is its VNs' to say (unreachable.c). */
+int gw_edge_still(struct gw_edge *edge, const struct gw_name *vm, bool still, struct gw_error *error);
 int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
                   struct gw_error *error);
 int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
@@ -295,6 +300,7 @@ struct gw_edge_port_view {
         const struct gw_edge_attach *port; /* .role, .epoch and .peer as they are now */
         bool attached;                     /* false: only its redirect is left */
         bool held;
+        bool still; /* it stands still, and frames for it do not wait */
         size_t held_frames;
         bool silent;          /* asked whether it is there, it did not answer */
         struct gw_mono heard; /* its last announcement, or answer to that */
@@ -473,7 +479,9 @@ enum gw_edge_counter {
         GW_EDGE_C_PATHS_ASKED,
         GW_EDGE_C_PATHS_HEARD,
         GW_EDGE_C_PATHS_LOST,
-        GW_EDGE_C_PORT_CHANGED, /* of a port whose device is in another VN by now */
+        GW_EDGE_C_PORT_CHANGED,    /* of a port whose device is in another VN by now */
+        GW_EDGE_C_ABSENT_ANSWERED, /* packets for VMs that do not run, by an ICMP error */
+        GW_EDGE_C_ABSENT_DROPPED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

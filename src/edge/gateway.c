@@ -337,6 +337,15 @@ static void answer_echo(struct gw_edge *edge, const struct gw_edge_frame *frame,
         say(edge, frame->vni, echo, frame->size);
 }
 
+void gw_edge_gateway_unreachable(struct gw_edge *edge, const struct gw_edge_frame *frame) {
+        struct packet p = {.v4 = false};
+
+        if (read_packet(frame, &p))
+                tell(edge, frame, &p, GW_ICMP4_HOST, GW_ICMP6_ADDRESS, 0, GW_EDGE_C_ABSENT_ANSWERED);
+        else
+                edge->counters[GW_EDGE_C_UNPARSED]++;
+}
+
 static void find_owner(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame, uint32_t vni,
                        struct gw_ip to) {
         struct gw_edge_frame routed = *frame;

@@ -155,7 +155,7 @@ void gw_edge_port_close(struct gw_edge *edge, struct edge_port *port) {
         gw_table_remove(&edge->ports_by_ifindex, &port->by_ifindex);
         port->attached = false;
         gw_edge_port_settled(edge, port);
-        port->hold = false;
+        port->hold = port->still = false;
         edge->counters[GW_EDGE_C_HELD_DROPPED_AGE] += gw_edge_held_clear(&port->held);
         edge->fx->port_close(edge->user, &port->a);
 }
@@ -272,6 +272,7 @@ static int port_start(struct gw_edge *edge, struct edge_port *port, struct gw_er
         if (!r) {
                 gw_edge_port_limit(edge, port);
                 port_program(edge, port);
+                gw_edge_still_apply(edge, port->vm);
                 if (port->vm->role == GW_EDGE_SERVING)
                         gw_edge_groups_begin(edge, port);
                 return 0;

@@ -69,8 +69,7 @@ static bool solicit_target(const struct gw_edge_frame *frame, struct gw_ip *out)
 
 /* ---- asking ---- */
 
-/* A bucket kept as the time up to which it is spent. */
-static bool bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, struct gw_mono now) {
+bool gw_edge_bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, struct gw_mono now) {
         uint64_t depth_ns = every_ns * burst;
 
         if (*spent_ns + depth_ns < now.ns)
@@ -103,7 +102,7 @@ static bool may_ask(struct gw_edge *edge, struct gw_edge_now now, const struct g
                 return true;
         if (!port)
                 per_s *= STRANGERS;
-        return bucket_take(spent, GW_NS_PER_S / per_s, per_s * QUERY_BURST_S, now.mono);
+        return gw_edge_bucket_take(spent, GW_NS_PER_S / per_s, per_s * QUERY_BURST_S, now.mono);
 }
 
 /* A port asks for somebody in a VN of which the NVA has told us everything. */
@@ -118,7 +117,7 @@ void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const st
         struct edge_query *query = gw_edge_query_find(edge, key);
 
         if (!query && is_known_not_to_exist(edge, frame)) {
-                edge->counters[GW_EDGE_C_NO_SUCH]++;
+                gw_edge_unreachable(edge, now, key, frame, GW_EDGE_C_NO_SUCH);
                 return;
         }
         if (!query && !may_ask(edge, now, frame)) {
@@ -130,15 +129,10 @@ void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const st
         if (!query)
                 edge->counters[GW_EDGE_C_HELD_DROPPED_FULL]++;
         else if (query->state == QUERY_NEGATIVE)
-                edge->counters[GW_EDGE_C_NEGATIVE_HITS]++;
+                gw_edge_unreachable(edge, now, key, frame,
+                                    gw_edge_is_absent(edge, key) ? GW_EDGE_C_ABSENT_DROPPED : GW_EDGE_C_NEGATIVE_HITS);
         else
                 gw_edge_query_hold(edge, now, query, frame);
-}
-
-static bool known_absent(const struct gw_edge *edge, uint32_t vni, struct gw_mac mac) {
-        const struct edge_mapping *m = gw_edge_mapping_find(edge, vni, mac);
-
-        return m && m->state == GW_MAPPING_ABSENT;
 }
 
 static void punt_unknown(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame,
@@ -152,11 +146,15 @@ static void punt_unknown(struct gw_edge *edge, struct gw_edge_now now, const str
         } else if (gw_edge_fdb_wanted(edge, frame->vni, mac, &entry)) {
                 edge->counters[GW_EDGE_C_RELEASED]++;
                 edge->fx->inject(edge->user, how, frame);
-        } else if (known_absent(edge, frame->vni, mac)) {
-                edge->counters[GW_EDGE_C_NEGATIVE_HITS]++;
+        } else if (gw_edge_is_absent(edge, &key)) {
+                gw_edge_unreachable(edge, now, &key, frame, GW_EDGE_C_ABSENT_DROPPED);
         } else {
                 gw_edge_ask_and_hold(edge, now, &key, frame);
         }
+}
+
+void gw_edge_send_as(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        punt_unknown(edge, now, frame, GW_EDGE_AS_SENT);
 }
 
 /* What the directory is asked about a target. A link-local address that is made of a MAC (RFC 4291 appendix A) is not
@@ -185,7 +183,7 @@ static void punt_solicit(struct gw_edge *edge, struct gw_edge_now now, const str
 /* ---- the rest ---- */
 
 static bool too_big_allowed(struct edge_port *port, struct gw_mono now) {
-        return bucket_take(&port->too_big_tokens_ns, gw_ms(TOO_BIG_EVERY_MS).ns, TOO_BIG_BURST, now);
+        return gw_edge_bucket_take(&port->too_big_tokens_ns, gw_ms(TOO_BIG_EVERY_MS).ns, TOO_BIG_BURST, now);
 }
 
 static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
@@ -220,6 +218,10 @@ static void punt_hold(struct gw_edge *edge, struct gw_edge_now now, const struct
 
         if (!port)
                 return;
+        if (port->still && !port->hold) {
+                gw_edge_still_punted(edge, now, port, frame);
+                return;
+        }
         if (!port->hold || port->releasing) {
                 edge->counters[GW_EDGE_C_RELEASED]++;
                 gw_edge_port_pass(edge, port, frame);

@@ -220,8 +220,20 @@ void gw_edge_query_resolve(struct gw_edge *edge, const struct edge_key *key) {
                 query_free(edge, q);
 }
 
+/* The answer was no: whoever waits is told, or not. */
+static void query_refuse_held(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q) {
+        bool absent = gw_edge_is_absent(edge, &q->key);
+        struct held_frame *held;
+
+        while ((held = query_pop(edge, q))) {
+                gw_edge_unreachable(edge, now, &q->key, &held->frame,
+                                    absent ? GW_EDGE_C_ABSENT_DROPPED : GW_EDGE_C_HELD_DROPPED_NEGATIVE);
+                free(held);
+        }
+}
+
 static void query_negative(struct gw_edge *edge, struct gw_edge_now now, struct edge_query *q, uint32_t ms) {
-        edge->counters[GW_EDGE_C_HELD_DROPPED_NEGATIVE] += query_drop_held(edge, q);
+        edge->counters[GW_EDGE_C_HELD_DROPPED_NEGATIVE] += query_drop_held(edge, q); /* nobody has answered */
         if (edge->n_negatives >= GW_EDGE_NEGATIVES_MAX) {
                 query_free(edge, q);
                 return;
@@ -259,6 +271,7 @@ void gw_edge_query_answered(struct gw_edge *edge, struct gw_edge_now now, uint32
         if (!q)
                 return;
         edge->counters[GW_EDGE_C_NEGATIVE_ANSWERS]++;
+        query_refuse_held(edge, now, q);
         m = query_mapping(edge, q);
         if (negative_ms < NEGATIVE_MIN_MS)
                 negative_ms = NEGATIVE_MIN_MS;

@@ -89,6 +89,7 @@ void gw_edge_settings_apply(struct gw_edge *edge, const struct gw_vn_settings *s
         was = vn->settings;
         vn->settings = *said;
         limits_apply(edge, vn, &was);
+        gw_edge_still_apply_vn(edge, vn);
         for (size_t i = 0; i < was.n_gateways; i++)
                 if (!has_gateway(said, was.gateways[i]))
                         gw_edge_neigh_release(edge, vn->vni, was.gateways[i], GW_GATEWAY_MAC);

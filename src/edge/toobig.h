@@ -26,6 +26,8 @@ enum {
         GW_ICMP6_EXCEEDED = 0x0300,
         GW_ICMP4_PROHIBITED = 0x030d, /* administratively (RFC 1812 section 5.2.7.1) */
         GW_ICMP6_PROHIBITED = 0x0101,
+        GW_ICMP4_HOST = 0x0301, /* unreachable */
+        GW_ICMP6_ADDRESS = 0x0103,
 };
 struct gw_icmp_error {
         uint16_t v4, v6;

@@ -27,6 +27,7 @@ static void port_view(struct gw_table_node *node, void *user) {
         struct gw_edge_port_view view = {.port = &a,
                                          .attached = port->attached,
                                          .held = port->hold,
+                                         .still = port->still,
                                          .held_frames = port->held.n,
                                          .silent = port->silent,
                                          .heard = port->heard_at,

@@ -124,6 +124,7 @@ void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_
                 gw_edge_presence_look(edge, port->vn);
         }
         gw_edge_vm_release(edge, now, vm);
+        gw_edge_still_apply(edge, vm);
         gw_edge_redirect_begin(edge, now, vm);
         gw_edge_unregistered(edge, vm);
         vm_set_role(edge, vm, GW_EDGE_MOVED, epoch);
@@ -165,6 +166,7 @@ static void vm_serve(struct gw_edge *edge, struct gw_edge_now now, struct edge_v
                 for (size_t i = 0; i < port->a.n_ips; i++)
                         gw_edge_neigh_claim(edge, port->a.vni, port->a.ips[i], port->a.mac);
         }
+        gw_edge_still_apply(edge, vm);
         vm_set_role(edge, vm, GW_EDGE_SERVING, epoch);
         gw_edge_absence_count(edge, &edge->absence.activated);
         gw_edge_register(edge, now, vm, handoff);

@@ -168,6 +168,8 @@ void hv_edge_attach(struct hv_vm *vm, const char *mode, hv_edge_done done) {
 
         for (size_t i = 0; i < d->n_ports; i++)
                 hv_edge_call(vm, "POST", NULL, port_body(vm, &d->ports[i], mode), false, HV_ATTACH_DEADLINE_MS, done);
+        vm->still_told = false; /* a port that is attached anew is one of a VM that runs */
+        hv_still_tell(vm);
 }
 
 void hv_edge_detach(struct hv_vm *vm, bool keep_redirect, hv_edge_done done) {

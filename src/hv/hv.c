@@ -195,8 +195,8 @@ static const struct gw_session_ops nva_ops = {.opened = on_opened, .frame = on_f
 
 static void on_nve_opened(struct gw_session *session, void *user) {
         (void)session;
-        (void)user;
         gw_log(GW_INFO, "the NVE of this host is there");
+        hv_still_tell_all(user);
 }
 
 static void on_nve_closed(struct gw_session *session, const char *reason, void *user) {

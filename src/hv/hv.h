@@ -8,6 +8,7 @@
  *      vm.c      one VM: made, adopted, ended, forgotten
  *      start.c   the steps from nothing to a running (or waiting) emulator
  *      suspend.c a VM that stands still, and goes on
+ *      still.c   ... told to the NVE
  *      source.c  a VM that leaves
  *      target.c  a VM that arrives
  *      images.c  images of disks: looked at, made, removed
@@ -49,6 +50,7 @@ enum {
         HV_EDGE_RETRY_MS = 50,
         HV_EDGE_CALL_MS = 3000, /* one try */
         HV_ATTACH_DEADLINE_MS = 5000,
+        HV_STILL_DEADLINE_MS = 100, /* one try: two that wait could come in the wrong order */
         HV_DETACH_DEADLINE_MS = 5000,
         HV_SETTLE_MS = 10000, /* how long the inventory waits for emulators that do not speak */
 };
@@ -123,7 +125,7 @@ struct hv_vm {
         bool forget;      /* on the way to being dropped altogether */
         bool detached;    /* ... and the NVE was asked to take the ports off */
         bool resuming;    /* the authority asked for it: not a failure when it goes on */
-        bool switched;    /* source: the VM may run at the target, with memory still to come; no way back */
+        bool switched;    /* source: the VM is being, or was, given away, with memory still to come; no way back */
         bool broken;      /* ... and the connection for that is lost */
         bool memory_sent; /* source: sending it has begun; before, its disks go */
         bool accepted;    /* source: ... and the emulator has taken the order; before, it tells of an earlier copy */
@@ -143,6 +145,8 @@ struct hv_vm {
         struct gw_error start_error; /* why it is being removed again; told when nothing of it is left */
         struct gw_request *waiting[HV_WAITS];
         struct gw_list calls; /* of struct hv_call */
+        bool still_told;      /* what the NVE was told last (still.c) */
+        bool still_unsure;    /* ... perhaps by an agent before */
         struct gw_timer *progress, *stop_deadline, *write_soon;
         struct gw_wall stopped_at; /* STOP, by the emulator's stamp */
         struct gw_wall runs_since; /* target: RESUME, likewise */
@@ -239,6 +243,10 @@ bool hv_postcopy_in_doubt(const struct hv_vm *vm); /* the source goes on, and th
 void hv_postcopy_stop(struct hv_vm *vm);           /* ... so it is stopped, and the authority finds out */
 void hv_postcopy_recover(struct hv_vm *vm);        /* target: answers HV_WAIT_RECOVER */
 void hv_postcopy_reconnect(struct hv_vm *vm);      /* source: the same */
+
+/* still.c */
+void hv_still_tell(struct hv_vm *vm);  /* after anything that may have changed it */
+void hv_still_tell_all(struct hv *hv); /* the NVE may have lost it */
 
 /* security.c */
 int hv_security_init(struct hv *hv);

@@ -192,6 +192,7 @@ void hv_source_migrate(struct hv_vm *vm) {
         vm->disk_done_octets = vm->disk_total_octets = 0;
         hv_images_unmark(vm);
         watch_progress(vm);
+        hv_still_tell(vm);
         if (vm->record.move.options.cold && !vm->record.move.options.stay)
                 vm->machine->driver->stop(vm->machine, on_suspended, vm);
         else
@@ -241,6 +242,7 @@ static void serve_again(struct hv_vm *vm) {
         r->role = HV_ROLE_SERVE;
         r->state = r->move.options.stay ? HV_PAUSED : HV_RUNNING;
         hv_vm_write_soon(vm);
+        hv_still_tell(vm);
         gw_log(GW_NOTICE, "vm=%s move=%s goes on here epoch=%llu%s", r->id.s, r->move.id.s,
                (unsigned long long)r->epoch, was_cut ? " after a cut" : "");
 }

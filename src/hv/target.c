@@ -134,6 +134,7 @@ static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         /* Images that came along are the VM's own from now on, and the source's go when this is told. */
         if (!vm->record.move.created)
                 hv_target_tell(vm);
+        hv_still_tell(vm);
         hv_vm_write_soon(vm);
         gw_log(GW_INFO, "vm=%s move=%s is %s here epoch=%llu", vm->record.id.s, vm->record.move.id.s,
                hv_state_word(state), (unsigned long long)vm->record.epoch);

@@ -302,6 +302,7 @@ static void serve_run(struct hv_vm *vm, enum gw_vm_run run) {
         vm->record.state = state;
         hv_vm_write_soon(vm);
         hv_tell_state(vm, "");
+        hv_still_tell(vm);
 }
 
 static void on_run(struct gw_vm *machine, enum gw_vm_run run, struct gw_wall at, void *user) {
@@ -372,6 +373,7 @@ static void on_ready(struct gw_vm *machine, const struct gw_vm_status *status, v
                 hv_start_ready(vm);
         else
                 catch_up(vm, status);
+        hv_still_tell(vm);
         hv_settled(vm);
 }
 
@@ -427,7 +429,7 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
                 found_gone(vm);
                 return;
         }
-        vm->unsettled = true;
+        vm->unsettled = vm->still_unsure = true;
         hv->unsettled++;
         recover_taps(vm);
         gw_log(GW_INFO, "vm=%s adopted pid=%d role=%s", record->id.s, (int)record->process.pid,

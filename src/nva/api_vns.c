@@ -66,6 +66,20 @@ static void read_limits(struct gw_json_reader *r, uint32_t limits[static GW_VN_L
         gw_json_done(&in);
 }
 
+static void read_absent(struct gw_json_reader *r, uint32_t *flags) {
+        const char *word = gw_json_string(r, "absent", "");
+        int policy = 0;
+
+        if (!*word)
+                return;
+        while (policy < NVA_VN_ABSENT && strcmp(word, nva_vn_absent_words[policy]) != 0)
+                policy++;
+        if (policy == NVA_VN_ABSENT)
+                gw_json_fault(r, "absent", "absent is \"%.32s\"; allowed are wait, drop and answer", word);
+        else
+                *flags = (*flags & ~(uint32_t)(GW_VN_ABSENT_DROP | GW_VN_ABSENT_ANSWER)) | nva_vn_absent_flags[policy];
+}
+
 /* What is not said stays as it is in *spec. */
 static void read_settings(struct gw_json_reader *r, struct gw_vn_spec *spec, struct gw_ip *gateways) {
         const char *announcements = gw_json_string(r, "announcements", "");
@@ -78,6 +92,7 @@ static void read_settings(struct gw_json_reader *r, struct gw_vn_spec *spec, str
         }
         spec->gateways = gateways;
         read_limits(r, spec->limits);
+        read_absent(r, &spec->flags);
         spec->flags = (spec->flags & ~(uint32_t)GW_VN_RARP) | (rarp ? GW_VN_RARP : 0);
         if (!*announcements)
                 return;

@@ -48,16 +48,27 @@ static json_t *json_limits(const uint32_t limits[static GW_VN_LIMITS]) {
         return object;
 }
 
+const char *const nva_vn_absent_words[NVA_VN_ABSENT] = {"wait", "drop", "answer"};
+const uint32_t nva_vn_absent_flags[NVA_VN_ABSENT] = {0, GW_VN_ABSENT_DROP, GW_VN_ABSENT_ANSWER};
+
+static const char *absent_word(uint32_t flags) {
+        for (int i = 1; i < NVA_VN_ABSENT; i++)
+                if (flags & nva_vn_absent_flags[i])
+                        return nva_vn_absent_words[i];
+        return nva_vn_absent_words[0];
+}
+
 static json_t *json_settings(const struct gw_vn_settings *settings) {
         json_t *gateways = json_array();
         char ip[GW_IP_TEXT], mac[GW_MAC_TEXT];
 
         for (size_t i = 0; i < settings->n_gateways; i++)
                 json_array_append_new(gateways, json_string(gw_ip_text(settings->gateways[i], ip)));
-        return json_pack("{s:o, s:s, s:s, s:b, s:o}", "gateways", gateways, "gateway_mac",
+        return json_pack("{s:o, s:s, s:s, s:b, s:s, s:o}", "gateways", gateways, "gateway_mac",
                          gw_mac_text(GW_GATEWAY_MAC, mac), "announcements",
                          settings->flags & GW_VN_ANNOUNCED ? "announced" : "planned", "rarp",
-                         (settings->flags & GW_VN_RARP) != 0, "limits", json_limits(settings->limits));
+                         (settings->flags & GW_VN_RARP) != 0, "absent", absent_word(settings->flags), "limits",
+                         json_limits(settings->limits));
 }
 
 json_t *nva_json_vn(const struct gw_vn *vn) {

@@ -10,6 +10,9 @@
 json_t *nva_json_tenant(const struct gw_tenant *tenant);
 enum { NVA_VN_LIMIT_MAX = 1000000 };
 extern const char *const nva_vn_limit_words[GW_VN_LIMITS]; /* members of "limits" of a VN */
+enum { NVA_VN_ABSENT = 3 };
+extern const char *const nva_vn_absent_words[NVA_VN_ABSENT]; /* "absent" of a VN */
+extern const uint32_t nva_vn_absent_flags[NVA_VN_ABSENT];    /* their enum gw_vn_flag */
 json_t *nva_json_vn(const struct gw_vn *vn);
 json_t *nva_json_nve(const struct gw_nve *nve);
 json_t *nva_json_port(const struct gw_port *port);

@@ -338,6 +338,24 @@ static void call_unhold(struct gw_request *request, void *user) {
                 answer_done(request);
 }
 
+static void call_still(struct gw_request *request, void *user) {
+        struct nve *nve = user;
+        struct gw_error error = {0};
+        struct gw_json_reader body = gw_json_reader(gw_request_body(request), &error);
+        bool still = gw_json_bool(&body, "still", true);
+        struct gw_name vm;
+        int r = gw_json_done(&body);
+
+        if (!r)
+                r = vm_param(request, &vm, &error);
+        if (!r)
+                r = gw_edge_still(nve->edge, &vm, still, &error);
+        if (r)
+                fail(request, &error, r);
+        else
+                answer_done(request);
+}
+
 static void call_activate(struct gw_request *request, void *user) {
         struct gw_name vm;
 
@@ -371,6 +389,7 @@ const struct gw_route nve_routes[] = {
         {"POST", "/v1/vms/{vm}/claimed", nve_call_claimed},
         {"POST", "/v1/vms/{vm}/hold", call_hold},
         {"POST", "/v1/vms/{vm}/unhold", call_unhold},
+        {"POST", "/v1/vms/{vm}/still", call_still},
         {"POST", "/v1/vms/{vm}/cut", call_cut},
         {"POST", "/v1/vms/{vm}/uncut", call_uncut},
         {"POST", "/v1/vms/{vm}/activate", call_activate},

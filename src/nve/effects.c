@@ -151,6 +151,15 @@ static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_
                 gw_log(GW_ERR, "port=%s: its flags could not be changed: %s", port->id.s, gw_error_word(r));
 }
 
+static void fx_port_still(void *user, const struct gw_edge_attach *port, bool still) {
+        int r = gw_datapath_port_flags(((struct nve *)user)->dp, port->ifindex, still ? GW_PORT_STILL : 0,
+                                       still ? 0 : GW_PORT_STILL);
+
+        if (r)
+                gw_log(GW_ERR, "port=%s: what becomes of frames for it could not be changed: %s", port->id.s,
+                       gw_error_word(r));
+}
+
 static void fx_port_limits(void *user, uint32_t ifindex, const uint32_t limits[static GW_EDGE_LIMITS]) {
         struct nve *nve = user;
         uint32_t per_s[GW_LIMIT_MAX];
@@ -393,6 +402,7 @@ const struct gw_edge_effects nve_effects = {
         .port_cut = fx_port_cut,
         .port_role = fx_port_role,
         .port_limits = fx_port_limits,
+        .port_still = fx_port_still,
         .port_snoop = fx_port_snoop,
         .port_group = fx_port_group,
         .inject = fx_inject,

@@ -62,6 +62,7 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
                           (json_int_t)view->held_frames, "redirected", (json_int_t)view->redirected, "registration",
                           registration_words[view->registration], "status", (int)view->status);
         json_object_set_new(shown, "silent", json_boolean(view->silent));
+        json_object_set_new(shown, "still", json_boolean(view->still));
         if (view->heard.ns)
                 json_object_set_new(shown, "heard_ms_ago",
                                     json_integer((json_int_t)((nve_now().mono.ns - view->heard.ns) / GW_NS_PER_MS)));

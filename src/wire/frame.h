@@ -117,6 +117,10 @@ struct gw_member {
 enum gw_vn_flag {
         GW_VN_ANNOUNCED = 1, /* a claim of a VM by another NVE than its own is looked into, not just refused */
         GW_VN_RARP = 2,      /* RARP requests are answered */
+        /* What becomes of packets for VMs that do not run (edge/unreachable.c); neither: those for one that stands still
+         * wait. */
+        GW_VN_ABSENT_DROP = 4,
+        GW_VN_ABSENT_ANSWER = 8,
 };
 /* How often a port of the VN may make others work, per second (docs/security.md). */
 enum gw_vn_limit { GW_VN_LIMIT_NEIGHBOURS, GW_VN_LIMIT_MISSES, GW_VN_LIMIT_GROUP, GW_VN_LIMIT_QUERIES, GW_VN_LIMITS };

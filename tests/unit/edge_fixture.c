@@ -121,6 +121,13 @@ static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_
         w->hold[port->ifindex] = hold;
 }
 
+static void fx_port_still(void *user, const struct gw_edge_attach *port, bool still) {
+        struct world *w = user;
+
+        assert_true(w->still[port->ifindex] != still);
+        w->still[port->ifindex] = still;
+}
+
 static void record(struct world *w, int how, uint32_t ifindex, bool redirected, const uint8_t *bytes, size_t size) {
         struct world_frame *f = &w->down[w->n_down++];
 
@@ -134,7 +141,7 @@ static void record(struct world *w, int how, uint32_t ifindex, bool redirected, 
 }
 
 static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame) {
-        if (how != GW_EDGE_SAY && how != GW_EDGE_PROBE)
+        if (how != GW_EDGE_SAY && how != GW_EDGE_PROBE && frame->offload[0]) /* made by the edge itself: none */
                 assert_int_equal(frame->offload[0], 0x5a);
         record(user, how, frame->ifindex, frame->redirected, frame->bytes, frame->size);
 }
@@ -210,6 +217,7 @@ const struct gw_edge_effects world_effects = {
         .port_limits = fx_port_limits,
         .port_cut = fx_port_cut,
         .port_role = fx_port_role,
+        .port_still = fx_port_still,
         .inject = fx_inject,
         .deliver = fx_deliver,
         .send = fx_send,

@@ -59,6 +59,7 @@ struct world {
         struct world_sent sent[WORLD_MAX];
         size_t n_sent;
         bool hold[64]; /* by ifindex */
+        bool still[64];
         uint8_t open[64];
         uint32_t limits[64][GW_EDGE_LIMITS]; /* by ifindex, as last told */
         size_t n_limits;

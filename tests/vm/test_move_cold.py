@@ -104,6 +104,10 @@ def contents(lab, host):
     return out
 
 
+def allocated(lab, host):
+    return sum(os.stat(f"{disk_dir(lab, host)}/{name}").st_blocks * 512 for name in IMAGES)
+
+
 def test_suspended_with_disks(lab):
     """It stands still, moves with its memory and its disks, and goes on where it stood."""
     goes_on(lab, 1100, 20)
@@ -128,7 +132,8 @@ def test_a_stop_leaves_the_images_that_came_along(lab):
 
 def test_stopped_with_disks(lab):
     """Definition and disks go, octet for octet; nothing runs, at any time; it starts where its disks are."""
-    before = contents(lab, "h2")
+    before, held = contents(lab, "h2"), allocated(lab, "h2")
+    assert held < 24 * MIB, "the images are sparse"
     plan = json.loads(lab.godwit("vm", "move", "web", "--to", "h1", "--plan", "--json").stdout)
     assert plan["expected"]["as"] == "stopped" and plan["expected"]["disk_octets"] > 0, plan
     move = lab.moved(lab.move("web", "h1"), 60)
@@ -137,9 +142,27 @@ def test_stopped_with_disks(lab):
     assert (vm["home"], vm["nve"], vm["binding"]["locator"]) == ("h1", "", "")
     assert images(lab) == {"h1": IMAGES, "h2": []}
     assert contents(lab, "h1") == before
+    assert allocated(lab, "h1") <= held + MIB, "and stay so"
     wait_until("no emulator is left", lambda: not lab.emulators("web"))
     vm = lab.api("POST", "/v1/vms/web/start", {}, timeout_s=60)
     assert (vm["nve"], vm["state"]) == ("h1", "running")
+
+
+def test_a_drain_takes_a_stopped_vm_along(lab):
+    """With its disks, to where there is room; it starts there."""
+    lab.godwit("vm", "stop", "web", "--force", "--wait")
+    wait_until("it is nowhere", lambda: lab.vm("web")["state"] == "stopped" and not lab.emulators("web"))
+    before = contents(lab, "h1")
+    lab.godwit("nve", "drain", "h3", "--no-wait")       # nor may it go there
+    assert "cold (stopped)" in lab.godwit("nve", "drain", "h1", "--plan").stdout
+    assert "h1 is empty; 1 VMs have moved" in lab.godwit("nve", "drain", "h1").stdout
+    vm = wait_until("it is stopped", lambda: (v := lab.vm("web"))["state"] == "stopped" and v)
+    assert (vm["home"], images(lab)) == ("h2", {"h1": [], "h2": IMAGES}) and contents(lab, "h2") == before
+    for host in ("h1", "h3"):
+        lab.godwit("nve", "undrain", host)
+    assert lab.moved(lab.move("web", "h1"), 60)["result"] == "ok"
+    wait_until("it is stopped", lambda: lab.vm("web")["state"] == "stopped")
+    assert lab.api("POST", "/v1/vms/web/start", {}, timeout_s=60)["nve"] == "h1"
 
 
 def test_a_target_that_refuses_leaves_a_stopped_vm_as_it_was(lab):

@@ -63,6 +63,7 @@ enum gw_port_flag {
         GW_PORT_CLAIMING = 2048,   /* claims a VM that is elsewhere: what it announces goes up, nothing else passes */
         GW_PORT_MULTICAST_ROUTER = 4096, /* ask who is in which group; gets all groups, and what is said about them */
         GW_PORT_SNOOPED = 8192,          /* user space knows which groups it is in (gw_groups): it gets no others */
+        GW_PORT_STILL = 16384, /* its VM stands still: what is for it goes up, as far as its limit of misses lets */
 };
 
 /* How often a port may make others work; each limit has a bucket of its own. */
@@ -161,7 +162,8 @@ enum gw_neigh_flag {
         X(PATH_ASKED, "path-asked")                                                                                    \
         X(PATH_ANSWERED, "path-answered")                                                                              \
         X(DROP_VXLAN_SHORT, "drop-vxlan-short")                                                                        \
-        X(DROP_VXLAN_HEADER, "drop-vxlan-header")
+        X(DROP_VXLAN_HEADER, "drop-vxlan-header")                                                                      \
+        X(DROP_ABSENT, "drop-absent") /* for a VM that stands still */
 
 enum gw_counter {
 #define X(name, text) GW_COUNT_##name,

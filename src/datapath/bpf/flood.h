@@ -9,6 +9,7 @@
  *      MOVED            sent on, marked, to the new place; no
  *      ... was joining  not one that came before the cut
  *      HOLD, with any   up, for that port, instead
+ *      STILL            no
  *
  * A marked frame is meant for one VM, whose MAC's last bits the mark has. Nothing
  * that a VM itself sent comes back to it, from wherever it sent it.
@@ -97,6 +98,11 @@ static long flood_port(__u32 i, struct flooding *f) {
         if (port->flags & GW_PORT_HOLD) {
                 w->held |= 1ull << bounded(i);
                 w->held_port = ifindex;
+                return 0;
+        }
+        if ((port->flags & (GW_PORT_STILL | GW_PORT_MOVED)) == GW_PORT_STILL) {
+                count(GW_COUNT_DROP_ABSENT);
+                w->copied = true;
                 return 0;
         }
         if (port->flags & GW_PORT_MOVED) {

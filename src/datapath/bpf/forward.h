@@ -82,6 +82,9 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex, __u32 v
                 gw_trace.ifindex = ifindex;
         if (port->flags & GW_PORT_HOLD && !injected)
                 return punt(skb, GW_PUNT_HOLD, ifindex, vni, from);
+        if (port->flags & GW_PORT_STILL && !injected) /* which sends nothing: its limit is there to be used */
+                return limit_take(port, GW_LIMIT_MISSES) ? punt(skb, GW_PUNT_HOLD, ifindex, vni, from)
+                                                         : drop(GW_COUNT_DROP_ABSENT);
         skb->mark = 0;
         count(counter);
         if (at_ingress && port->flags & GW_PORT_PEER) {
