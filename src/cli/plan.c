@@ -58,6 +58,8 @@ static void print_expected(const json_t *expected) {
         print_octets(expected);
         print_pause(expected);
         print_connections(expected);
+        if (*gw_member_text(expected, "may_lose"))
+                printf("may be lost: %s\n", gw_member_text(expected, "may_lose"));
         if (moves)
                 printf("time: %.1f s, from %lld moves of %s\n", real(expected, "seconds"), moves,
                        gw_member_text(expected, "of"));

@@ -199,7 +199,7 @@ void hv_api_resume(struct gw_request *request, void *user) {
         } else if (is_of(request, vm, move)) {
                 if (vm->switched) {
                         hv_api_fail(request, GW_E_CONFLICT, "",
-                                    "%s has run at the target since; what is here is out of date and does not go on",
+                                    "%s was given to the target; what is here is out of date and does not go on",
                                     vm->record.id.s);
                 } else if (vm->record.role != HV_ROLE_SOURCE || vm->leaving < HV_CUT || !vm->machine || vm->forget) {
                         hv_api_fail(request, GW_E_CONFLICT, "", "%s has no stopped copy here: it is %s",

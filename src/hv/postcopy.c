@@ -6,11 +6,13 @@
  * pause-before-switchover holds there too (hv/source.c); nothing else about the
  * network changes.
  *
- * What does change is the way back: from the moment the source says `switched` the
- * target's copy has run, or is about to, and the source's is out of date for good.
- * It never goes on again; when either emulator ends before all is sent, the VM has
- * crashed. A connection that breaks is no end: both sides wait, the target listens
- * anew and the source connects to it again, when the authority says so.
+ * What does change is the way back. QEMU says `switched` when it begins to give the
+ * VM away, and `failed` when it could not: then the copy here is still the VM, if the
+ * authority finds that the target's has not run, and may go on when it says so. Once
+ * the device state is out QEMU has no way back: its source never goes on again, and
+ * when either emulator ends before all is sent, the VM has crashed. A connection that
+ * breaks then is no end: both sides wait, the target listens anew and the source
+ * connects to it again, when the authority says so.
  *
  * A guest that writes little may be done in the ordinary way before the switch.
  * Then a connection that breaks in the very last moment leaves QEMU's source in
@@ -76,6 +78,7 @@ void hv_postcopy_stop(struct hv_vm *vm) {
         if (vm->leaving == HV_LEFT)
                 return;
         vm->leaving = HV_LEFT;
+        vm->switched = vm->broken = false; /* QEMU has given the post-copy up, and can go on with this copy */
         vm->record.state = HV_PAUSED;
         gw_timer_free(vm->progress);
         vm->progress = NULL;

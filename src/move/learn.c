@@ -194,9 +194,10 @@ static void target_running(struct gw_move *m, const struct gw_move_event *ev) {
         m->evidence.resumed = ev->at.ns ? ev->at : m->wall;
 }
 
-/* Out of date for good, whatever becomes of the target's. */
+/* The source is about to give the VM away. Whether it has run at the target only the target can tell: when it has not,
+ * and never will, what the source has is still the VM. */
 static void source_switched(struct gw_move *m) {
-        m->switched = m->target_ran = true;
+        m->switched = true;
         m->broken = false;
 }
 

@@ -30,10 +30,11 @@
  *   says that the host is off (HOST_DEAD).
  *
  * Post-copy goes the same way, with two differences after the cut. The source's
- * copy cannot go on once it has switched, and it is ended only when it has sent
+ * copy cannot go on once the target's has run, and it is ended only when it has sent
  * everything; while it has not, the end of either copy is a crash of the VM, and
  * what is left of the other goes too. A lost connection is made anew, for as long
- * as it takes.
+ * as it takes. A source that has switched while the target's copy ended without
+ * having run may be told to resume; its emulator may be past that, and refuse.
  *
  * A VM that does not run goes the same way, cold, and is as still afterwards. Of one
  * that is stopped nobody on the network knows, so nobody is waited for: the source
@@ -210,12 +211,17 @@ static enum gw_move_phase step_cut(struct gw_move *m) {
         return GW_MOVE_CUT;
 }
 
+/* A post-copy's source that could not give the VM away, and waits to be told. */
+static bool gave_up(struct gw_move *m) {
+        return m->mode == GW_MOVE_POST_COPY && m->failed && !m->copying && source(m)->copy == GW_COPY_STOPPED;
+}
+
 static enum gw_move_phase step_commit(struct gw_move *m) {
         if (source_keeps(m))
                 return GW_MOVE_TAKE_BACK;
         if (m->target_ran)
                 return GW_MOVE_ACTIVATE;
-        if (target(m)->copy == GW_COPY_NONE)
+        if (target(m)->copy == GW_COPY_NONE || gave_up(m))
                 return GW_MOVE_TAKE_BACK;
         if (m->overdue && target(m)->connected && (source(m)->connected || source(m)->copy == GW_COPY_NONE)) {
                 gw_move_blame(m, "the VM did not run on %s in time", m->to.s);

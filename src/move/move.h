@@ -103,7 +103,7 @@ enum gw_move_event_kind {
         GW_MOVE_EV_CANCEL,         /* the operator's */
         GW_MOVE_EV_TICK,           /* time has passed */
         GW_MOVE_EV_ADMITTED,       /* its turn has come */
-        GW_MOVE_EV_SWITCHED,       /* source: the VM runs, or is about to, at the target; memory is still to come */
+        GW_MOVE_EV_SWITCHED,       /* source: it gives the VM to the target now; memory is still to come */
         GW_MOVE_EV_BROKEN,         /* source: ... and the connection for that is lost */
         GW_MOVE_EV_HOST_DEAD,      /* side, whose agent is lost: somebody has made sure that nothing runs there */
         GW_MOVE_EVENTS,
@@ -189,7 +189,7 @@ struct gw_move {
         bool settled;       /* nobody holds an older location; not journalled */
         bool admitted;      /* it is its turn; not journalled */
         bool surveyed;      /* the source has said what its disks are; not journalled */
-        bool switched;      /* post-copy: the source's copy is out of date for good */
+        bool switched;      /* post-copy: the source has begun to give the VM away before its memory */
         bool broken;        /* post-copy: the connection is lost; not journalled */
         bool listening;     /* ... and the target has a new one; not journalled */
         bool members_acked, cut_seen, committed, target_ran, registered, converged, abandoned, taken_back, resumed,

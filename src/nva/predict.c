@@ -151,6 +151,7 @@ void mover_predict(const struct nva *nva, const struct gw_vm *vm, const struct m
         struct wanted wanted = {.vm = vm, .mode = request->mode, .as = mover_as(vm)};
 
         *out = (struct mover_prediction){.mode = request->mode, .as = wanted.as};
+        mover_risk(vm, out->mode, out->as, out->may_lose);
         out->octets = wanted.as == GW_MOVE_AS_STOPPED ? 0 : (uint64_t)memory;
         look_for_disks(nva, vm, out);
         gather(nva, &wanted, samples, out);
@@ -179,10 +180,10 @@ static const char *connections(const struct mover_prediction *p) {
 
 json_t *mover_prediction_json(const struct mover_prediction *p) {
         static const char *const of[] = {"this VM", "other VMs", "other modes"};
-        json_t *object = json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:s}", "mode", gw_move_mode_word(p->mode), "as",
+        json_t *object = json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:s, s:s}", "mode", gw_move_mode_word(p->mode), "as",
                                    gw_move_as_word(p->as), "moves", (json_int_t)p->n, "of", p->n ? of[p->of] : "",
                                    "memory_octets", (json_int_t)p->octets, "disks", (json_int_t)p->n_disks,
-                                   "connections", connections(p));
+                                   "connections", connections(p), "may_lose", p->may_lose);
 
         if (p->disks_known)
                 json_object_set_new(object, "disk_octets", json_integer((json_int_t)p->disk_octets));

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "nva/mover.h"
+#include "nva/risk.h"
 
 enum mover_prediction_of { PREDICT_OWN_MOVES, PREDICT_OTHER_VMS, PREDICT_OTHER_MODES };
 
@@ -19,6 +19,7 @@ struct mover_prediction {
         uint64_t disk_octets;           /* of images, as an earlier move found them */
         size_t n_disks;
         bool disks_known; /* an earlier move of this VM has looked at them */
+        char may_lose[MOVER_RISK_MAX];
 };
 void mover_predict(const struct nva *nva, const struct gw_vm *vm, const struct mover_request *request,
                    struct mover_prediction *out);

@@ -77,6 +77,7 @@ class Nve:
     def __init__(self, path):
         self.path, self.calls, self.taps, self.refuse, self.lock = path, [], {}, {}, threading.Lock()
         self.drained = []       # frames, with their virtio headers
+        self.at_cut = None      # called once, before the next cut is answered
         self.listener = None
         self.peers = []
         self.come()
@@ -174,6 +175,9 @@ class Nve:
                     os.close(old)
                 self.taps[path] = fds
             if path.endswith("/cut"):
+                at_cut, self.at_cut = self.at_cut, None
+                if at_cut:
+                    at_cut()
                 return 200, {"drained": sum(self.drain(fd) for fd in fds), "talkers": ["10.99.0.3"],
                              "at_ns": time.time_ns()}
             if method == "DELETE":
