@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moves of VMs that do not run, and who allows which moves: suspended and stopped, IPv4 and IPv6, with synthetic guests."""
+import contextlib
 import json
 import os
 import signal
@@ -177,3 +178,51 @@ def test_cold_moves_are_predicted_from_cold_moves(lab):
     assert expected["moves"] >= 1 and expected["of"] == "this VM" and expected["pause_ms"] > 0, expected
     text = lab.godwit("vm", "move", "web", "--to", "h1", "--mode", "cold", "--plan").stdout
     assert "pause:" in text and "connections: kept" in text and "from 1 moves of this VM" in text
+
+
+@contextlib.contextmanager
+def configured(lab, path, lines, *daemon):
+    """With these lines more in a daemon's file, for as long as it lasts."""
+    def restart():
+        lab.lab("kill", *daemon)
+        lab.lab("start", *daemon)
+        lab.lab("wait")
+    path = f"{lab.folder}/{path}"
+    with open(path, encoding="utf-8") as file:
+        before = file.read()
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(lines)
+        restart()
+        yield
+    finally:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(before)
+        restart()
+
+
+def test_the_data_centre_says_which_moves_it_allows(lab):
+    """nva.conf: modes, and modes-between-sites for hosts of different sites; the plan says the same as the move."""
+    here = lab.vm("web")["nve"]
+    if here != "h1":
+        assert lab.moved(lab.move("web", "h1"))["result"] == "ok"
+    with configured(lab, "nva/nva.conf", "modes = hot cold\nmodes-between-sites = cold\n", "nva", "nva"), \
+            configured(lab, "hosts/h2/nve.conf", "site = west\n", "h2", "nve"):
+        assert "no post-copy moves in this data centre, only hot cold" in refused(lambda: lab.move("web", "h3", mode="post-copy"))
+        between = "no hot moves between the sites of h1 and h2, only cold"
+        assert between in refused(lambda: lab.move("web", "h2"))
+        plan = lab.godwit("vm", "move", "web", "--to", "h2", "--plan", check=False)
+        assert plan.returncode == 1 and between in plan.stdout
+        plan = lab.godwit("vm", "move", "web", "--to", "h2", "--mode", "cold", "--plan")
+        assert "may be lost: packets sent to it while it stands still" in plan.stdout
+        assert lab.vm("web")["state"] == "running"
+        assert lab.moved(lab.move("web", "h3"))["mode"] == "hot"            # within a site
+        lab.godwit("vm", "suspend", "web")                                  # what does not run needs only cold
+        assert lab.moved(lab.move("web", "h2"))["result"] == "ok"
+        lab.godwit("vm", "resume", "web")
+        assert "sites of h2 and h1" in refused(lambda: lab.move("web", "h1"))
+        assert lab.moved(lab.move("web", "h1", mode="cold"))["result"] == "ok"
+    wait_until("it answers", lambda: answers(lab))
+    plan = json.loads(lab.godwit("vm", "move", "web", "--to", "h2", "--mode", "post-copy", "--plan", "--json").stdout)
+    assert plan["allowed"] and plan["expected"]["may_lose"].startswith("the VM, if either host or emulator ends")
+    assert json.loads(lab.godwit("vm", "move", "web", "--to", "h2", "--plan", "--json").stdout)["expected"]["may_lose"] == ""
