@@ -39,6 +39,7 @@ struct copy {
         const char *status; /* QEMU's word */
         int fd;
         sd_event_source *io, *timer;
+        struct gw_mono began;
         struct gw_wall stopped_at;
         uint8_t record[RECORD_OCTETS];
         size_t n_record;
@@ -153,6 +154,7 @@ static int on_connected(sd_event_source *source, int fd, uint32_t revents, void 
                 fail_source(copy);
                 return 0;
         }
+        copy->began = gw_mono_now();
         pass(copy, 1);
         become(copy, "active");
         if (watch(copy, fd, EPOLLIN | EPOLLRDHUP, on_source_readable) < 0 ||
@@ -295,13 +297,22 @@ const char *copy_listen(struct copy *copy, const char *uri) {
 
 /* ---- both ---- */
 
+/* As if there were memory, and it went evenly. */
+static json_int_t transferred(const struct copy *copy) {
+        uint64_t ms = gw_mono_between(copy->began, gw_mono_now()).ns / GW_NS_PER_MS;
+
+        if (!copy->began.ns)
+                return 0;
+        return ms < copy->copy_ms ? (json_int_t)(RAM_OCTETS * ms / copy->copy_ms) : RAM_OCTETS;
+}
+
 json_t *copy_query(const struct copy *copy) {
-        bool all = strcmp(copy->status, "completed") == 0;
+        json_int_t sent = transferred(copy);
 
         if (strcmp(copy->status, "none") == 0)
                 return json_object();
-        return json_pack("{s:s, s:{s:i, s:i, s:i, s:f, s:i, s:i}}", "status", copy->status, "ram", "transferred",
-                         all ? RAM_OCTETS : 0, "remaining", all ? 0 : RAM_OCTETS, "total", RAM_OCTETS, "mbps", 0.0,
+        return json_pack("{s:s, s:{s:I, s:I, s:i, s:f, s:i, s:i}}", "status", copy->status, "ram", "transferred", sent,
+                         "remaining", (json_int_t)RAM_OCTETS - sent, "total", RAM_OCTETS, "mbps", 0.0,
                          "dirty-pages-rate", 0, "dirty-sync-count", 1);
 }
 

@@ -60,6 +60,17 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct hv_config, tap_queue, "tap-queue", GW_CONF_INT, "16384",
                     "frames that wait at a VM's port while it is stopped for a move", .min = 64, .max = 1 << 20,
                     .unit = "frames"),
+        GW_CONF_ROW(struct hv_config, copy_stall_s, "copy-stall-s", GW_CONF_INT, "30",
+                    "a copy that makes no progress for so long is given up, and the VM stays; 0: only when the "
+                    "authority says so",
+                    .max = 3600, .unit = "s"),
+        GW_CONF_ROW(struct hv_config, disk_lag_s, "disk-lag-s", GW_CONF_INT, "60",
+                    "how long a leaving VM's disks may be too far behind for it to be stopped; then the move is given "
+                    "up, and the VM stays",
+                    .min = 1, .max = 3600, .unit = "s"),
+        GW_CONF_ROW(struct hv_config, disk_pause_ms, "disk-pause-ms", GW_CONF_INT, "2000",
+                    "how long a VM that was stopped for the cut may wait for its disks; then it goes on here",
+                    .min = 10, .max = 60000, .unit = "ms"),
         {0},
 };
 

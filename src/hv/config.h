@@ -19,6 +19,7 @@ struct hv_config {
         char modes[32]; /* words, separated by spaces */
         char disk_dir[GW_CONF_PATH_SIZE], qemu_img[GW_CONF_PATH_SIZE];
         uint32_t memory_mib, vcpus, tap_queue;
+        uint32_t copy_stall_s, disk_lag_s, disk_pause_ms;
 };
 
 extern const struct gw_conf_schema hv_config_schema;

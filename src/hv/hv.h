@@ -14,6 +14,8 @@
  *      images.c  images of disks: looked at, made, removed
  *      mirror.c  disks that leave with their VM
  *      carrier.c  what carries a copy over TLS
+ *      backlog.c  ... and how far they are behind
+ *      stall.c   a copy that stands still
  *      postcopy.c  a VM that runs at the target before all its memory is there
  *      security.c  certificates as QEMU wants them
  *      edge.c    calls to this host's NVE, repeated until answered
@@ -28,6 +30,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/time.h"
+#include "hv/backlog.h"
 #include "hv/config.h"
 #include "hv/record.h"
 #include "hypervisor/driver.h"
@@ -97,6 +100,9 @@ enum hv_leaving {
         HV_LEFT,       /* all is over there */
 };
 
+/* May a VM whose disks go along be stopped for the cut? As its emulator was told. */
+enum hv_gate { HV_GATE_UNKNOWN, HV_GATE_CLOSED, HV_GATE_OPEN };
+
 /* Requests that wait for something to happen to their VM; at most one of each. */
 enum hv_wait {
         HV_WAIT_START,
@@ -132,10 +138,15 @@ struct hv_vm {
         bool cut_made;    /* source: the NVE has answered */
         bool drop_images; /* source: its images go with it */
         unsigned disks_ready, disks_ended, mirrors_to_clear; /* bit i is disk i */
-        char mirror_error[200];                              /* why disks cannot be sent; empty: they can */
+        char copy_error[200];                                /* why it cannot be sent; empty: it can */
         uint64_t disk_done_octets, disk_total_octets;        /* of what is sent, as last seen */
-        uint64_t image_octets[GW_DEFINITION_DISKS_MAX];      /* of images to be made */
-        struct gw_process maker;                             /* makes the image of disk `making` */
+        uint64_t image_octets[GW_DEFINITION_DISKS_MAX];      /* of images to be made; source: as they were */
+        struct hv_backlog backlog;                           /* source: of its disks */
+        unsigned behind_looks;                               /* ... that it was found too much for a stop, in a row */
+        enum hv_gate gate;
+        uint64_t stall_octets;   /* sent, as last seen .. */
+        unsigned stall_ticks;    /* .. and that often, HV_PROGRESS_MS apart */
+        struct gw_process maker; /* makes the image of disk `making` */
         unsigned making;
         hv_images_done images_made;
         struct gw_timer *unmark;
@@ -147,7 +158,7 @@ struct hv_vm {
         struct gw_list calls; /* of struct hv_call */
         bool still_told;      /* what the NVE was told last (still.c) */
         bool still_unsure;    /* ... perhaps by an agent before */
-        struct gw_timer *progress, *stop_deadline, *write_soon;
+        struct gw_timer *progress, *stop_deadline, *write_soon, *disks_deadline;
         struct gw_wall stopped_at; /* STOP, by the emulator's stamp */
         struct gw_wall runs_since; /* target: RESUME, likewise */
         bool untold;               /* ... and the authority is to hear of it when that is written down */
@@ -210,8 +221,9 @@ void hv_source_uncut(struct hv_vm *vm); /* until the NVE has confirmed */
 
 void hv_source_send_memory(struct hv_vm *vm);
 void hv_source_proceed(
-        struct hv_vm *vm);              /* the stopped VM may run at the target, when the cut and the disks are done */
-void hv_source_break(struct hv_vm *vm); /* the copy cannot be made: the VM goes on here */
+        struct hv_vm *vm); /* the stopped VM may run at the target, when the cut and the disks are done */
+/* The copy cannot be made: the VM goes on here. Does nothing when it goes on anyway, or all is over. */
+void hv_source_fail(struct hv_vm *vm, const char *reason);
 
 /* Suspended for a cold move, and nothing is cut yet: to everybody else it has not stopped. */
 bool hv_source_is_suspended(const struct hv_vm *vm);
@@ -220,10 +232,16 @@ bool hv_source_is_suspended(const struct hv_vm *vm);
 void hv_mirror_start(struct hv_vm *vm); /* answers HV_WAIT_MIGRATE; calls hv_source_send_memory when they are in step */
 void hv_mirror_end(struct hv_vm *vm);   /* at the cut; calls hv_source_proceed */
 bool hv_mirror_is_over(const struct hv_vm *vm);
-void hv_mirror_fail(struct hv_vm *vm, const char *reason);
+void hv_mirror_look(struct hv_vm *vm, const struct gw_vm_status *status); /* may the VM be stopped with what is left? */
+bool hv_mirror_permits(const struct hv_vm *vm);                           /* ... as it was last found */
 void hv_mirror_undo(struct hv_vm *vm);
 void hv_mirror_event(struct hv_vm *vm, unsigned disk, enum gw_vm_mirror_state state, const char *reason);
 bool hv_mirror_adopt(struct hv_vm *vm, const struct gw_vm_status *status);
+
+/* stall.c */
+void hv_stall_begin(struct hv_vm *vm);
+void hv_stall_look(struct hv_vm *vm, const struct gw_vm_status *status);
+void hv_stall_tick(struct hv_vm *vm); /* every HV_PROGRESS_MS; gives the copy up when it has stood still for too long */
 
 /* target.c */
 void hv_target_listen(struct hv_vm *vm);

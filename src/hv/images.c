@@ -101,6 +101,43 @@ int hv_images_check(const struct hv_vm *vm, struct gw_error *error) {
         return 0;
 }
 
+static uint64_t size_now(const struct hv_vm *vm, unsigned disk, char path[static HV_IMAGE_PATH]) {
+        bool is_qcow2 = !strcmp(disk_of(vm, disk)->format, "qcow2");
+        uint8_t header[QCOW2_HEADER];
+        struct stat st;
+        uint64_t octets = 0;
+        int fd;
+
+        if (hv_image_path(vm->hv, disk_of(vm, disk), path))
+                return 0;
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0)
+                return 0; /* taken away from under its VM, which has it open: all of it can still be sent */
+        if (is_qcow2 && pread(fd, header, sizeof header, 0) == sizeof header)
+                octets = be(header + 24, 8);
+        else if (!is_qcow2 && fstat(fd, &st) == 0)
+                octets = (uint64_t)st.st_size;
+        close(fd);
+        return octets;
+}
+
+int hv_images_changed(struct hv_vm *vm, struct gw_error *error) {
+        char path[HV_IMAGE_PATH];
+
+        for (unsigned i = 0; i < vm->record.definition.n_disks; i++) {
+                uint64_t octets = vm->record.move.disks & 1U << i ? size_now(vm, i, path) : 0;
+
+                if (octets && vm->image_octets[i] && octets != vm->image_octets[i])
+                        return gw_fail(error, GW_E_CONFLICT, "disks",
+                                       "disk %u, %.100s, has changed its size under way, from %" PRIu64 " to %" PRIu64
+                                       " octets",
+                                       i, path, vm->image_octets[i], octets);
+                if (octets)
+                        vm->image_octets[i] = octets; /* also the first time after a restart */
+        }
+        return 0;
+}
+
 /* ---- markers ---- */
 
 /* The folder of an image, with the slash. */
@@ -171,6 +208,7 @@ json_t *hv_images_survey(struct hv_vm *vm, struct gw_error *error) {
                         json_decref(list);
                         return NULL;
                 }
+                vm->image_octets[i] = image.virtual_octets;
                 json_array_append_new(list,
                                       json_pack("{s:I, s:s, s:I, s:I, s:s}", "disk", (json_int_t)i, "format",
                                                 disk->format, "virtual_octets", (json_int_t)image.virtual_octets,

@@ -19,6 +19,8 @@ int hv_images_check(const struct hv_vm *vm, struct gw_error *error);
 
 /* Source: what the disks are, with a marker beside each. New; NULL with *error. */
 json_t *hv_images_survey(struct hv_vm *vm, struct gw_error *error);
+/* ... while they are copied: has one another size than before? GW_E_CONFLICT with *error. */
+int hv_images_changed(struct hv_vm *vm, struct gw_error *error);
 void hv_images_unmark(struct hv_vm *vm);
 
 /* Target: from a survey, which disks come along (record.move.disks). 0 or a code with *error. */

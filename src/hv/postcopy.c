@@ -35,7 +35,8 @@ static void on_started(const struct gw_error *error, void *user) {
 }
 
 void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress) {
-        if (!vm->record.move.options.post_copy || vm->leaving != HV_COPYING || progress->iteration < FIRST_PASS)
+        if (!vm->record.move.options.post_copy || vm->leaving != HV_COPYING || progress->iteration < FIRST_PASS ||
+            !hv_mirror_permits(vm))
                 return;
         vm->machine->driver->post_copy(vm->machine, on_started, vm);
 }

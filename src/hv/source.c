@@ -42,11 +42,12 @@ static void tell_progress(struct hv_vm *vm, const struct gw_vm_status *status) {
                 vm->disk_total_octets = status->disk_total_octets;
         }
         hv_tell(vm, "move-progress",
-                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "transferred", (json_int_t)p->transferred_octets,
-                          "remaining", (json_int_t)p->remaining_octets, "total", (json_int_t)p->total_octets,
-                          "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s", (json_int_t)p->dirty_pages_s,
-                          "iteration", (json_int_t)p->iteration, "disk_done", (json_int_t)vm->disk_done_octets,
-                          "disk_total", (json_int_t)vm->disk_total_octets),
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "transferred",
+                          (json_int_t)p->transferred_octets, "remaining", (json_int_t)p->remaining_octets, "total",
+                          (json_int_t)p->total_octets, "rate_bytes_s", (json_int_t)p->rate_octets_s, "dirty_pages_s",
+                          (json_int_t)p->dirty_pages_s, "iteration", (json_int_t)p->iteration, "disk_done",
+                          (json_int_t)vm->disk_done_octets, "disk_total", (json_int_t)vm->disk_total_octets,
+                          "disk_left", (json_int_t)vm->backlog.left_octets, "waits_for_disks", !hv_mirror_permits(vm)),
                 (struct gw_wall){0});
 }
 
@@ -57,6 +58,8 @@ static void on_status(const struct gw_error *error, const struct gw_vm_status *s
         if (error || vm->record.role != HV_ROLE_SOURCE || vm->leaving == HV_NOT_LEAVING || vm->leaving == HV_LEFT)
                 return;
         tell_progress(vm, status);
+        hv_stall_look(vm, status);
+        hv_mirror_look(vm, status);
         if (!vm->accepted)
                 return;
         hv_postcopy_progress(vm, &status->progress);
@@ -76,11 +79,13 @@ static void on_progress(void *user) {
         struct hv_vm *vm = user;
 
         vm->machine->driver->query(vm->machine, on_status, vm);
+        hv_stall_tick(vm);
 }
 
 static void watch_progress(struct hv_vm *vm) {
         gw_timer_free(vm->progress);
         vm->progress = NULL;
+        hv_stall_begin(vm);
         if (gw_timer_new(&vm->progress, vm->hv->loop, gw_ms(HV_PROGRESS_MS), gw_ms(HV_PROGRESS_MS), on_progress, vm) <
             0)
                 gw_log(GW_WARNING, "vm=%s no timer: its progress will not be seen", vm->record.id.s);
@@ -99,8 +104,11 @@ static void on_accepted(const struct gw_error *error, void *user) {
         hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
         if (vm->leaving != HV_COPYING)
                 return;
+        if (vm->memory_sent) /* perhaps the order was taken, and only its answer is lost */
+                vm->machine->driver->cancel(vm->machine, NULL, NULL);
+        vm->memory_sent = false;
         if (vm->record.move.disks) {
-                hv_mirror_fail(vm, error->text);
+                hv_source_fail(vm, error->text);
                 return;
         }
         vm->leaving = HV_NOT_LEAVING;
@@ -129,7 +137,7 @@ static void on_carrier(struct hv_vm *vm, const struct gw_error *error) {
 
         if (error) {
                 hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
-                hv_mirror_fail(vm, error->text);
+                hv_source_fail(vm, error->text);
                 return;
         }
         hv_carrier_path(vm, path);
@@ -188,8 +196,9 @@ static void on_suspended(const struct gw_error *error, void *user) {
 void hv_source_migrate(struct hv_vm *vm) {
         vm->leaving = HV_COPYING;
         vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->accepted = vm->cut_made = false;
-        vm->mirror_error[0] = '\0';
+        vm->copy_error[0] = '\0';
         vm->disk_done_octets = vm->disk_total_octets = 0;
+        vm->backlog = (struct hv_backlog){0};
         hv_images_unmark(vm);
         watch_progress(vm);
         hv_still_tell(vm);
@@ -282,8 +291,8 @@ static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
                 vm->record.move = (struct hv_move){0};
                 hv_vm_answer(vm, HV_WAIT_RESUME, 200, hv_vm_json(vm));
                 hv_tell_state(vm, "resumed");
-        } else if (vm->mirror_error[0]) {
-                tell_failed(vm, vm->mirror_error);
+        } else if (vm->copy_error[0]) {
+                tell_failed(vm, vm->copy_error);
         } else if (cancelled) {
                 tell_failed(vm, "cancelled");
         } else if (gave_up) {
@@ -304,10 +313,17 @@ static void on_given_up(const struct gw_error *error, void *user) {
                 gw_log(GW_ERR, "vm=%s the emulator does not cancel: %s", vm->record.id.s, error->text);
 }
 
+/* QEMU's disks come to rest when a copy is cancelled: what a dead target owes them would keep VM and emulator waiting. */
+static void cancel_copy(struct hv_vm *vm, void (*done)(const struct gw_error *error, void *user)) {
+        if (vm->record.move.disks)
+                vm->machine->driver->hang_up(vm->machine, vm->record.move.disks & ~vm->disks_ended);
+        vm->machine->driver->cancel(vm->machine, done, vm);
+}
+
 static void give_up(struct hv_vm *vm, const char *reason) {
         gw_log(GW_ERR, "vm=%s move=%s no cut: %s; the VM goes on here", vm->record.id.s, vm->record.move.id.s, reason);
         vm->leaving = HV_GIVING_UP;
-        vm->machine->driver->cancel(vm->machine, on_given_up, vm);
+        cancel_copy(vm, on_given_up);
 }
 
 static void on_proceeding(const struct gw_error *error, void *user) {
@@ -376,11 +392,22 @@ static void all_sent(struct hv_vm *vm) {
                ms_between(vm->cut_answered, gw_mono_now()));
 }
 
-void hv_source_break(struct hv_vm *vm) {
-        if (!vm->memory_sent)
+void hv_source_fail(struct hv_vm *vm, const char *reason) {
+        if (vm->record.role != HV_ROLE_SOURCE ||
+            (vm->leaving != HV_COPYING && vm->leaving != HV_CUTTING && vm->leaving != HV_CUT))
+                return;
+        if (!vm->copy_error[0])
+                snprintf(vm->copy_error, sizeof vm->copy_error, "%s", reason);
+        gw_text_mend(vm->copy_error);
+        if (vm->memory_sent && vm->leaving != HV_COPYING) {
+                give_up(vm, vm->copy_error);
+                return;
+        }
+        gw_log(GW_WARNING, "vm=%s move=%s is given up: %s", vm->record.id.s, vm->record.move.id.s, vm->copy_error);
+        if (vm->memory_sent)
+                hv_source_cancel(vm);
+        else
                 came_back(vm, GW_VM_COPY_FAILED);
-        else if (vm->leaving == HV_COPYING || vm->leaving == HV_CUTTING || vm->leaving == HV_CUT)
-                give_up(vm, vm->mirror_error);
 }
 
 /* ---- what the emulator reports ---- */
@@ -393,7 +420,7 @@ void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy) {
                 if (vm->leaving == HV_COPYING)
                         cut(vm);
                 else if (vm->leaving == HV_CANCELLING || vm->leaving == HV_GIVING_UP)
-                        vm->machine->driver->cancel(vm->machine, on_given_up, vm);
+                        cancel_copy(vm, on_given_up);
                 break;
         case GW_VM_COPY_COMPLETED:
                 all_sent(vm);
@@ -441,7 +468,7 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
         if (!mirrored && (status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER)) {
                 vm->leaving = HV_COPYING;
                 watch_progress(vm);
-                hv_mirror_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
+                hv_source_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
                 return;
         }
         if (has_disks && mirrored && before) {
@@ -510,7 +537,7 @@ void hv_source_cancel(struct hv_vm *vm) {
                 hv_vm_answer(vm, HV_WAIT_CANCEL, 200, hv_vm_json(vm));
                 return;
         }
-        vm->machine->driver->cancel(vm->machine, on_cancelling, vm);
+        cancel_copy(vm, on_cancelling);
 }
 
 static void on_resuming(const struct gw_error *error, void *user) {

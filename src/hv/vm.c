@@ -54,7 +54,8 @@ static void drop_machine(struct hv_vm *vm) {
 static void drop_timers(struct hv_vm *vm) {
         gw_timer_free(vm->progress);
         gw_timer_free(vm->stop_deadline);
-        vm->progress = vm->stop_deadline = NULL;
+        gw_timer_free(vm->disks_deadline);
+        vm->progress = vm->stop_deadline = vm->disks_deadline = NULL;
 }
 
 void hv_vm_free(struct hv_vm *vm) {

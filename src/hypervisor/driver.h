@@ -147,6 +147,10 @@ struct gw_vm_driver {
         void (*migrate)(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user);
         void (*proceed)(struct gw_vm *vm, gw_vm_done done, void *user); /* from pre-switchover */
         void (*cancel)(struct gw_vm *vm, gw_vm_done done, void *user);
+        /* From now on memory goes so fast (0: as it can), and the last copy may take so long. */
+        void (*pace)(struct gw_vm *vm, uint64_t bandwidth_octets_s, unsigned downtime_ms, gw_vm_done done, void *user);
+        /* Post-copy: ends a connection that may be dead; BROKEN follows. */
+        void (*break_off)(struct gw_vm *vm, gw_vm_done done, void *user);
         void (*post_copy)(struct gw_vm *vm, gw_vm_done done, void *user); /* from now on, run there first */
         /* After a broken connection: the target listens anew, then the source connects anew. */
         void (*recover)(struct gw_vm *vm, const char *uri, gw_vm_done done, void *user);
@@ -155,6 +159,7 @@ struct gw_vm_driver {
          * are; forced: at any time, for nothing. mirror_clear takes away what they leave behind. */
         void (*mirror)(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user);
         void (*mirror_end)(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user);
+        void (*hang_up)(struct gw_vm *vm, unsigned disks); /* at once: nothing waits any more for what a dead target owes */
         void (*mirror_clear)(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user);
         void (*serve_no_disks)(struct gw_vm *vm, gw_vm_done done, void *user); /* at the target, when it runs */
         void (*cont)(struct gw_vm *vm, gw_vm_done done, void *user);

@@ -475,6 +475,18 @@ static void qemu_cancel(struct gw_vm *vm, gw_vm_done done, void *user) {
         simple(vm, "migrate_cancel", NULL, done, user);
 }
 
+static void qemu_pace(struct gw_vm *vm, uint64_t bandwidth_octets_s, unsigned downtime_ms, gw_vm_done done,
+                      void *user) {
+        simple(vm, "migrate-set-parameters",
+               json_pack("{s:I, s:I}", "max-bandwidth", (json_int_t)bandwidth_octets_s, "downtime-limit",
+                         (json_int_t)downtime_ms),
+               done, user);
+}
+
+static void qemu_break_off(struct gw_vm *vm, gw_vm_done done, void *user) {
+        carry_out(vm, gw_qemu_break_off_steps(), done, user);
+}
+
 static void qemu_post_copy(struct gw_vm *vm, gw_vm_done done, void *user) {
         simple(vm, "migrate-start-postcopy", NULL, done, user);
 }
@@ -493,6 +505,10 @@ static void qemu_mirror(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_
 
 static void qemu_mirror_end(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user) {
         carry_out(vm, gw_qemu_mirror_end_steps(disks, force), done, user);
+}
+
+static void qemu_hang_up(struct gw_vm *vm, unsigned disks) {
+        carry_out(vm, gw_qemu_hang_up_steps(disks), NULL, NULL);
 }
 
 static void qemu_mirror_clear(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user) {
@@ -568,11 +584,14 @@ const struct gw_vm_driver gw_qemu_driver = {
         .migrate = qemu_migrate,
         .proceed = qemu_proceed,
         .cancel = qemu_cancel,
+        .pace = qemu_pace,
+        .break_off = qemu_break_off,
         .post_copy = qemu_post_copy,
         .recover = qemu_recover,
         .reconnect = qemu_reconnect,
         .mirror = qemu_mirror,
         .mirror_end = qemu_mirror_end,
+        .hang_up = qemu_hang_up,
         .mirror_clear = qemu_mirror_clear,
         .serve_no_disks = qemu_serve_no_disks,
         .cont = qemu_cont,

@@ -45,6 +45,12 @@ static void at_once(json_t *steps) {
         json_object_set_new(json_array_get(steps, json_array_size(steps) - 1), "at_once", json_true());
 }
 
+/* Also when the emulator is stuck in another command. */
+static void step_now(json_t *steps, bool may_fail, const char *command, json_t *arguments) {
+        step(steps, may_fail, command, arguments);
+        json_object_set_new(json_array_get(steps, json_array_size(steps) - 1), "now", json_true());
+}
+
 static void remove_object(json_t *steps, const char *id) {
         step(steps, true, "object-del", json_pack("{s:s}", "id", id));
         at_once(steps);
@@ -191,6 +197,25 @@ json_t *gw_qemu_mirror_steps(const struct gw_vm_mirror *mirror) {
         return steps;
 }
 
+/* What was sent and is not answered, because the link or the other host is dead, would be waited for: by the mirror's end,
+ * and by whatever has all of QEMU's disks come to rest. */
+static void hang_up(json_t *steps, unsigned disk) {
+        char away[16];
+
+        snprintf(away, sizeof away, "away%u", disk);
+        step_now(steps, true, "yank",
+                 json_pack("{s:[{s:s, s:s}]}", "instances", "type", "block-node", "node-name", away));
+}
+
+json_t *gw_qemu_hang_up_steps(unsigned disks) {
+        json_t *steps = json_array();
+
+        for (unsigned i = 0; i < GW_DEFINITION_DISKS_MAX; i++)
+                if (disks & 1U << i)
+                        hang_up(steps, i);
+        return steps;
+}
+
 json_t *gw_qemu_mirror_end_steps(unsigned disks, bool force) {
         json_t *steps = json_array();
         char job[16];
@@ -199,7 +224,9 @@ json_t *gw_qemu_mirror_end_steps(unsigned disks, bool force) {
                 if (!(disks & 1U << i))
                         continue;
                 snprintf(job, sizeof job, "mirror%u", i);
-                if (!force) /* what is left goes while the VM stands still */
+                if (force)
+                        hang_up(steps, i);
+                else /* what is left goes while the VM stands still */
                         step(steps, true, "block-job-set-speed", json_pack("{s:s, s:i}", "device", job, "speed", 0));
                 step(steps, force, "block-job-cancel", json_pack("{s:s, s:b}", "device", job, "force", force));
         }
@@ -221,14 +248,18 @@ json_t *gw_qemu_mirror_clear_steps(unsigned disks) {
 
 /* A target whose VM waits for a page that does not come answers nothing else than what passes by. migrate-pause: a side
  * that has written nothing does not know yet that the connection is lost. */
-json_t *gw_qemu_recover_steps(const char *uri) {
-        json_t *steps = json_array(), *one;
-        size_t i;
+json_t *gw_qemu_break_off_steps(void) {
+        json_t *steps = json_array();
 
-        step(steps, true, "migrate-pause", NULL);
-        step(steps, false, "migrate-recover", json_pack("{s:s}", "uri", uri));
-        json_array_foreach (steps, i, one)
-                json_object_set_new(one, "now", json_true());
+        step_now(steps, false, "migrate-pause", NULL);
+        return steps;
+}
+
+json_t *gw_qemu_recover_steps(const char *uri) {
+        json_t *steps = json_array();
+
+        step_now(steps, true, "migrate-pause", NULL);
+        step_now(steps, false, "migrate-recover", json_pack("{s:s}", "uri", uri));
         return steps;
 }
 

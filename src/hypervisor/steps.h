@@ -19,7 +19,9 @@ json_t *gw_qemu_migrate_steps(const struct gw_vm_migration *to);
 json_t *gw_qemu_mirror_steps(const struct gw_vm_mirror *mirror);
 /* Ends the mirrors of these disks where they are: a consistent copy when they were in step, else nothing of use. */
 json_t *gw_qemu_mirror_end_steps(unsigned disks, bool force);
+json_t *gw_qemu_hang_up_steps(unsigned disks);
 /* The connections that mirrors have left behind. */
 json_t *gw_qemu_mirror_clear_steps(unsigned disks);
+json_t *gw_qemu_break_off_steps(void);
 json_t *gw_qemu_recover_steps(const char *uri);
 json_t *gw_qemu_reconnect_steps(const char *uri);

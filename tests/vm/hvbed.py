@@ -373,6 +373,35 @@ def tap_of(host):
     return names[0] if names else None
 
 
+@contextlib.contextmanager
+def set_up_anew(host, settings):
+    """The agent with other settings meanwhile; its VMs do not notice."""
+    def restart(change):
+        host.kill()
+        host.settings = change
+        host.start()
+        for vm in host.get("/v1/vms"):
+            wait_for("it knows its VMs", lambda i=vm["id"]: host.call("POST", f"/v1/vms/{i}/cancel", {"move": "none"})[0] != 503)
+    before = host.settings
+    try:
+        restart({**before, **settings})
+        yield
+    finally:
+        restart(before)
+
+
+@contextlib.contextmanager
+def tc(host, *rules):
+    """Queueing rules for what the host sends to the other: qdisc, class or filter by what they say."""
+    try:
+        for rule in rules:
+            kind = "filter" if "flowid" in rule else "class" if "classid" in rule else "qdisc"
+            run("tc", "-n", host.netns, kind, "add", "dev", "u0", *rule.split())
+        yield
+    finally:
+        subprocess.run(["tc", "-n", host.netns, "qdisc", "del", "dev", "u0", "root"], check=False, capture_output=True)
+
+
 def address_tap(host):
     """The host's own end of the tap speaks to the guest, in place of a data plane."""
     tap = tap_of(host)
@@ -405,13 +434,13 @@ def work(host):
     return dict(zip(("pages", "blocks", "bad"), map(int, lines[-1]))) if lines else None
 
 
-def move(source, target, definition, epoch, copy=None, **options):
-    """The authority's part of a move, up to the copy's start."""
+def move(source, target, definition, epoch, copy=None, surveyed=None, **options):
+    """The authority's part of a move, up to the copy's start. surveyed: what is to be said of the disks instead."""
     vm, name = "web@default", f"move-{epoch}"
     ways = {"options": copy or {}}
     disks = {}
     if definition.get("disks"):
-        disks = {"disks": source.post(f"/v1/vms/{vm}/survey", {"move": name})["disks"]}
+        disks = {"disks": [{**d, **(surveyed or {})} for d in source.post(f"/v1/vms/{vm}/survey", {"move": name})["disks"]]}
     at = target.post(f"/v1/vms/{vm}/incoming", {"definition": definition, "move": name, "epoch": epoch + 1,
                                                "from": source.ip, "source": source.name, **ways, **disks})
     order = {"move": name, **at, "to": target.ip, "target": target.name, "epoch": epoch + 1, "epoch_back": epoch + 2,

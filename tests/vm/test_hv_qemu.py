@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hvbed import Bed, Life, address_tap, echo, inside, run, tap_of, wait_for
+from hvbed import Bed, Life, address_tap, echo, inside, run, set_up_anew, tap_of, wait_for
 
 VM = "web@default"
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33       # of linux/socket.h
@@ -147,19 +147,32 @@ def test_another_machine_is_refused(vm):
         script.write('#!/bin/bash\nfor word; do [ "$word" != pc ] || word=q35; words+=("$word"); done\n'
                      'exec qemu-system-x86_64 "${words[@]}"\n')
     os.chmod(other, 0o755)
-    two.settings = {"qemu": other}
-    try:
-        two.kill()
-        two.start()
+    with set_up_anew(two, {"qemu": other}):
         name = vm.start_move()
         failed = wait_for("refused", lambda: two.event("move-failed", move=name) and one.event("move-failed", move=name), 60)
         assert failed["running"] and "achine type" in two.event("move-failed", move=name)["reason"], two.events[-3:]
         wait_for("nothing is left", lambda: two.vm() is None)
         assert echo(one, "10.1.0.10") and one.vm()["state"] == "running"
-    finally:
-        two.settings = {}
-        two.kill()
-        two.start()
+
+
+def test_target_without_memory(vm):
+    """There is room by the books, and the emulator does not get it: refused with its words, nothing is left."""
+    one, two = vm.one, vm.two
+    small = f"{vm.bed.dir}/small"
+    with open(small, "w", encoding="utf-8") as script:
+        script.write('#!/bin/bash\nulimit -v 1000000\nexec qemu-system-x86_64 "$@"\n')
+    os.chmod(small, 0o755)
+    definition = {**vm.definition, "memory_mib": 1000}
+    with set_up_anew(two, {"qemu": small}):
+        status, answer = two.call("POST", f"/v1/vms/{VM}/incoming", {
+            "definition": definition, "move": "no-memory", "epoch": vm.epoch + 1, "from": one.ip, "source": one.name})
+        assert status == 409 and "annot allocate memory" in answer["error"]["text"], answer
+        wait_for("nothing is left", lambda: two.vm() is None and tap_of(two) is None)
+        status, answer = two.call("POST", f"/v1/vms/{VM}/incoming", {
+            "definition": {**definition, "memory_mib": 4096}, "move": "no-memory", "epoch": vm.epoch + 1, "from": one.ip,
+            "source": one.name})
+        assert status == 503 and answer["error"]["field"] == "memory_mib", answer
+    assert echo(one, "10.1.0.10")
 
 
 def agent_is_back(one, two, name):

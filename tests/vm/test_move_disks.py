@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks that move with their VM: two of them, raw and qcow2, in each host's own folder, while the guest writes to both and
 verifies what it reads (lab/guest/work.c)."""
+import json
 import os
 import signal
+import socket
 import subprocess
-import time
 
 import pytest
 
-from hvbed import Bed, address_tap, echo, move, wait_for, work
+from hvbed import Bed, address_tap, echo, move, run, set_up_anew, tc, wait_for, work
 
 VM = "web@default"
 MIB = 1 << 20
@@ -174,6 +175,7 @@ def test_agent_dies_in_the_disks_copy(bed, images, running):
     one, two, epoch = running
     name = move(one, two, guest(bed, images), epoch, bandwidth_mib_s=16)
     one.kill()
+    assert "in use" in ask_emulator(one, "block_resize", {"node-name": "disk0", "size": 8 * MIB})
     one.start()
     wait_for("it runs there", lambda: two.event("move-running", move=name) or one.event("move-failed", move=name), 90)
     assert not one.event("move-failed", move=name), one.event("move-failed", move=name)
@@ -182,6 +184,105 @@ def test_agent_dies_in_the_disks_copy(bed, images, running):
     running[:] = [two, one, epoch + 2]
     assert (files(one), files(two)) == ([], ["one.raw", "two.qcow2"])
     works_on(two, 3000)
+
+
+def ask_emulator(host, command, arguments):
+    """In place of an agent that is not there, which is the only one that may: the answer, or what is wrong."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(f"{host.dir}/state/vm/{VM}/qmp")
+        lines = sock.makefile("rw")
+        for order in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+            lines.write(json.dumps(order) + "\n")
+            lines.flush()
+            while True:
+                answer = json.loads(lines.readline())
+                if "return" in answer or "error" in answer:
+                    break
+    return answer["error"]["desc"] if "error" in answer else answer["return"]
+
+
+def sent(host, name):
+    """The last word on its progress once memory is on its way."""
+    seen = [e for e in host.events if e["event"] == "move-progress" and e.get("move") == name]
+    return seen[-1] if seen and seen[-1]["transferred"] else None
+
+
+def begin(running, bed, images, **options):
+    """A move that is to fail; a later one is another's."""
+    one, two, epoch = running
+    running[2] = epoch + 2
+    return move(one, two, guest(bed, images), epoch, **options)
+
+
+def stays(running, name, reason, gave_up_s=30):
+    """The move fails by that reason; the VM is where it was, with all its data, and nothing of it is at the target."""
+    one, two, _ = running
+    failed = wait_for("failed", lambda: one.event("move-failed", move=name), gave_up_s)
+    assert failed["running"] and reason in failed["reason"], failed
+    two.call("POST", f"/v1/vms/{VM}/abandon", {"move": name})
+    wait_for("nothing is left there", lambda: two.vm() is None and not files(two), 20)
+    assert files(one) == ["one.raw", "two.qcow2"] and one.vm()["state"] == "running"
+    works_on(one, work(one)["blocks"] + 50)
+    return failed
+
+
+def test_target_is_full_in_the_disks_copy(bed, images, running):
+    """There was room when it was looked at, and is not for all of it."""
+    _, two, _ = running
+    folder = f"{two.dir}/disks"
+    run("mount", "-t", "tmpfs", "-o", f"size={RAW_MIB + 1}M", "tmpfs", folder)
+    try:
+        with set_up_anew(two, {}):      # an agent sees what was mounted when it started
+            name = begin(running, bed, images, surveyed={"allocated_octets": 0})
+            failed = stays(running, name, "No space left on device", 60)
+            assert two.name in failed["reason"], failed
+            run("umount", "-l", folder)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False, capture_output=True)
+
+
+def test_disk_changes_its_size_under_way(bed, images, running):
+    """qemu-img is kept out by QEMU's lock; a raw image may be made longer all the same, and then the target's is too short."""
+    one, two, _ = running
+    name = begin(running, bed, images, bandwidth_mib_s=1)
+    resized = subprocess.run(["qemu-img", "resize", f"{one.dir}/disks/two.qcow2", "+1M"], capture_output=True, text=True,
+                             check=False)
+    assert resized.returncode != 0 and "lock" in resized.stderr, resized
+    os.truncate(f"{one.dir}/disks/one.raw", (RAW_MIB + 1) * MIB)
+    try:
+        failed = stays(running, name, "changed its size under way")
+        assert "one.raw" in failed["reason"] and f"{RAW_MIB * MIB} to {(RAW_MIB + 1) * MIB}" in failed["reason"], failed
+    finally:
+        os.truncate(f"{one.dir}/disks/one.raw", RAW_MIB * MIB)
+
+
+@pytest.mark.parametrize("what", [pytest.param("disks", marks=pytest.mark.long), "memory"])
+def test_link_lost_while_it_is_copied(bed, images, running, what):
+    """Nobody says that it is: the source sees that nothing is taken any more, and gives up long before TCP does."""
+    one, two, _ = running
+    with set_up_anew(one, {"copy-stall-s": "2"}):
+        name = begin(running, bed, images, bandwidth_mib_s=1 if what == "disks" else 12)
+        if what == "memory":
+            wait_for("memory is sent", lambda: sent(one, name), 30)
+        run("ip", "-n", two.netns, "link", "set", "u0", "down")
+        try:
+            failed = wait_for("failed", lambda: one.event("move-failed", move=name), 30)
+        finally:
+            run("ip", "-n", two.netns, "link", "set", "u0", "up")
+        assert two.name in failed["reason"] and failed["epoch"] == one.vm()["epoch"], failed
+        stays(running, name, "no progress for 2 s")
+
+
+def test_writes_faster_than_the_link_after_its_disks_had_caught_up(bed, images, running):
+    """It is not stopped for what would take long; and when that does not change it stays."""
+    one, two, _ = running
+    with set_up_anew(one, {"disk-lag-s": "2"}):
+        name = begin(running, bed, images, bandwidth_mib_s=12)
+        wait_for("memory is sent", lambda: sent(one, name), 30)
+        with tc(one, "root tbf rate 4mbit burst 16k latency 400ms"):
+            stays(running, name, "too far behind for 2 s")
+        assert not one.event("move-stopped", move=name)
 
 
 def test_kept(bed, images, running):

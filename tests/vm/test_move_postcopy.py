@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from hvbed import Bed, address_tap, echo, move, wait_for, work
+from hvbed import Bed, address_tap, echo, move, run, set_up_anew, wait_for, work
 
 VM = "web@default"
 SLOW = {"bandwidth_mib_s": 12, "downtime_ms": 1}
@@ -101,6 +101,28 @@ def test_connection_lost_and_made_anew(bed, images, running):
     address_tap(two)
     assert echo(two, "10.1.0.10", timeout=20) and echo(two, "fd00:1::10", timeout=20)
     works_on(two)
+    running[:] = [two, one, epoch + 2]
+
+
+@pytest.mark.long
+def test_link_lost_after_the_switch(bed, images, running):
+    """Nobody says that it is: the source sees that nothing is taken any more, and both wait to be connected anew."""
+    one, two, epoch = running
+    with set_up_anew(one, {"copy-stall-s": "2"}):
+        name = switched(one, two, guest(bed, images), epoch)
+        run("ip", "-n", two.netns, "link", "set", "u0", "down")
+        try:
+            wait_for("the source knows", lambda: one.event("move-broken", move=name), 30)
+            assert one.vm()["state"] == "paused"
+        finally:
+            run("ip", "-n", two.netns, "link", "set", "u0", "up")
+        at = wait_for("the target listens anew", lambda: (a := two.call("POST", f"/v1/vms/{VM}/recover", {"move": name})) and
+                      a[0] == 200 and a[1], 20)
+        one.post(f"/v1/vms/{VM}/reconnect", {"move": name, "address": at["address"], "port": at["port"]})
+        wait_for("all sent", lambda: one.event("move-completed", move=name), 60)
+        one.post(f"/v1/vms/{VM}/finish", {"move": name})
+    address_tap(two)
+    assert echo(two, "10.1.0.10", timeout=20)
     running[:] = [two, one, epoch + 2]
 
 
