@@ -211,7 +211,7 @@ static void stay_down(struct hv_vm *vm, bool clean, const char *reason, bool kee
         hv_tell_state(vm, reason);
 }
 
-static void source_ended(struct hv_vm *vm, const char *reason) {
+static void source_ended(struct hv_vm *vm, bool clean, const char *reason) {
         bool was_cut = vm->leaving >= HV_CUTTING;
 
         if (vm->leaving == HV_LEFT) {
@@ -223,7 +223,7 @@ static void source_ended(struct hv_vm *vm, const char *reason) {
                 json_pack("{s:s, s:s, s:b, s:I}", "side", "source", "reason", reason, "running", 0, "epoch",
                           (json_int_t)vm->record.epoch),
                 (struct gw_wall){0});
-        stay_down(vm, false, reason, was_cut);
+        stay_down(vm, clean && !was_cut, reason, was_cut);
 }
 
 /* The emulator ended while we were away. */
@@ -274,7 +274,7 @@ static void on_exited(struct gw_vm *machine, bool clean, const char *reason, voi
                         (struct gw_wall){0});
                 hv_vm_remove(vm);
         } else if (vm->record.role == HV_ROLE_SOURCE) {
-                source_ended(vm, reason);
+                source_ended(vm, clean, reason);
         } else {
                 stay_down(vm, clean, reason, false);
         }

@@ -37,7 +37,7 @@ struct gw_exchange {
         size_t body_size, body_room;
         bool begun, dispatched, suspended;
         char peer[GW_NAME_MAX + 1]; /* who asks: a certificate's name, or "local" */
-        int status; /* 0: not answered */
+        int status;                 /* 0: not answered */
         char *text;
         char allow[64];
         /* a stream of events */

@@ -223,7 +223,14 @@ static void side_failed(struct gw_move *m, const struct gw_move_event *ev) {
                 side->copy = GW_COPY_STOPPED;
 }
 
+/* A copy that stands still for the cut, or has never run, is no guest that could have ended itself. */
+static void ended_itself(struct gw_move *m, const struct gw_move_event *ev) {
+        if (ev->by_itself && (ev->side == GW_MOVE_TARGET ? m->target_ran : !m->cut_seen && !m->target_ran))
+                m->ended_itself = true;
+}
+
 static void vm_gone(struct gw_move *m, const struct gw_move_event *ev) {
+        ended_itself(m, ev);
         m->side[ev->side].copy = GW_COPY_NONE;
         if (ev->side == GW_MOVE_SOURCE)
                 m->copying = false;
@@ -270,6 +277,7 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
         struct gw_move_side_state *side = &m->side[ev->side];
 
         forget_orders(m, ev->side);
+        ended_itself(m, ev);
         side->connected = true;
         side->copy = ev->copy;
         /* What is to be loaded is not there yet. */

@@ -95,17 +95,17 @@ enum gw_move_event_kind {
         GW_MOVE_EV_RUNNING,        /* target: runs; at */
         GW_MOVE_EV_COMPLETED,      /* source: everything was sent */
         GW_MOVE_EV_FAILED,         /* side, running, epoch (0: not said), text */
-        GW_MOVE_EV_VM_GONE,        /* side: stopped or crashed; text */
+        GW_MOVE_EV_VM_GONE,        /* side: stopped (by_itself) or crashed; text */
         GW_MOVE_EV_REGISTERED,     /* epoch: the edge that serves with this epoch has registered */
         GW_MOVE_EV_CONVERGED,      /* nobody is left who holds an older location */
         GW_MOVE_EV_HV_LOST,        /* side */
-        GW_MOVE_EV_HV_BACK,        /* side, copy, copying, running (it has run there), epoch: from its inventory */
-        GW_MOVE_EV_CANCEL,         /* the operator's */
-        GW_MOVE_EV_TICK,           /* time has passed */
-        GW_MOVE_EV_ADMITTED,       /* its turn has come */
-        GW_MOVE_EV_SWITCHED,       /* source: it gives the VM to the target now; memory is still to come */
-        GW_MOVE_EV_BROKEN,         /* source: ... and the connection for that is lost */
-        GW_MOVE_EV_HOST_DEAD,      /* side, whose agent is lost: somebody has made sure that nothing runs there */
+        GW_MOVE_EV_HV_BACK,   /* side, copy, copying, running (it has run there), by_itself, epoch: its inventory */
+        GW_MOVE_EV_CANCEL,    /* the operator's */
+        GW_MOVE_EV_TICK,      /* time has passed */
+        GW_MOVE_EV_ADMITTED,  /* its turn has come */
+        GW_MOVE_EV_SWITCHED,  /* source: it gives the VM to the target now; memory is still to come */
+        GW_MOVE_EV_BROKEN,    /* source: ... and the connection for that is lost */
+        GW_MOVE_EV_HOST_DEAD, /* side, whose agent is lost: somebody has made sure that nothing runs there */
         GW_MOVE_EVENTS,
 };
 
@@ -123,7 +123,8 @@ struct gw_move_event {
         enum gw_order_outcome outcome;
         enum gw_copy copy;
         bool running, copying;
-        bool past; /* seen by the agent before its last inventory, and told after it */
+        bool by_itself; /* the guest has ended its VM: no crash */
+        bool past;      /* seen by the agent before its last inventory, and told after it */
         uint32_t serial;
         uint64_t epoch, count;
         uint32_t talkers;
@@ -194,7 +195,8 @@ struct gw_move {
         bool listening;     /* ... and the target has a new one; not journalled */
         bool members_acked, cut_seen, committed, target_ran, registered, converged, abandoned, taken_back, resumed,
                 finished, cancel_asked, failed, sent_all;
-        bool overdue; /* this phase's deadline has passed */
+        bool ended_itself; /* the guest did, where it ran */
+        bool overdue;      /* this phase's deadline has passed */
 
         struct gw_mono now, deadline;
         struct gw_mono settle; /* waited up to then for SETTLED */

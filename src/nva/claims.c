@@ -9,8 +9,9 @@
  *   reported --checks--> the old place is asked --silent, gone--> epochs reserved
  *        --the new place serves--> committed; the old place redirects what is under way
  *
- * Nothing is written before the new place serves; until then a failure leaves all
- * as it was.
+ * Until the new place serves nothing but the reservation is written; a failure leaves all
+ * as it was. A reservation outlasts this process, a claim does not: what is left of one is
+ * ended when its task is heard of again.
  */
 #include "nva/claims.h"
 
@@ -200,6 +201,16 @@ static enum reason reason_of(enum gw_claim_verdict verdict) {
         }
 }
 
+void claims_settle(struct nva *nva, struct gw_vm *vm) {
+        const struct claim_history *h;
+
+        if (vm->kind != GW_VM_TASK || !gw_vm_move(vm))
+                return;
+        h = history_find(nva, gw_vm_name(vm).s);
+        if (!h || !h->h.busy)
+                gw_directory_unreserve(&nva->directory, vm);
+}
+
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, id);
         struct claim_history *h = vm ? history_get(nva, gw_vm_name(vm).s) : NULL;
@@ -208,6 +219,7 @@ void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
 
         if (!vm)
                 return refuse(nva, nve->id.s, id, UNKNOWN);
+        claims_settle(nva, vm);
         if (gw_vm_nve(vm) == nve)
                 return; /* said again while it was being taken in */
         verdict = gw_claim_judge(vm, h ? &h->h : NULL, mover_open(nva, gw_vm_name(vm).s), nva_now().mono);

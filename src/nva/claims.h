@@ -9,6 +9,8 @@
 /* vm announced itself on a device of nve that was attached to claim it. */
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *vm);
 int claims_init(struct nva *nva, const uint64_t seed[2]);
+/* Ends what a claim had reserved that ended with the process that followed it; leaves one under way alone. */
+void claims_settle(struct nva *nva, struct gw_vm *vm);
 void claims_forget(struct nva *nva, const char *vm);
 void claims_deinit(struct nva *nva);
 json_t *claims_json(const struct nva *nva);                    /* counters */

@@ -39,6 +39,7 @@ struct life {
         struct gw_name vm;
         bool starting;           /* a start is on its way */
         unsigned crashes;        /* in a row */
+        struct gw_list due;      /* nva->restarts, while: */
         struct gw_mono start_at; /* when to start it again; 0: not */
         struct gw_mono up_since;
         char reason[160];
@@ -104,7 +105,15 @@ void life_forget(struct nva *nva, const char *vm) {
         if (!life)
                 return;
         gw_table_remove(&nva->lives, &life->node);
+        gw_list_remove(&life->due);
         free(life);
+}
+
+static void start_at(struct nva *nva, struct life *life, struct gw_mono at) {
+        life->start_at = at;
+        gw_list_remove(&life->due);
+        if (at.ns)
+                gw_list_append(&nva->restarts, &life->due);
 }
 
 const char *life_reason(const struct nva *nva, const char *vm) {
@@ -196,12 +205,12 @@ static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
         for (unsigned i = 0; i < life->crashes && wait_ms < LIFE_BACKOFF_MAX_MS; i++)
                 wait_ms *= 2;
         life->crashes++;
-        life->start_at = gw_mono_after(now, gw_ms(wait_ms > LIFE_BACKOFF_MAX_MS ? LIFE_BACKOFF_MAX_MS : wait_ms));
+        start_at(nva, life, gw_mono_after(now, gw_ms(wait_ms > LIFE_BACKOFF_MAX_MS ? LIFE_BACKOFF_MAX_MS : wait_ms)));
 }
 
 /* It is nowhere. */
-static void let_go(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
-        if (gw_vm_nve(vm))
+static void let_go(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state, bool was_there) {
+        if (gw_vm_nve(vm) && was_there)
                 terms_set_home(nva, vm, gw_vm_nve(vm)->id.s);
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         gw_directory_release(&nva->directory, vm, nva_now());
@@ -214,7 +223,7 @@ static void on_gone(int status, json_t *body, void *user) {
 
         (void)status, (void)body;
         if (vm && gw_vm_nve(vm) && vm->binding.epoch == call->epoch)
-                let_go(call->nva, vm, call->then);
+                let_go(call->nva, vm, call->then, true);
         nva_call_free(call);
 }
 
@@ -226,7 +235,7 @@ static void give_up(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
         char path[160];
 
         if (!nve || !nve->hv_session) {
-                let_go(nva, vm, state);
+                let_go(nva, vm, state, true);
                 return;
         }
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
@@ -244,7 +253,7 @@ static void start_refused(struct call *call, struct gw_vm *vm, const char *text)
         say_why(call->nva, call->vm.s, text);
         if (by_operator) {
                 life_clear(call->nva, gw_vm_nve(vm), gw_vm_name(vm).s, "");
-                let_go(call->nva, vm, GW_VM_STOPPED);
+                let_go(call->nva, vm, GW_VM_STOPPED, false); /* its images are where it ran last, not here */
                 answer_error(call, GW_E_CONFLICT, text);
                 return;
         }
@@ -261,6 +270,42 @@ static void start_unsure(struct call *call) {
         answer_error(call, GW_E_AGAIN, "the host has not answered; the VM is started when it does");
 }
 
+static void on_stopped(int status, json_t *body, void *user) {
+        struct call *call = user;
+        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
+        struct gw_error error = {0};
+
+        if (status == 404 && vm && vm->binding.epoch == call->epoch)
+                life_ended(call->nva, vm, false, "");
+        else if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error) && status != 404)
+                gw_log(GW_WARNING, "stop refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error.text);
+        answer_vm(call, 202);
+        nva_call_free(call);
+}
+
+static void tell_to_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request) {
+        char path[160];
+
+        gw_call(gw_vm_nve(vm)->hv_session, "POST", vm_path(path, sizeof path, gw_vm_name(vm).s, "/stop"),
+                json_pack("{s:b}", "force", force), gw_s(LIFE_CALL_S), on_stopped,
+                call_new(nva, vm, gw_vm_nve(vm), request));
+}
+
+/* What the agent was told meanwhile it may have had nothing to do with yet. */
+static void started_in_vain(struct call *call, struct gw_vm *vm, int status, json_t *body) {
+        struct gw_nve *nve = gw_vm_nve(vm);
+        struct gw_error error = {0};
+
+        if (!nve || !nve->hv_session)
+                return; /* its next inventory tells */
+        if (nva_json_no_answer(status, body))
+                life_resync(call->nva, nve);
+        else if (gw_api_error(status, body, &error))
+                give_up(call->nva, vm, GW_VM_STOPPED);
+        else
+                tell_to_stop(call->nva, vm, false, NULL);
+}
+
 static void on_started(int status, json_t *body, void *user) {
         struct call *call = user;
         struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
@@ -270,6 +315,8 @@ static void on_started(int status, json_t *body, void *user) {
         if (life)
                 life->starting = false;
         if (!vm || vm->binding.epoch != call->epoch || vm->desired != GW_VM_RUN) {
+                if (vm && vm->binding.epoch == call->epoch)
+                        started_in_vain(call, vm, status, body);
                 answer_error(call, GW_E_CONFLICT, "the VM was stopped or placed anew meanwhile");
         } else if (nva_json_no_answer(status, body)) {
                 start_unsure(call);
@@ -296,7 +343,7 @@ static void call_start(struct nva *nva, struct gw_vm *vm, struct gw_request *req
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STARTING);
         if (life) {
                 life->starting = true;
-                life->start_at.ns = 0;
+                start_at(nva, life, (struct gw_mono){0});
         }
         gw_call(nve->hv_session, "POST", "/v1/vms", body, gw_s(LIFE_CALL_S), on_started,
                 call_new(nva, vm, nve, request));
@@ -374,29 +421,15 @@ static void restart(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve) {
 
 /* --- stop --- */
 
-static void on_stopped(int status, json_t *body, void *user) {
-        struct call *call = user;
-        struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
-        struct gw_error error = {0};
-
-        if (status == 404 && vm && vm->binding.epoch == call->epoch)
-                life_ended(call->nva, vm, false, "");
-        else if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error) && status != 404)
-                gw_log(GW_WARNING, "stop refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error.text);
-        answer_vm(call, 202);
-        nva_call_free(call);
-}
-
 int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request, struct gw_error *error) {
         struct gw_nve *nve = gw_vm_nve(vm);
         struct life *life = find_life(nva, gw_vm_name(vm).s);
-        char path[160];
 
         if (mover_open(nva, gw_vm_name(vm).s))
                 return gw_fail(error, GW_E_CONFLICT, "",
                                "%s is moving; stop it when the move has ended, or cancel that", gw_vm_name(vm).s);
         if (life)
-                life->start_at.ns = 0;
+                start_at(nva, life, (struct gw_mono){0});
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         if (!nve || vm->state == GW_VM_CRASHED || vm->state == GW_VM_STOPPED) {
                 give_up(nva, vm, GW_VM_STOPPED);
@@ -408,8 +441,7 @@ int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *
                 gw_request_answer(request, 202, nva_json_vm(nva, vm));
                 return 0;
         }
-        gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, gw_vm_name(vm).s, "/stop"),
-                json_pack("{s:b}", "force", force), gw_s(LIFE_CALL_S), on_stopped, call_new(nva, vm, nve, request));
+        tell_to_stop(nva, vm, force, request);
         return 0;
 }
 
@@ -438,9 +470,9 @@ void life_lost(struct nva *nva, struct gw_vm *vm) {
 
         if (life) {
                 life->starting = false;
-                life->start_at.ns = 0;
+                start_at(nva, life, (struct gw_mono){0});
         }
-        let_go(nva, vm, wanted ? GW_VM_CRASHED : GW_VM_STOPPED);
+        let_go(nva, vm, wanted ? GW_VM_CRASHED : GW_VM_STOPPED, true);
         if (!wanted)
                 return;
         say_why(nva, gw_vm_name(vm).s, "its host was lost");
@@ -484,10 +516,7 @@ static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
                 gw_log(GW_WARNING, "a copy of another epoch runs: vm=%s nve=%s", id, nve->id.s);
                 restart(nva, vm, nve);
         } else if (!strcmp(state, "running") && vm->desired == GW_VM_STOP) {
-                char path[160];
-
-                gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, id, "/stop"),
-                        json_pack("{s:b}", "force", 0), gw_s(LIFE_CALL_S), ignore_answer, NULL);
+                tell_to_stop(nva, vm, false, NULL);
         } else {
                 life_state(nva, nve, vm, state, nva_json_text(item, "reason"));
         }
@@ -554,43 +583,34 @@ void life_resync(struct nva *nva, struct gw_nve *nve) {
 
 /* --- time --- */
 
-struct nearest {
-        struct nva *nva;
-        struct gw_mono at;
-};
-
-static void look(struct gw_table_node *node, void *user) {
-        const struct life *life = gw_container_of(node, struct life, node);
-        struct nearest *nearest = user;
-
-        if (life->start_at.ns && (!nearest->at.ns || life->start_at.ns < nearest->at.ns))
-                nearest->at = life->start_at;
-}
-
+/* Looked at in every turn of the loop: by those that wait alone, not by all that were ever started. */
 struct gw_mono life_next(struct nva *nva) {
-        struct nearest nearest = {.nva = nva};
+        struct gw_mono next = {0};
 
-        gw_table_each(&nva->lives, look, &nearest);
-        return nearest.at;
+        gw_list_for_each (link, &nva->restarts) {
+                struct gw_mono at = gw_list_entry(link, struct life, due)->start_at;
+
+                if (!next.ns || at.ns < next.ns)
+                        next = at;
+        }
+        return next;
 }
 
-static void start_due(struct gw_table_node *node, void *user) {
-        struct life *life = gw_container_of(node, struct life, node);
-        struct nearest *now = user;
-        struct gw_vm *vm;
+static void start_due(struct nva *nva, struct life *life) {
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, life->vm.s);
 
-        if (!gw_mono_reached(now->at, life->start_at))
-                return;
-        life->start_at.ns = 0;
-        vm = gw_directory_vm(&now->nva->directory, life->vm.s);
-        if (!vm || vm->desired != GW_VM_RUN || !gw_vm_nve(vm) || mover_open(now->nva, life->vm.s))
+        start_at(nva, life, (struct gw_mono){0});
+        if (!vm || vm->desired != GW_VM_RUN || !gw_vm_nve(vm) || mover_open(nva, life->vm.s))
                 return;
         if (gw_vm_nve(vm)->hv_session)
-                restart(now->nva, vm, gw_vm_nve(vm));
+                restart(nva, vm, gw_vm_nve(vm));
 }
 
 void life_tick(struct nva *nva, struct gw_now now) {
-        struct nearest user = {.nva = nva, .at = now.mono};
+        gw_list_for_each (link, &nva->restarts) {
+                struct life *life = gw_list_entry(link, struct life, due);
 
-        gw_table_each(&nva->lives, start_due, &user);
+                if (gw_mono_reached(now.mono, life->start_at))
+                        start_due(nva, life);
+        }
 }

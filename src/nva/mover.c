@@ -176,6 +176,7 @@ static void trim(struct nva *nva) {
                         continue;
                 nva_remove(nva, GW_STORE_MOVE, move->core.id.s);
                 gw_list_remove(&move->link);
+                gw_list_remove(&move->open);
                 evidence_drop(move);
                 ways_deinit(&move->ways);
                 free(move->early);
@@ -247,7 +248,7 @@ static void on_done(const struct gw_move *core, void *user) {
         if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED && move->dead[gw_move_place(core)])
                 life_lost(nva, vm);
         else if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
-                life_ended(nva, vm, true, *core->reason ? core->reason : "it crashed during a move");
+                life_ended(nva, vm, !core->ended_itself, *core->reason ? core->reason : "it ended during a move");
         clear_sides(move);
         evidence_after(move);
         drain_moved(nva, core);
@@ -351,6 +352,7 @@ void mover_restore(struct nva *nva, struct gw_now now) {
                        gw_move_phase_word(move->core.phase));
                 if (vm)
                         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
+                gw_list_append(&nva->open_moves, &move->open);
                 gw_move_restore(&move->core, &nva->move_rules, now.mono, now.wall);
         }
         mover_admit(nva);
@@ -359,9 +361,12 @@ void mover_restore(struct nva *nva, struct gw_now now) {
 struct gw_mono mover_next(struct nva *nva) {
         struct gw_mono next = {0};
 
-        gw_list_for_each (link, &nva->moves) {
-                struct gw_mono one =
-                        mover_is_open(mover_entry(link)) ? gw_move_next(&mover_entry(link)->core) : (struct gw_mono){0};
+        /* Between two turns of the loop, so nobody is on a walk over them. */
+        gw_list_for_each (link, &nva->open_moves)
+                if (!mover_is_open(mover_open_entry(link)))
+                        gw_list_remove(link);
+        gw_list_for_each (link, &nva->open_moves) {
+                struct gw_mono one = gw_move_next(&mover_open_entry(link)->core);
 
                 if (one.ns && (!next.ns || one.ns < next.ns))
                         next = one;
@@ -372,21 +377,20 @@ struct gw_mono mover_next(struct nva *nva) {
 void mover_tick(struct nva *nva, struct gw_now now) {
         const struct gw_move_event tick = {.kind = GW_MOVE_EV_TICK};
 
-        gw_list_for_each (link, &nva->moves) {
-                struct gw_mono next =
-                        mover_is_open(mover_entry(link)) ? gw_move_next(&mover_entry(link)->core) : (struct gw_mono){0};
+        gw_list_for_each (link, &nva->open_moves) {
+                struct gw_move *m = &mover_open_entry(link)->core;
 
-                if (gw_mono_reached(now.mono, next))
-                        gw_move_feed(&mover_entry(link)->core, &tick, now.mono, now.wall);
+                if (gw_mono_reached(now.mono, gw_move_next(m)))
+                        gw_move_feed(m, &tick, now.mono, now.wall);
         }
         mover_admit(nva);
         look_at_all(nva);
 }
 
 struct nva_move *mover_open(const struct nva *nva, const char *vm) {
-        for (struct gw_list *link = nva->moves.prev; link != &nva->moves; link = link->prev)
-                if (mover_is_open(mover_entry(link)) && !strcmp(mover_entry(link)->core.vm.s, vm))
-                        return mover_entry(link);
+        gw_list_for_each (link, &nva->open_moves)
+                if (mover_is_open(mover_open_entry(link)) && !strcmp(mover_open_entry(link)->core.vm.s, vm))
+                        return mover_open_entry(link);
         return NULL;
 }
 
@@ -398,10 +402,10 @@ struct nva_move *mover_find(const struct nva *nva, const char *id) {
 }
 
 bool mover_uses(const struct nva *nva, const char *nve) {
-        gw_list_for_each (link, &nva->moves) {
-                const struct gw_move *m = &mover_entry(link)->core;
+        gw_list_for_each (link, &nva->open_moves) {
+                const struct gw_move *m = &mover_open_entry(link)->core;
 
-                if (mover_is_open(mover_entry(link)) && (!strcmp(m->from.s, nve) || !strcmp(m->to.s, nve)))
+                if (m->phase != GW_MOVE_DONE && (!strcmp(m->from.s, nve) || !strcmp(m->to.s, nve)))
                         return true;
         }
         return false;
@@ -442,6 +446,7 @@ int mover_begin(struct nva *nva, struct gw_vm *vm, struct mover_request *request
         move->ways = request->ways;
         move->ways.options.stay = move->core.as != GW_MOVE_AS_RUNNING;
         insert(nva, move);
+        gw_list_append(&nva->open_moves, &move->open);
         gw_log(GW_INFO, "move: move=%s vm=%s from=%s to=%s", move->core.id.s, gw_vm_name(vm).s, move->core.from.s,
                move->core.to.s);
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_MOVING);
@@ -508,9 +513,9 @@ static void look(struct nva_move *move) {
 }
 
 static void look_at_all(struct nva *nva) {
-        gw_list_for_each (link, &nva->moves)
-                if (mover_is_open(mover_entry(link)))
-                        look(mover_entry(link));
+        gw_list_for_each (link, &nva->open_moves)
+                if (mover_is_open(mover_open_entry(link)))
+                        look(mover_open_entry(link));
 }
 
 static void on_acked(struct gw_post *post) {

@@ -10,6 +10,7 @@
 
 struct nva_move {
         struct gw_list link; /* nva->moves */
+        struct gw_list open; /* nva->open_moves, until somewhat after it has ended */
         struct gw_move core;
         struct nva *nva;
         struct nva_ways ways;
@@ -34,6 +35,9 @@ void mover_keep_early(struct nva *nva, const struct gw_nve *nve, const struct nv
 
 static inline struct nva_move *mover_entry(struct gw_list *link) {
         return gw_list_entry(link, struct nva_move, link);
+}
+static inline struct nva_move *mover_open_entry(struct gw_list *open) {
+        return gw_list_entry(open, struct nva_move, open);
 }
 static inline struct nva_move *mover_of(const struct gw_move *core) {
         return gw_container_of((struct gw_move *)core, struct nva_move, core);

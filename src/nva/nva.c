@@ -383,8 +383,10 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         nva->started = gw_wall_now();
         gw_list_init(&nva->peers);
         gw_list_init(&nva->moves);
+        gw_list_init(&nva->open_moves);
         gw_list_init(&nva->drains);
         gw_list_init(&nva->calls);
+        gw_list_init(&nva->restarts);
         gw_list_init(&nva->audits);
         r = gw_loop_init(&nva->loop);
         if (r < 0)

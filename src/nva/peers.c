@@ -34,6 +34,7 @@
 
 enum {
         SUBSCRIBE_MAX = 16384,     /* VNs of one NVE */
+        INVENTORY_MAX = 16384,     /* VMs of one host */
         HELLO_DEADLINE_MS = 10000, /* for a session to say who it is */
         LOG_BURST = 200,           /* lines of one kind in 10 s: what a peer says over and over fills no disk */
 };
@@ -449,6 +450,8 @@ static void on_inventory(struct nva_peer *peer, json_t *event) {
 
         if (!json_is_array(vms))
                 return malformed(peer, "inventory without vms");
+        if (json_array_size(vms) > INVENTORY_MAX)
+                return malformed(peer, "inventory of more VMs than a host has");
         read_capacity(peer, json_object_get(event, "capacity"));
         peer->nve->modes = (uint8_t)gw_modes_read(json_object_get(event, "modes"));
         gw_directory_nve_hv(&nva->directory, peer->nve, true);

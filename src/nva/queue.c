@@ -13,8 +13,8 @@
 static uint32_t under_way(const struct nva *nva, const struct gw_name *host) {
         uint32_t n = 0;
 
-        gw_list_for_each (link, &nva->moves) {
-                const struct gw_move *m = &mover_entry(link)->core;
+        gw_list_for_each (link, &nva->open_moves) {
+                const struct gw_move *m = &mover_open_entry(link)->core;
 
                 if (!gw_move_is_idle(m) && (gw_name_eq(&m->from, host) || gw_name_eq(&m->to, host)))
                         n++;
@@ -27,8 +27,8 @@ bool mover_is_queued(const struct nva_move *move) {
 }
 
 void mover_admit(struct nva *nva) {
-        gw_list_for_each (link, &nva->moves) {
-                struct nva_move *move = mover_entry(link);
+        gw_list_for_each (link, &nva->open_moves) {
+                struct nva_move *move = mover_open_entry(link);
 
                 if (mover_is_queued(move) && under_way(nva, &move->core.from) < nva->config.moves_max &&
                     under_way(nva, &move->core.to) < nva->config.moves_max)

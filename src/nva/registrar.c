@@ -15,10 +15,23 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "nva/claims.h"
 #include "nva/mover.h"
 #include "nva/nva.h"
 
 enum { LOG_BURST = 20 };
+
+/* Only for a VM that is on its way somebody may: not a look at all moves for each refreshed lease. */
+static void tell_who_waits(struct nva *nva, const struct gw_registration *request) {
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, request->vm.s);
+
+        if (!vm || !gw_vm_move(vm))
+                return;
+        if (vm->kind == GW_VM_TASK)
+                claims_settle(nva, vm);
+        else
+                mover_registered(nva, request->vm.s, request->epoch);
+}
 
 int registrar_take(struct nva *nva, struct gw_nve *nve, const struct gw_registration *request,
                    struct gw_duration window, struct gw_registration *reply) {
@@ -34,7 +47,7 @@ int registrar_take(struct nva *nva, struct gw_nve *nve, const struct gw_registra
         }
         nva->registrar.by_status[reply->status]++;
         if (reply->status < GW_MH_REJECTED && (request->has & GW_REG_HAS_EPOCH) && request->lifetime_units)
-                mover_registered(nva, request->vm.s, request->epoch);
+                tell_who_waits(nva, request);
         return 0;
 }
 

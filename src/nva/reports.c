@@ -25,21 +25,21 @@ static bool has_side(const struct nva_move *move, const char *nve, enum gw_move_
 void mover_hv_lost(struct nva *nva, const char *nve) {
         enum gw_move_side side;
 
-        gw_list_for_each (link, &nva->moves)
-                if (has_side(mover_entry(link), nve, &side))
-                        mover_feed(mover_entry(link),
+        gw_list_for_each (link, &nva->open_moves)
+                if (has_side(mover_open_entry(link), nve, &side))
+                        mover_feed(mover_open_entry(link),
                                    &(struct gw_move_event){.kind = GW_MOVE_EV_HV_LOST, .side = side});
 }
 
 void mover_host_dead(struct nva *nva, const char *nve) {
         enum gw_move_side side;
 
-        gw_list_for_each (link, &nva->moves)
-                if (has_side(mover_entry(link), nve, &side)) {
-                        mover_entry(link)->dead[side] = true;
-                        mover_feed(mover_entry(link), &(struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD,
-                                                                              .side = side,
-                                                                              .text = "its host was lost"});
+        gw_list_for_each (link, &nva->open_moves)
+                if (has_side(mover_open_entry(link), nve, &side)) {
+                        mover_open_entry(link)->dead[side] = true;
+                        mover_feed(mover_open_entry(link), &(struct gw_move_event){.kind = GW_MOVE_EV_HOST_DEAD,
+                                                                                   .side = side,
+                                                                                   .text = "its host was lost"});
                 }
 }
 
@@ -68,6 +68,7 @@ static void read_inventory(const struct nva_move *move, json_t *vms, struct gw_m
                 if (strcmp(nva_json_text(item, "id"), move->core.vm.s))
                         continue;
                 ev->copy = copy_of(nva_json_text(item, "state"));
+                ev->by_itself = !strcmp(nva_json_text(item, "state"), "stopped");
                 ev->epoch = (uint64_t)json_integer_value(json_object_get(item, "epoch"));
                 /* One that stands still, and is not on its way, is as much there as another that runs. */
                 if (move->core.as != GW_MOVE_AS_RUNNING && ev->copy == GW_COPY_STOPPED &&
@@ -81,15 +82,15 @@ static void read_inventory(const struct nva_move *move, json_t *vms, struct gw_m
 }
 
 void mover_hv_back(struct nva *nva, const char *nve, json_t *vms, struct gw_wall at) {
-        gw_list_for_each (link, &nva->moves) {
+        gw_list_for_each (link, &nva->open_moves) {
                 struct gw_move_event ev = {.kind = GW_MOVE_EV_HV_BACK};
 
-                if (!has_side(mover_entry(link), nve, &ev.side))
+                if (!has_side(mover_open_entry(link), nve, &ev.side))
                         continue;
-                mover_entry(link)->known_at[ev.side] = at;
-                mover_entry(link)->dead[ev.side] = false;
-                read_inventory(mover_entry(link), vms, &ev);
-                mover_feed(mover_entry(link), &ev);
+                mover_open_entry(link)->known_at[ev.side] = at;
+                mover_open_entry(link)->dead[ev.side] = false;
+                read_inventory(mover_open_entry(link), vms, &ev);
+                mover_feed(mover_open_entry(link), &ev);
         }
 }
 
@@ -152,6 +153,7 @@ static bool read_state(json_t *event, struct gw_move_event *ev) {
         if (strcmp(state, "stopped") && strcmp(state, "crashed"))
                 return false;
         ev->kind = GW_MOVE_EV_VM_GONE;
+        ev->by_itself = !strcmp(state, "stopped");
         ev->text = *nva_json_text(event, "reason") ? nva_json_text(event, "reason") : state;
         return true;
 }

@@ -138,8 +138,10 @@ void life_edge_back(struct nva *nva, struct gw_nve *nve) {
         struct look *look = nva_call_new(nva, sizeof *look);
 
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
-                if (vm->kind == GW_VM_TASK)
+                if (vm->kind == GW_VM_TASK) {
+                        claims_settle(nva, vm);
                         life_attach(nva, vm, NULL);
+                }
         if (!look)
                 return;
         look->nva = nva;

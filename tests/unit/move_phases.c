@@ -395,6 +395,34 @@ static void crash_after_it_ran_is_the_targets(void **state) {
         expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, true);
 }
 
+/* And what the agent has told is told again by its inventory, should we forget it. */
+static void only_a_guest_that_runs_ends_itself(void **state) {
+        const struct gw_move_event stopped = {.kind = GW_MOVE_EV_VM_GONE, .by_itself = true, .text = "stopped"};
+        struct gw_move_event target = stopped, back = {.kind = GW_MOVE_EV_HV_BACK, .by_itself = true};
+        struct bench b;
+
+        (void)state;
+        target.side = back.side = GW_MOVE_TARGET;
+        back.copy = GW_COPY_NONE;
+        reach(&b, GW_MOVE_COPY);
+        feed(&b, stopped);
+        answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+        expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, true);
+        assert_true(b.move.ended_itself);
+        reach(&b, GW_MOVE_COPY);
+        feed(&b, target);
+        assert_false(b.move.ended_itself);
+        reach(&b, GW_MOVE_COMMIT);
+        feed(&b, stopped);
+        assert_false(b.move.ended_itself);
+        reach(&b, GW_MOVE_ACTIVATE);
+        feed(&b, target);
+        assert_true(b.move.ended_itself);
+        reach(&b, GW_MOVE_ACTIVATE);
+        feed(&b, back);
+        assert_true(b.move.ended_itself);
+}
+
 static void both_copies_gone_means_a_cold_start(void **state) {
         struct bench b;
 
@@ -922,6 +950,7 @@ int main(void) {
                 cmocka_unit_test(source_resumed_by_itself_after_the_cut),
                 cmocka_unit_test(target_runs_after_all),
                 cmocka_unit_test(crash_after_it_ran_is_the_targets),
+                cmocka_unit_test(only_a_guest_that_runs_ends_itself),
                 cmocka_unit_test(both_copies_gone_means_a_cold_start),
                 cmocka_unit_test(source_dies_while_it_is_told_to_cancel),
                 cmocka_unit_test(host_that_is_off_is_no_guess),

@@ -13,12 +13,11 @@ import struct
 import subprocess
 import sys
 import time
-import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nva_harness import (HELLO, QUERY, REGISTER, REPORT, RESPONSE, ROLE_HV, ROLE_NVE, SUBSCRIBE, Nva,  # noqa: E402
-                         Session, ip16, registration, tlv, tlvs, wait)
+                         Session, ip16, registration, run_all, tlv, tlvs, wait)
 
 KERNEL = {"kernel": "/boot/vmlinuz", "memory_mib": 128}
 
@@ -744,27 +743,5 @@ TESTS = [objects, bad_input, survives_kill, who_may_connect,
          stuck_copy_runs_into_its_deadline, descriptors_for_many_hosts, openapi_is_complete]
 
 
-def run(test):
-    nva = Nva(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]))
-    failed = None
-    try:
-        nva.start()
-        test(nva)
-    except Exception:
-        failed = traceback.format_exc() + "".join(nva.read_log().splitlines(True)[-40:])
-    try:
-        nva.end()
-    except Exception:
-        failed = failed or traceback.format_exc()
-    return failed
-
-
 ROOT = os.path.abspath(sys.argv[3])
-wanted = [t for t in TESTS if not sys.argv[4:] or t.__name__ in sys.argv[4:]]
-print("TAP version 13\n1..%d" % len(wanted))
-for number, test in enumerate(wanted, 1):
-    trouble = run(test)
-    print("%s %d - %s" % ("not ok" if trouble else "ok", number, test.__name__))
-    for line in (trouble or "").splitlines():
-        print("# " + line)
-    sys.stdout.flush()
+run_all(TESTS)

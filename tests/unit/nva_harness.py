@@ -15,9 +15,11 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 
 HELLO, WELCOME, REGISTER, REGISTERED, QUERY, RESPONSE, UPDATE, ACK = range(1, 9)
 FLUSH, REPORT, SUBSCRIBE, CALL, ANSWER, EVENT, PING, PONG, BYE = range(9, 18)
@@ -439,3 +441,30 @@ class Nva:
                 raise AssertionError("godwit-nva does not end on SIGTERM")
             assert code == 0, "godwit-nva ended with %d: %s" % (code, self.read_log()[-2000:])
         shutil.rmtree(self.dir)
+
+
+def run(test):
+    nva = Nva(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]))
+    failed = None
+    try:
+        nva.start()
+        test(nva)
+    except Exception:
+        failed = traceback.format_exc() + "".join(nva.read_log().splitlines(True)[-40:])
+    try:
+        nva.end()
+    except Exception:
+        failed = failed or traceback.format_exc()
+    return failed
+
+
+def run_all(tests):
+    """PROGRAM GODWIT-NVA GODWIT SOURCE-ROOT [NAME...], as TAP."""
+    wanted = [t for t in tests if not sys.argv[4:] or t.__name__ in sys.argv[4:]]
+    print("TAP version 13\n1..%d" % len(wanted))
+    for number, test in enumerate(wanted, 1):
+        trouble = run(test)
+        print("%s %d - %s" % ("not ok" if trouble else "ok", number, test.__name__))
+        for line in (trouble or "").splitlines():
+            print("# " + line)
+        sys.stdout.flush()
