@@ -159,7 +159,8 @@ struct gw_vm_driver {
          * are; forced: at any time, for nothing. mirror_clear takes away what they leave behind. */
         void (*mirror)(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user);
         void (*mirror_end)(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user);
-        void (*hang_up)(struct gw_vm *vm, unsigned disks); /* at once: nothing waits any more for what a dead target owes */
+        void (*hang_up)(struct gw_vm *vm,
+                        unsigned disks); /* at once: nothing waits any more for what a dead target owes */
         void (*mirror_clear)(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user);
         void (*serve_no_disks)(struct gw_vm *vm, gw_vm_done done, void *user); /* at the target, when it runs */
         void (*cont)(struct gw_vm *vm, gw_vm_done done, void *user);

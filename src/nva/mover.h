@@ -113,5 +113,6 @@ bool mover_event(struct nva *nva, const char *nve, const char *name, json_t *eve
  * source was asked to begin, nor while the source's agent is here and says that the VM runs there. */
 bool mover_may_arrive(const struct nva *nva, const char *vm, bool back);
 void mover_registered(struct nva *nva, const char *vm, uint64_t epoch);
-void mover_acked(struct nva *nva); /* somebody acknowledged, or went: looks, this turn, whether a move waited for that */
+void mover_acked(
+        struct nva *nva); /* somebody acknowledged, or went: looks, this turn, whether a move waited for that */
 void mover_redirect_ended(struct nva *nva, const char *nve, const struct gw_report *report);
