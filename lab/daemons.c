@@ -195,6 +195,13 @@ static int check_daemon(const struct gw_lab *lab, const char *host, const char *
         return 0;
 }
 
+/* Whether the process has ended, which who signalled it need not have waited for: the kernel takes its time with what an edge holds. */
+static bool wait_gone(const json_t *item) {
+        for (unsigned waited_ms = 0; waited_ms < KILL_MS && gw_lab_process_alive(item); waited_ms++)
+                usleep(1000);
+        return !gw_lab_process_alive(item);
+}
+
 int gw_lab_start(struct gw_lab *lab, const char *host, const char *daemon, struct gw_error *error) {
         char name[32], program[GW_LAB_PATH], dir[GW_LAB_PATH], config[GW_LAB_PATH + 16], log[GW_LAB_PATH], netns[64];
         char *argv[] = {program, (char *)"--config", config, NULL};
@@ -204,7 +211,7 @@ int gw_lab_start(struct gw_lab *lab, const char *host, const char *daemon, struc
         if (r)
                 return r;
         item = gw_manifest_find(&lab->manifest, "process", "host", host, "daemon", daemon);
-        if (item && gw_lab_process_alive(item))
+        if (item && !wait_gone(item))
                 return gw_fail(error, GW_E_CONFLICT, "", "%s runs at %s already", daemon, host);
         snprintf(name, sizeof name, "godwit-%s", daemon);
         r = gw_lab_program(name, program, error);
@@ -225,10 +232,9 @@ int gw_lab_kill(struct gw_lab *lab, const char *host, const char *daemon, int si
         if (!item || !gw_lab_process_alive(item))
                 return gw_fail(error, GW_E_CONFLICT, "", "%s does not run at %s", daemon, host);
         r = gw_lab_process_signal(item, signal);
-        /* Killed is gone: the kernel takes its time with what an edge holds. */
-        for (unsigned waited_ms = 0; r == 0 && signal == SIGKILL && waited_ms < KILL_MS && gw_lab_process_alive(item);
-             waited_ms++)
-                usleep(1000);
+        /* Killed is gone. */
+        if (r == 0 && signal == SIGKILL)
+                wait_gone(item);
         return r < 0 ? gw_fail(error, r, "", "cannot signal %s at %s: %s", daemon, host, strerror(-r)) : 0;
 }
 
