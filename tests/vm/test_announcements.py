@@ -18,9 +18,9 @@ V4, V6 = "10.1.0.10", "fd00:1::10"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
 
 
-@pytest.fixture(scope="module")
-def lab():
-    with labs.Lab(f"n{os.getpid() % 100000}", hosts=2, accelerator="tcg") as lab:
+@pytest.fixture(scope="module", params=[4, 6], ids=["underlay4", "underlay6"])
+def lab(request):
+    with labs.Lab(f"n{os.getpid() % 100000}", hosts=2, underlay=request.param, accelerator="tcg") as lab:
         lab.godwit("vn", "create", "blue", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64")
         lab.lab("guest", "add", "client", "--host", "h1", "--vn", "blue", "--ip", "10.1.0.11", "--ip", "fd00:1::11")
         lab.lab("vm", "add", "web", "--vn", "blue", "--ip", V4, "--ip", V6, "--on", "h1", timeout_s=240)
