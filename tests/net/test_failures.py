@@ -6,6 +6,7 @@ daemon, started again as the service manager would. Whatever happened to the mov
 one place, the directory agrees with it, and a later move works.
 """
 import contextlib
+import json
 import os
 import sys
 import time
@@ -45,7 +46,7 @@ def test_kill(lab, phase, victim):
 
     lab.lab("wait")            # every daemon is connected again
     back = lab.moved(lab.move("web", "h2" if at == "h1" else "h1"))
-    assert back["result"] == "ok", back
+    assert back["result"] == "ok", json.dumps(back)
     for address in ADDRESSES:
         wait_until(f"{address} answers after a later move", lambda a=address: lab.answers("client", a), 15)
 
