@@ -367,9 +367,11 @@ static void test_full_disk(void **state) {
 
         snprintf(path, sizeof path, "%s-full", p->path);
         assert_int_equal(mkdir(path, 0700), 0);
+        gw_store_free(p->store); /* whose thread might hold the allocator's lock, which the child would wait for */
         child = fork();
         if (child == 0)
                 _exit(fill_disk(path, p->backend));
+        place_open(p);
         assert_int_equal(waitpid(child, &status, 0), child);
         rmdir(path);
         assert_true(WIFEXITED(status));
