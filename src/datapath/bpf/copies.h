@@ -64,11 +64,17 @@ static __always_inline void name_blank(struct frame_head *h, __be16 proto) {
                 h->octets[udp + UDP_CHECK_AT] = h->octets[udp + UDP_CHECK_AT + 1] = 0;
 }
 
-/* Never 0. Frames that share their first NAME_OCTETS and their length share their name. */
-static __noinline __u64 frame_name(struct __sk_buff *skb) {
+static __always_inline __u64 name_of(__u64 name, __u64 word) {
+        name = (name ^ word) * NAME_PRIME;
+        return name ^ name >> 29;
+}
+
+/* Never 0. Frames that share their first NAME_OCTETS and their length share their name. A global function: it is
+ * verified once, not for each way that leads to it. */
+__noinline __u64 frame_name(struct __sk_buff *skb) {
         __u32 zero = 0;
         struct frame_head *h = bpf_map_lookup_elem(&gw_name_scratch, &zero);
-        __u64 octets = skb->len, name = octets, word;
+        __u64 octets = skb->len, name = octets, words;
 
         if (octets > NAME_OCTETS)
                 octets = NAME_OCTETS;
@@ -76,15 +82,11 @@ static __noinline __u64 frame_name(struct __sk_buff *skb) {
         if (!h || octets < ETH_HLEN || octets > NAME_OCTETS || bpf_skb_load_bytes(skb, 0, h->octets, octets))
                 return 1;
         name_blank(h, skb->protocol);
-        for (__u32 i = 0; i < NAME_OCTETS / 8; i++) {
-                if (i * 8 >= octets)
-                        break;
-                word = h->words[i];
-                if (octets - i * 8 < 8)
-                        word &= (1ull << (octets - i * 8) * 8) - 1;
-                name = (name ^ word) * NAME_PRIME;
-                name ^= name >> 29;
-        }
+        words = octets / 8;
+        for (__u32 i = 0; i < NAME_OCTETS / 8 && i < words; i++)
+                name = name_of(name, h->words[i]);
+        if (octets % 8)
+                name = name_of(name, h->words[words & (NAME_OCTETS / 8 - 1)] & ((1ull << octets % 8 * 8) - 1));
         return name ? name : 1;
 }
 

@@ -159,9 +159,14 @@ static __noinline int flood_up(struct flooding *f, const struct arrival *from) {
         return TC_ACT_STOLEN;
 }
 
-static __always_inline void list_read(struct gw_abi_flood *to, const struct gw_abi_flood *from) {
-        __u32 n_locators = from->n_locators, n_ports = from->n_ports;
+/* A global function: it is verified once, not for each try. */
+__noinline int list_read(struct gw_abi_flood *to, const struct gw_abi_flood *from) {
+        __u32 n_locators, n_ports;
 
+        if (!to || !from)
+                return 0;
+        n_locators = from->n_locators;
+        n_ports = from->n_ports;
         to->n_locators = n_locators;
         to->n_ports = n_ports;
 #pragma clang loop unroll(disable)
@@ -170,6 +175,7 @@ static __always_inline void list_read(struct gw_abi_flood *to, const struct gw_a
 #pragma clang loop unroll(disable)
         for (__u32 i = 0; i < GW_FLOOD_MAX && i < n_ports; i++)
                 to->ports[bounded(i)] = from->ports[bounded(i)];
+        return 0;
 }
 
 /* The VN's list as it was at one moment. */

@@ -53,22 +53,12 @@ static __always_inline __u32 guard_mld(__u8 type, bool in_form, __u32 flags) {
         return in_form ? 0 : GW_COUNT_DROP_MALFORMED;
 }
 
-static __noinline __u32 guard_chain(struct __sk_buff *skb, __u32 next, __u32 hops, __u32 flags, __u32 end) {
-        __u32 at = ETH_HLEN + sizeof(struct ipv6hdr), first = next;
+/* Global functions, this one and the next, as in guard.h. */
+__noinline int guard_chain(struct __sk_buff *skb, __u32 next, __u32 hops, __u32 flags, __u32 end) {
+        __u32 at = ETH_HLEN + sizeof(struct ipv6hdr), first = next, i;
+        __u8 h[4], type;
 
-        for (int i = 0; i < EXTENSIONS_MAX; i++) {
-                __u8 h[4], type;
-                if (next == IPPROTO_UDP)
-                        return flags & GW_PORT_DHCP_SERVER ? 0 : guard_dhcp(skb, at, end, DHCPV6_CLIENT);
-                if (next == IPPROTO_ICMPV6) {
-                        if (at >= end || bpf_skb_load_bytes(skb, at, &type, 1))
-                                return GW_COUNT_DROP_GUARD_HEADERS;
-                        if (is_nd(type))
-                                return hops == ND_HOP_LIMIT ? GW_COUNT_DROP_GUARD_ND : 0;
-                        return guard_mld(type, first == IPPROTO_HOPOPTS && at == MLD_AT, flags);
-                }
-                if (!is_extension(next))
-                        return 0;
+        for (i = 0; i < EXTENSIONS_MAX && is_extension(next); i++) {
                 if (at + sizeof h > end || bpf_skb_load_bytes(skb, at, h, sizeof h))
                         return GW_COUNT_DROP_GUARD_HEADERS;
                 if (next == IPPROTO_FRAGMENT && ((h[2] << 8 | h[3]) & IPV6_OFFSET))
@@ -76,18 +66,30 @@ static __noinline __u32 guard_chain(struct __sk_buff *skb, __u32 next, __u32 hop
                 at += next == IPPROTO_FRAGMENT ? 8 : next == IPV6_AUTHENTICATION ? (h[1] + 2) * 4 : (h[1] + 1) * 8;
                 next = h[0];
         }
-        return GW_COUNT_DROP_GUARD_HEADERS;
+        if (i == EXTENSIONS_MAX)
+                return GW_COUNT_DROP_GUARD_HEADERS;
+        if (next == IPPROTO_UDP)
+                return flags & GW_PORT_DHCP_SERVER ? 0 : guard_dhcp(skb, at, end, DHCPV6_CLIENT);
+        if (next != IPPROTO_ICMPV6)
+                return 0;
+        if (at >= end || bpf_skb_load_bytes(skb, at, &type, 1))
+                return GW_COUNT_DROP_GUARD_HEADERS;
+        if (is_nd(type))
+                return hops == ND_HOP_LIMIT ? GW_COUNT_DROP_GUARD_ND : 0;
+        return guard_mld(type, first == IPPROTO_HOPOPTS && at == MLD_AT, flags);
 }
 
 /* Every link-layer address among the options is the port's own. */
-static __noinline __u32 guard_nd_options(struct __sk_buff *skb, __u32 at, __u32 end, const __u8 *mac) {
+__noinline int guard_nd_options(struct __sk_buff *skb, __u32 at, __u32 end, const struct gw_abi_port *port) {
+        if (!port)
+                return GW_COUNT_DROP_GUARD_ND;
         for (int i = 0; i < ND_OPTIONS_MAX; i++) {
                 struct nd_option_mac option __attribute__((aligned(8))) = {};
                 if (at >= end)
                         return 0;
                 if (bpf_skb_load_bytes(skb, at, &option, sizeof option) || !option.length)
                         return GW_COUNT_DROP_MALFORMED;
-                if ((option.type == ND_OPTION_SOURCE || option.type == ND_OPTION_TARGET) && !mac_eq(option.mac, mac))
+                if ((option.type == ND_OPTION_SOURCE || option.type == ND_OPTION_TARGET) && !mac_eq(option.mac, port->mac))
                         return GW_COUNT_DROP_GUARD_ND;
                 at += option.length * 8;
         }
@@ -104,8 +106,8 @@ static __noinline __u32 guard_nd_router(struct __sk_buff *skb, const struct gw_a
         if (type == ND_REDIRECT) /* its option is the address of another, as it should be */
                 return 0;
         if (type == ND_ROUTER_ADVERT)
-                return guard_nd_options(skb, at + 8, end, port->mac);
-        return code ? GW_COUNT_DROP_MALFORMED : guard_nd_options(skb, at, end, port->mac);
+                return guard_nd_options(skb, at + 8, end, port);
+        return code ? GW_COUNT_DROP_MALFORMED : guard_nd_options(skb, at, end, port);
 }
 
 /* ICMPv6 with a hop limit of 255. `own`: its source is the port's, or nobody's. */
@@ -133,7 +135,7 @@ static __always_inline __u32 guard_nd(struct __sk_buff *skb, const struct gw_abi
                 return type == ND_SOLICIT || allowed_v6(port, nd->target) ? 0 : GW_COUNT_DROP_GUARD_ND;
         if (type == ND_ADVERT && !allowed_v6(port, nd->target))
                 return GW_COUNT_DROP_GUARD_ND;
-        return guard_nd_options(skb, sizeof *nd, end, port->mac);
+        return guard_nd_options(skb, sizeof *nd, end, port);
 }
 
 /* From no address: to a group, also on the outside. */

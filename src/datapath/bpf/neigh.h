@@ -121,12 +121,12 @@ static __noinline int arp_walk(struct __sk_buff *skb, const struct walk *w) {
 
 /* What the options of a NS say. */
 struct nd_options {
-        bool bad, source, send;
+        bool bad, source, send, nonce;
+        struct nd_option_nonce echo; /* with .nonce */
 };
 
 /* One option at `at`: its octets, or 0 for the end. */
-static __always_inline __u32 nd_option(struct __sk_buff *skb, struct walk *w, __u32 at, __u32 end,
-                                       struct nd_options *o) {
+static __always_inline __u32 nd_option(struct __sk_buff *skb, __u32 at, __u32 end, struct nd_options *o) {
         __u8 head[2] __attribute__((aligned(8)));
 
         if (at >= end)
@@ -140,21 +140,25 @@ static __always_inline __u32 nd_option(struct __sk_buff *skb, struct walk *w, __
         else if (head[0] >= ND_OPTION_CGA && head[0] <= ND_OPTION_TIMESTAMP)
                 o->send = true;
         else if (head[0] == ND_OPTION_NONCE && head[1] == 1)
-                w->nonce = !bpf_skb_load_bytes(skb, at, &w->echo, sizeof w->echo);
+                o->nonce = !bpf_skb_load_bytes(skb, at, &o->echo, sizeof o->echo);
         return head[1] * 8;
 }
 
-static __always_inline void nd_options(struct __sk_buff *skb, struct walk *w, __u32 payload, struct nd_options *o) {
+/* A global function: it is verified once, and what it has found is no state of its callers. */
+__noinline int nd_options(struct __sk_buff *skb, __u32 payload, struct nd_options *o) {
         __u32 at = sizeof(struct nd_frame), end = ETH_HLEN + sizeof(struct ipv6hdr) + payload;
 
+        if (!o)
+                return 0;
         o->bad = end < at || end > skb->len;
         for (int i = 0; i < ND_OPTIONS_MAX && !o->bad; i++) {
-                __u32 octets = nd_option(skb, w, at, end, o);
+                __u32 octets = nd_option(skb, at, end, o);
                 if (!octets)
-                        return;
+                        return 0;
                 at += octets;
         }
         o->bad |= at != end;
+        return 0;
 }
 
 /* The answer, two octets in, so that what follows the Ethernet header is aligned. */
@@ -248,7 +252,9 @@ static __noinline int ns_walk(struct __sk_buff *skb, struct walk *w, __u32 paylo
         bool group, known, secured;
         IP16 target[16];
 
-        nd_options(skb, w, payload, &o);
+        nd_options(skb, payload, &o);
+        w->nonce = o.nonce;
+        w->echo = o.echo;
         ns = headers(skb, sizeof *ns);
         if (!ns || !ns_is_valid(ns, &o))
                 return drop(GW_COUNT_DROP_ND_INVALID);
