@@ -170,6 +170,7 @@ static void arrive_both_ways(void **state) {
         struct guest *a = guest_add(w, A, 1, false, false), *to[2];
         unsigned long long before;
 
+        w->whole = false;
         to[0] = guest_add(w, B, 2, false, false);
         to[1] = guest_add(w, B, 3, true, false);
         for (int by_device = 0; by_device < 2; by_device++) {
@@ -218,6 +219,7 @@ static void the_program_follows_the_locator(void **state) {
         uint8_t bits = w->v6 ? 64 : 24;
         int back;
 
+        w->whole = false;
         assert_true(program_on(A, "u0"));
         host_enter(A, &back);
         ok(gw_veth_add("w0", "w1", -1));
@@ -260,6 +262,7 @@ static void others_filters_stay(void **state) {
         struct guest *a = guest_add(w, A, 1, false, false), *b = guest_add(w, &w->hosts[1], 2, false, false);
         int back;
 
+        w->whole = false;
         host_enter(A, &back);
         ok(other_filter(gw_link_index("u0")));
         ok(gw_netns_leave(back));

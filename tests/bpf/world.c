@@ -16,6 +16,9 @@
 
 #include <cmocka.h>
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
 #include "io/netlink.h"
 
 #define ok(expression) assert_int_equal(expression, 0)
@@ -60,22 +63,17 @@ static void quiet_ipv6(const char *link) {
         ok(gw_sysctl_write(path, "0"));
 }
 
-static void underlay_name(char out[static 32]) {
-        snprintf(out, 32, "gwc-%d-net", getpid());
-}
-
 static void host_up(struct world *w, int i) {
+        int back, net, family = w->v6 ? 6 : 4;
         struct host *h = &w->hosts[i];
-        char name[32], port[16];
-        int back, net;
+        char port[16];
 
-        snprintf(h->ns, sizeof h->ns, "gwc-%d-h%d", getpid(), i + 1);
-        snprintf(h->pins, sizeof h->pins, "/tmp/gwc-%d-h%d", getpid(), i + 1);
+        snprintf(h->ns, sizeof h->ns, "gwc-%d-%d-h%d", getpid(), family, i + 1);
+        snprintf(h->pins, sizeof h->pins, "/tmp/gwc-%d-%d-h%d", getpid(), family, i + 1);
         snprintf(port, sizeof port, "h%d", i + 1);
         ok(gw_netns_add(h->ns));
         h->netns = gw_netns_open(h->ns);
-        underlay_name(name);
-        net = gw_netns_open(name);
+        net = gw_netns_open(w->net);
         assert_true(h->netns >= 0 && net >= 0);
         enter(net, &back);
         ok(gw_veth_add(port, "u0", h->netns));
@@ -125,16 +123,15 @@ static void memberships(struct world *w, struct host *h) {
 }
 
 void world_up(struct world *w, bool v6) {
-        char name[32];
         int back;
 
         world_down(w); /* what a setup that failed has left */
         memset(w, 0, sizeof *w);
         w->v6 = v6;
         w->mtu = v6 ? 1430 : 1450;
-        underlay_name(name);
-        ok(gw_netns_add(name));
-        ok(gw_netns_enter(name, &back));
+        snprintf(w->net, sizeof w->net, "gwc-%d-%d-net", getpid(), v6 ? 6 : 4);
+        ok(gw_netns_add(w->net));
+        ok(gw_netns_enter(w->net, &back));
         ok(gw_bridge_add("br0"));
         ok(gw_link_no_addrgen("br0"));
         ok(gw_link_up("br0"));
@@ -143,6 +140,7 @@ void world_up(struct world *w, bool v6) {
                 host_up(w, i);
         for (int i = 0; i < WORLD_HOSTS; i++)
                 memberships(w, &w->hosts[i]);
+        w->whole = true;
 }
 
 static void host_down(struct host *h) {
@@ -173,14 +171,88 @@ static void guest_del(struct guest *g) {
 }
 
 void world_down(struct world *w) {
-        char name[32];
-
+        w->whole = false;
         while (w->n_guests)
                 guest_del(&w->guests[--w->n_guests]);
         for (int i = 0; i < WORLD_HOSTS; i++)
                 host_down(&w->hosts[i]);
-        underlay_name(name);
-        (void)gw_netns_del(name);
+        if (w->net[0])
+                (void)gw_netns_del(w->net);
+        w->net[0] = 0;
+}
+
+static void map_empty(const struct host *h, const char *name) {
+        uint8_t key[64];
+        char path[128];
+        int fd;
+
+        snprintf(path, sizeof path, "%s/%s", h->pins, name);
+        fd = bpf_obj_get(path);
+        assert_true(fd >= 0);
+        while (!bpf_map_get_next_key(fd, NULL, key))
+                ok(bpf_map_delete_elem(fd, key));
+        close(fd);
+}
+
+static void counters_zero(const struct host *h) {
+        uint64_t *none = calloc((size_t)libbpf_num_possible_cpus(), sizeof *none);
+        char path[128];
+        int fd;
+
+        snprintf(path, sizeof path, "%s/gw_counters", h->pins);
+        fd = bpf_obj_get(path);
+        assert_true(fd >= 0 && none);
+        for (uint32_t c = 0; c < GW_COUNT_MAX; c++)
+                ok(bpf_map_update_elem(fd, &c, none, BPF_ANY));
+        close(fd);
+        free(none);
+}
+
+static void host_forget(struct world *w, struct host *h) {
+        static const char *const tables[] = {"gw_ports",   "gw_fdb",    "gw_neigh", "gw_members", "gw_flood",
+                                             "gw_flights", "gw_former", "gw_stale", "gw_talkers", "gw_routes",
+                                             "gw_routed",  "gw_groups", "gw_copies"};
+
+        for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+                map_empty(h, tables[i]);
+        memberships(w, h);
+}
+
+static void guest_leave(struct guest *g) {
+        int back;
+
+        enter(g->host->netns, &back);
+        ok(gw_datapath_port_del(g->host->dp, g->ifindex));
+        if (g->tap < 0)
+                ok(gw_link_delete(g->port));
+        leave(back);
+        guest_del(g);
+}
+
+/* What is due, and what came up. */
+static void upkeep(struct host *h) {
+        struct gw_punt punt;
+
+        while (!gw_datapath_punt_read(h->dp, &punt))
+                ;
+}
+
+bool world_again(struct world *w) {
+        bool whole = w->whole;
+
+        for (int i = 0; i < WORLD_HOSTS; i++)
+                whole = whole && w->hosts[i].dp;
+        if (!whole)
+                return false;
+        for (; w->n_guests; w->n_guests--)
+                guest_leave(&w->guests[w->n_guests - 1]);
+        for (int i = 0; i < WORLD_HOSTS; i++) {
+                host_forget(w, &w->hosts[i]);
+                upkeep(&w->hosts[i]);
+        }
+        for (int i = 0; i < WORLD_HOSTS; i++)
+                counters_zero(&w->hosts[i]);
+        return true;
 }
 
 void forward_set(struct host *h, struct gw_mac mac, uint8_t kind, uint32_t ifindex, struct gw_ip locator,

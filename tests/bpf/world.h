@@ -38,7 +38,10 @@ struct guest {
 };
 
 struct world {
-        bool v6; /* the underlay's family */
+        char net[32];   /* the underlay's switch */
+        bool whole;     /* up, and its hosts are as they were made; a test that changes them for good clears it */
+        bool by_device; /* for a test program to note: what arrives takes the VXLAN device */
+        bool v6;        /* the underlay's family */
         uint32_t mtu;
         struct host hosts[WORLD_HOSTS];
         struct guest guests[8];
@@ -48,6 +51,8 @@ struct world {
 bool world_possible(const char **why_not);
 void world_up(struct world *w, bool v6);
 void world_down(struct world *w); /* everything, also after a half world_up */
+/* The same hosts for another test: guests go, tables and counters are empty. False: it is not whole, make another. */
+bool world_again(struct world *w);
 
 void host_open(struct host *h);
 int host_try_open(struct host *h, struct gw_error *error); /* from any thread; fails nothing */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the test programs that play in a world have in common: one world, set up anew
- * over each underlay for each test, and gone afterwards, also when a test failed
- * half-way. WORLD_PRINT in the environment: counters at the end of each test.
+ * What the test programs that play in a world have in common: a world over each underlay,
+ * whose hosts go through all tests (to load the programs takes longer than most of those)
+ * and know nothing of the last one at the beginning of the next. A test that changes hosts
+ * says so (`whole`), and gets others made. All are gone at the end, also when a test
+ * failed half-way. WORLD_PRINT in the environment: counters at the end of each test.
  * Include it after cmocka.h.
  */
 #pragma once
@@ -13,22 +15,23 @@
 #include "streams.h"
 #include "world.h"
 
-static struct world world;
+static struct world worlds[2];
 
-static inline int up_v4(void **state) {
-        *state = &world;
-        world_up(&world, false);
+static inline int up(void **state, bool v6) {
+        *state = &worlds[v6];
+        if (!world_again(*state))
+                world_up(*state, v6);
         return 0;
 }
+static inline int up_v4(void **state) {
+        return up(state, false);
+}
 static inline int up_v6(void **state) {
-        *state = &world;
-        world_up(&world, true);
-        return 0;
+        return up(state, true);
 }
 static inline int down(void **state) {
         if (getenv("WORLD_PRINT"))
                 world_print(*state);
-        world_down(*state);
         return 0;
 }
 
@@ -50,8 +53,9 @@ static inline bool worlds_begin(int argc, char **argv) {
         run_on(0);
         return true;
 }
-static inline int worlds_end(void **state) { /* what a test left that failed before its teardown */
+static inline int worlds_end(void **state) {
         (void)state;
-        world_down(&world);
+        for (int v6 = 0; v6 < 2; v6++)
+                world_down(&worlds[v6]);
         return 0;
 }
