@@ -51,8 +51,10 @@ static void entry_put(int vm, uint8_t kind, uint32_t ifindex, enum place place, 
         put(bpf->maps.gw_fdb, &key, &value);
 }
 
+/* Not before the machine was started. */
 static void former_put(int vm, enum place place, uint64_t ago_ms) {
-        struct gw_abi_former value = {.left_ns = gw_mono_now().ns - ago_ms * GW_NS_PER_MS};
+        uint64_t now_ns = gw_mono_now().ns, ago_ns = ago_ms * GW_NS_PER_MS;
+        struct gw_abi_former value = {.left_ns = now_ns > ago_ns ? now_ns - ago_ns : 0};
         struct gw_abi_mac_key key = key_of(vm);
 
         memcpy(value.locator, at(place).b, 16);
