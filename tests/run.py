@@ -6,9 +6,9 @@
   bpf                     eBPF programs on built packets, in the plain build (the kernel runs them)
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
-A program or a pytest file is a job. Most of them wait rather than compute, so as many run side by side as there are processors;
-jobs of the ring `vm` run one at a time, because an emulated guest takes a processor and its daemons want another.
-What a job prints is shown when it has ended, its verdicts at once.
+A program or a pytest file is a job. Most of them wait rather than compute, so one more runs side by side than there are
+processors (GW_JOBS: as many as that); jobs of the ring `vm` run one at a time, because an emulated guest takes a processor and its
+daemons want another. What a job prints is shown when it has ended, its verdicts at once.
 
 --list names every test. Patterns select by substring of `ring/program/case`.
 """
@@ -30,6 +30,11 @@ MACRO = re.compile(r"^#define (\w+)\((\w+)\)((?:.*\\\n)*.*)", re.M)  # of a prog
 TAP = re.compile(r"^(ok|not ok)\b[ \d-]*(.*?)(?:\s*#\s*(SKIP|skip)\b(.*))?$")
 VERDICT = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$")
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Those that take longest begin first: what begins late should be short. Seconds, once measured; only their order matters.
+LONG_S = {"unit/nva_daemon": 34, "unit/io_silence": 16, "unit/io_http": 8, "unit/nva_strangers": 8, "bpf/bpf_direct": 40,
+          "bpf/bpf_hosts": 40, "bpf/bpf_arrivals": 20, "net/nve": 136, "net/failures": 100, "net/notices": 79,
+          "net/authority_away": 78, "net/gateways": 65, "net/lab": 46, "net/layer2": 31, "net/drain": 24, "net/audit": 23,
+          "net/bindings": 20, "net/attacks": 15, "net/multicast": 14}
 TIMEOUT_S = {"unit": 120, "prop": 180, "sim": 180, "fuzz": 180, "bpf": 180}
 
 
@@ -193,20 +198,20 @@ def run_pytest(ring, nodes, build, tally):
                         + (rest if failed else [])))
 
 
-def jobs_of_compiled(args, tally):
-    """[function] that run what is selected of the compiled rings; with --list it is named instead."""
-    rings, jobs = [r for r in COMPILED if r not in PLAIN_BUILD], []
-    for ring, name, test, cases in compiled_tests(args.build_asan, rings) + compiled_tests(args.build, PLAIN_BUILD):
+def jobs_of_compiled(build, rings, args, tally):
+    """[(job, function)] that run what is selected of compiled rings; with --list it is named instead."""
+    jobs = []
+    for ring, name, test, cases in compiled_tests(build, rings):
         names = names_of(ring, name, cases)
         if selected(names, args.patterns) and args.list:
             print("\n".join(names))
         elif selected(names, args.patterns):
-            jobs.append(lambda ring=ring, name=name, test=test: run_compiled(ring, name, test, tally))
+            jobs.append((f"{ring}/{name}", lambda ring=ring, name=name, test=test: run_compiled(ring, name, test, tally)))
     return jobs
 
 
 def jobs_of_pytest(ring, args, tally):
-    """The same for a ring of pytest files, those with most cases first: what starts late should be short."""
+    """The same for a ring of pytest files."""
     files = {}
     for node in pytest_ids(ring):
         if selected([pytest_name(ring, node)], args.patterns):
@@ -215,13 +220,13 @@ def jobs_of_pytest(ring, args, tally):
                 print(pytest_name(ring, node))
     if args.list:
         return []
-    return [lambda nodes=nodes: run_pytest(ring, nodes, args.build, tally) for nodes in sorted(files.values(), key=len, reverse=True)]
+    return [(f"{ring}/{file_of(nodes[0])}", lambda nodes=nodes: run_pytest(ring, nodes, args.build, tally)) for nodes in files.values()]
 
 
 def run_jobs(jobs, side_by_side):
     with ThreadPoolExecutor(side_by_side) as pool:
         try:
-            for done in [pool.submit(job) for job in jobs]:
+            for done in [pool.submit(job) for _, job in sorted(jobs, key=lambda job: -LONG_S.get(job[0], 0))]:
                 done.result()
         except BaseException:       # interrupted: what has not begun does not begin
             pool.shutdown(wait=False, cancel_futures=True)
@@ -236,9 +241,9 @@ def main():
     parser.add_argument("patterns", nargs="*")
     args = parser.parse_args()
 
-    tally, processors = Tally(), os.cpu_count()
-    run_jobs(jobs_of_compiled(args, tally), processors)
-    run_jobs(jobs_of_pytest("net", args, tally), processors)
+    tally, side_by_side = Tally(), int(os.environ.get("GW_JOBS", os.cpu_count() + 1))
+    run_jobs(jobs_of_compiled(args.build_asan, [r for r in COMPILED if r not in PLAIN_BUILD], args, tally), side_by_side)
+    run_jobs(jobs_of_compiled(args.build, PLAIN_BUILD, args, tally) + jobs_of_pytest("net", args, tally), side_by_side)
     run_jobs(jobs_of_pytest("vm", args, tally), 1)
     if args.list:
         return 0
