@@ -318,9 +318,15 @@ log-level = debug
         return [NVE, "--config", f"{self.folder}/nve.conf", *flags]
 
     def start(self, connected=True):
-        log = open(f"{self.folder}/log", "ab")
-        self.process = subprocess.Popen(self.command(), stdout=log, stderr=log,
-                                        preexec_fn=lambda: set_netns(f"/run/netns/{self.space}"))
+        self.begin()
+        self.come_up(connected)
+
+    def begin(self):
+        with open(f"{self.folder}/log", "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log,
+                                            preexec_fn=lambda: set_netns(f"/run/netns/{self.space}"))
+
+    def come_up(self, connected=True):
         wait_for(f"{self.name} to answer", lambda: self.process.poll() is not None or self.answers(connected))
         assert self.process.poll() is None, open(f"{self.folder}/log", encoding="utf-8").read()
 
@@ -335,11 +341,9 @@ log-level = debug
             self.process.kill() if kill else self.process.terminate()
             self.process.wait(10)
 
-    def remove(self):
-        self.stop()
-        subprocess.run(self.command("--flush"), capture_output=True, check=False,
-                       preexec_fn=lambda: set_netns(f"/run/netns/{self.space}"))
-        run("umount", f"{self.folder}/bpf", check=False)
+    def flush(self):
+        return subprocess.Popen(self.command("--flush"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                preexec_fn=lambda: set_netns(f"/run/netns/{self.space}"))
 
     def request(self, method, path, body=None):
         connection = UnixHttp(f"{self.folder}/api.sock")
@@ -437,7 +441,9 @@ class World:
             self.hosts.append(Host(self, number))
         self.nva.members = {100: [host.locator for host in self.hosts]}
         for host in self.hosts:
-            host.start()
+            host.begin()
+        for host in self.hosts:
+            host.come_up()
 
     def underlay(self, number):
         return f"10.98.0.{number}" if self.family == 4 else f"fd98::{number:x}"
@@ -459,7 +465,14 @@ class World:
 
     def remove(self):
         for host in self.hosts:
-            host.remove()
+            if host.process and host.process.poll() is None:
+                host.process.terminate()
+        for host in self.hosts:
+            host.stop()
+        for flushing in [host.flush() for host in self.hosts]:
+            flushing.wait(30)
+        for host in self.hosts:
+            run("umount", f"{host.folder}/bpf", check=False)
         if self.nva and self.nva.listener.fileno() >= 0:
             self.nva.stop()
         for space in reversed(self.spaces):

@@ -204,16 +204,18 @@ def test_uncut(world4):
     h1, h2, h3 = world4.hosts
     receiver = b.udp(4, 7000)
     stream = nw.Stream(a, 4, (b.ips[0], 7000))
-    time.sleep(0.3)
+    nw.wait_for("the stream to pass", lambda: stream.sent > 300)
+    before = stream.sent
     h2.post("/v1/vms/b@default/cut", {"to": h3.locator, "epoch": 2})
     time.sleep(0.1)
     status, answer = h2.request("POST", "/v1/vms/b@default/uncut", {"epoch": 2})
     assert status == 409, answer
     h2.post("/v1/vms/b@default/uncut", {"epoch": 3})
-    time.sleep(0.3)
+    after = stream.sent
+    nw.wait_for("the stream to go on", lambda: stream.sent > after + 300)
     sent = stream.stop()
     got = nw.drain(receiver)
-    assert 0 < sent - len(got) < 200     # those of the 0.1 s went where there is nobody
+    assert 0 < sent - len(got) <= after - before + 1     # those in between went where there is nobody
     assert got[-1] == sent - 1
     assert h2.port("b")["epoch"] == 3
     nw.wait_for("the registration", lambda: h2.port("b")["registration"] == "accepted")
@@ -426,6 +428,14 @@ def tap_numbers(fd):
     return numbers
 
 
+def all_of(fd, n):
+    """What comes out of a tap until there are n numbers, and what follows them."""
+    got = []
+    nw.wait_for("the last frame", lambda: got.extend(tap_numbers(fd)) or len(got) >= n)
+    time.sleep(0.1)
+    return got + tap_numbers(fd)
+
+
 def test_tap_is_drained(world4):
     """A VM on a tap: what its kernel queue still holds at the cut follows it, and its new queue is the hold."""
     h1, h2, h3 = world4.hosts
@@ -448,8 +458,7 @@ def test_tap_is_drained(world4):
     time.sleep(0.1)
     assert agent3.call("POST", "/v1/vms/web@default/activate", {"epoch": 2})[0] == 200
     sent = stream.stop()
-    time.sleep(0.3)
-    got = read_before + tap_numbers(new)
+    got = read_before + all_of(new, sent - len(read_before))
     assert sorted(got) == list(range(sent))
     print("drained", cut["drained"], "out of order", sum(x > y for x, y in zip(got, got[1:])))
     os.close(old)
@@ -470,7 +479,7 @@ def test_hold_keeps_the_tap_empty(world4):
     members_known(world4, h1, h2, h3)
     stream = nw.Stream(a, 4, (port["addresses"][0], 7000), rate=2000)
     time.sleep(0.2)
-    h2.post("/v1/vms/web@default/hold", {"max_ms": 500})
+    h2.post("/v1/vms/web@default/hold", {"max_ms": 1000})
     before = tap_numbers(old)
     time.sleep(0.1)
     assert tap_numbers(old) == []
@@ -478,10 +487,11 @@ def test_hold_keeps_the_tap_empty(world4):
     time.sleep(0.1)
     h3.post("/v1/vms/web@default/activate", {"epoch": 2})
     h3.post("/v1/vms/web@default/hold", {"max_ms": 50})     # and nobody comes back for it
-    time.sleep(0.3)
+    sent = stream.sent
+    nw.wait_for("that hold to end", lambda: stream.sent > sent + 600)
     sent = stream.stop()
-    time.sleep(0.3)
-    assert sorted(before + tap_numbers(new)) == list(range(sent))
+    got = before + all_of(new, sent - len(before))
+    assert sorted(got) == list(range(sent))
     assert tap_numbers(old) == []
     assert h2.counters()["edge"]["held"] > 100 and h3.counters()["edge"]["held"] > 50
     os.close(old)
