@@ -89,7 +89,8 @@ __noinline int guard_nd_options(struct __sk_buff *skb, __u32 at, __u32 end, cons
                         return 0;
                 if (bpf_skb_load_bytes(skb, at, &option, sizeof option) || !option.length)
                         return GW_COUNT_DROP_MALFORMED;
-                if ((option.type == ND_OPTION_SOURCE || option.type == ND_OPTION_TARGET) && !mac_eq(option.mac, port->mac))
+                if ((option.type == ND_OPTION_SOURCE || option.type == ND_OPTION_TARGET) &&
+                    !mac_eq(option.mac, port->mac))
                         return GW_COUNT_DROP_GUARD_ND;
                 at += option.length * 8;
         }
