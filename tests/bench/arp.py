@@ -17,7 +17,6 @@ import contextlib
 import ctypes
 import json
 import os
-import platform
 import random
 import socket
 import struct
@@ -29,6 +28,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import labs  # noqa: E402
 import peers  # noqa: E402
+import record  # noqa: E402
 
 VMS, PORTS_OF_A_HOST, ADDRESSES, ASKED_BY_EACH = 1000, 32, 16, 32
 ETH_P_ALL, ETH_P_ARP = 3, 0x0806
@@ -310,11 +310,7 @@ def main():
         else:
             print("FRR is not installed: no figures of evpn", file=sys.stderr)
     print_table(figures)
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(), "seed": args.seed}
-    with open(args.out, "w", encoding="ascii") as file:
-        json.dump({"machine": machine, "figures": figures}, file, indent=1)
-        file.write("\n")
-    print(f"written to {args.out}")
+    record.write(args.out, figures, {"seed": args.seed})
 
 
 if __name__ == "__main__":

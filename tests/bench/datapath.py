@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import peers  # noqa: E402
 import labs  # noqa: E402
+import record  # noqa: E402
 
 FROM, TO = "10.1.0.11", "10.1.0.12"
 FLOWS, PAYLOAD_OCTETS = 16, 18          # an Ethernet frame of 64 octets
@@ -282,14 +282,9 @@ def main():
     args = parser.parse_args()
     labs.BUILD, labs.GODWIT = args.build, os.path.abspath(os.path.join(args.build, "src/cli/godwit"))
     BLAST = build_blast(args.build)
-    figures, results, mtu = run_all(args.rounds)
+    figures, measured, mtu = run_all(args.rounds)
     print_table(figures)
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(), "guest_mtu": mtu,
-               "rounds": args.rounds}
-    with open(args.out, "w", encoding="ascii") as file:
-        json.dump({"machine": machine, "figures": figures, "rounds": results}, file, indent=1)
-        file.write("\n")
-    print(f"written to {args.out}")
+    record.write(args.out, figures, {"guest_mtu": mtu, "rounds": args.rounds}, rounds=measured)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ All on loopback of one machine: whoever asks and whoever answers share its proce
 figure is. The peers are asked for as many keys as the authority has bindings, with values as long as a mapping.
 """
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
 import authority  # noqa: E402
 import stores  # noqa: E402
+import record  # noqa: E402
 
 SESSIONS, DEPTH, NVES, VNS = 8, 512, 64, 20
 MILLION = 1_000_000
@@ -85,12 +84,7 @@ def main():
     for key, text in ROWS:
         if key in figures:
             print(f"{text:36}{figures[key]:>14,.1f}")
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(),
-               "load": os.getloadavg()[0]}
-    with open(args.out, "w", encoding="ascii") as file:
-        json.dump({"machine": machine, "figures": figures}, file, indent=1)
-        file.write("\n")
-    print(f"written to {args.out}")
+    record.write(args.out, figures)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,13 @@ the authority; what one NVE each would do in parallel happens one after the othe
 is told apart: when the last update has left it, while nobody reads, and its processor time for a session and a change.
 """
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(__file__))
 import authority  # noqa: E402
+import record  # noqa: E402
 
 MANY, FEW_ROUNDS = 1000, 20
 
@@ -47,12 +46,7 @@ def main():
     for sessions in args.sessions:
         figures |= measure(args.build, sessions, args.rounds)
         print(f"{sessions:>9}" + "".join(f"{figures[f'{name}.{sessions}']:>17,.2f}" for _, name in COLUMNS), flush=True)
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(),
-               "load": os.getloadavg()[0]}
-    with open(args.out, "w", encoding="ascii") as file:
-        json.dump({"machine": machine, "figures": figures}, file, indent=1)
-        file.write("\n")
-    print(f"written to {args.out}")
+    record.write(args.out, figures)
 
 
 if __name__ == "__main__":

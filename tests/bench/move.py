@@ -15,7 +15,6 @@ same time, and a TCP stream in each.
 import argparse
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
 import peers  # noqa: E402
 import labs  # noqa: E402
+import record  # noqa: E402
 
 V4, V6 = "10.1.0.10", "fd00:1::10"
 PROBE_V4, PROBE_V6 = "10.1.0.30", "fd00:1::30"
@@ -177,12 +177,7 @@ def main():
     progress("")
     print_table(results)
     figures = {f"{name}.{key}": value for name, figure in results.items() for key, value in figure.items()}
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(),
-               "accelerator": accelerator}
-    with open(args.out, "w", encoding="ascii") as file:
-        json.dump({"machine": machine, "figures": figures}, file, indent=1)
-        file.write("\n")
-    print(f"written to {args.out}")
+    record.write(args.out, figures, {"accelerator": accelerator})
 
 
 main()

@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import re
 import signal
 import statistics
@@ -29,6 +28,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import labs  # noqa: E402
 import peers  # noqa: E402
 import plain  # noqa: E402
+import record  # noqa: E402
 
 WORK_MIB, PAGES_A_SECOND, DISK_MIB, DOWNTIME_MS, EIGHT, EIGHT_MIB = 32, 4000, 192, 50, 8, 96
 CLIENT = ("10.1.0.99", "fd00:1::99")
@@ -285,11 +285,7 @@ def main():
     tell("", best)
     figures = {f"{row}.{key}": value for row, found in rows.items() for key, value in found.items()} | best
     if args.out:
-        machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "machine": platform.machine(), "accelerator": "tcg"}
-        with open(args.out, "w", encoding="ascii") as file:
-            json.dump({"machine": machine, "figures": figures}, file, indent=1)
-            file.write("\n")
-        print(f"written to {args.out}")
+        record.write(args.out, figures, {"accelerator": "tcg"})
 
 
 if __name__ == "__main__":
