@@ -26,10 +26,20 @@
 
 enum { POLL_MS = 20 };
 
-/* The time of start in clock ticks since boot; 0: gone, or only waiting to be reaped. */
+/* A field of /proc/PID/stat, counted from the state, which is the third and begins at `state`. */
+static long long field_of(const char *state, int number) {
+        for (int field = 3; state && field < number; field++) {
+                state = strchr(state, ' ');
+                state = state ? state + 1 : NULL;
+        }
+        return state ? strtoll(state, NULL, 10) : 0;
+}
+
+/* The time of start in clock ticks since boot; 0: gone, or only waiting to be reaped. One that was killed and has threads
+ * that still end (in a write to a disk, say) has its files, with the locks on them, until the last one has. */
 static long long started_at(pid_t pid) {
+        enum { THREADS = 20, STARTED = 22 };
         char path[64], text[1024];
-        long long value = 0;
         char *at;
         FILE *f;
         size_t n;
@@ -43,13 +53,9 @@ static long long started_at(pid_t pid) {
         text[n] = 0;
         /* The name may hold anything, so count from its closing bracket: state is field 3. */
         at = strrchr(text, ')');
-        if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X')
+        if (!at || at[1] != ' ' || at[2] == 'X' || (at[2] == 'Z' && field_of(at + 2, THREADS) <= 1))
                 return 0;
-        for (int field = 2; at && field < 22; field++)
-                at = strchr(at + 1, ' ');
-        if (at)
-                value = strtoll(at, NULL, 10);
-        return value;
+        return field_of(at + 2, STARTED);
 }
 
 static pid_t pid_of(const json_t *item) {
