@@ -6,7 +6,7 @@
   bpf                     eBPF programs on built packets, in the plain build (the kernel runs them)
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
-A program or a pytest file is a job. Most of them wait rather than compute, so one more runs side by side than there are
+A program or a pytest file is a job. Most of them wait rather than compute, so twice as many run side by side as there are
 processors (GW_JOBS: as many as that); jobs of the ring `vm` run one at a time, because an emulated guest takes a processor and its
 daemons want another. What a job prints is shown when it has ended, its verdicts at once.
 
@@ -241,7 +241,7 @@ def main():
     parser.add_argument("patterns", nargs="*")
     args = parser.parse_args()
 
-    tally, side_by_side = Tally(), int(os.environ.get("GW_JOBS", os.cpu_count() + 1))
+    tally, side_by_side = Tally(), int(os.environ.get("GW_JOBS", 2 * os.cpu_count()))
     run_jobs(jobs_of_compiled(args.build_asan, [r for r in COMPILED if r not in PLAIN_BUILD], args, tally), side_by_side)
     run_jobs(jobs_of_compiled(args.build, PLAIN_BUILD, args, tally) + jobs_of_pytest("net", args, tally), side_by_side)
     run_jobs(jobs_of_pytest("vm", args, tally), 1)
