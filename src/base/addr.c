@@ -98,6 +98,23 @@ int gw_ip_parse(const char *text, struct gw_ip *out) {
         return 0;
 }
 
+size_t gw_ip_parse_list(const char *text, struct gw_ip *out, size_t max) {
+        char word[GW_IP_TEXT];
+        size_t n = 0, size;
+
+        for (text += strspn(text, " "); *text && n < max; text += size, text += strspn(text, " ")) {
+                size = strcspn(text, " ");
+                if (size >= sizeof word)
+                        return SIZE_MAX;
+                memcpy(word, text, size);
+                word[size] = 0;
+                if (gw_ip_parse(word, &out[n]) || !gw_ip_is_unicast(out[n]))
+                        return SIZE_MAX;
+                n++;
+        }
+        return *text ? SIZE_MAX : n;
+}
+
 /* A decimal number 0..max with nothing around it. */
 static int number_parse(const char *text, unsigned long max, unsigned long *out) {
         char *end;

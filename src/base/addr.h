@@ -69,6 +69,8 @@ bool gw_prefix_overlap(const struct gw_prefix *a, const struct gw_prefix *b);
 /* Parsers: 0, or GW_E_INVALID with *out untouched. A prefix must have no host bits set. */
 int gw_mac_parse(const char *text, struct gw_mac *out);
 int gw_ip_parse(const char *text, struct gw_ip *out);
+/* Unicast addresses, separated by spaces: how many. SIZE_MAX: one is none, or there are more than `max`. */
+size_t gw_ip_parse_list(const char *text, struct gw_ip *out, size_t max);
 int gw_prefix_parse(const char *text, struct gw_prefix *out);
 int gw_endpoint_parse(const char *text, struct gw_endpoint *out); /* 192.0.2.1:80, [2001:db8::1]:80 */
 int gw_name_parse(const char *text, struct gw_name *out);         /* a plain name */

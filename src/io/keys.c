@@ -106,9 +106,9 @@ static int parse_fields(char *const field[FIELDS], struct gw_keys_entry *out, co
         if (!parse_algorithm(field[1], &out->key.algorithm))
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
                                "%s line %u: the algorithm must be hmac-sha256 or hmac-sha1", where, line);
-        if (gw_ip_parse(field[2], &out->peer) || gw_ip_is_v4(out->peer) || !gw_ip_is_unicast(out->peer))
+        if (gw_ip_parse(field[2], &out->peer) || !gw_ip_is_unicast(out->peer))
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
-                               "%s line %u: the peer must be an IPv6 unicast address", where, line);
+                               "%s line %u: the peer must be an IPv4 or IPv6 unicast address", where, line);
         if (gw_name_parse(field[3], &out->id))
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
                                "%s line %u: the peer's id must be a name (a-z, 0-9 and - inside)", where, line);

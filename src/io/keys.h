@@ -26,7 +26,7 @@ enum {
 
 struct gw_keys_entry {
         struct gw_auth_key key;
-        struct gw_ip peer; /* IPv6 */
+        struct gw_ip peer; /* of either family */
         struct gw_name id;
         unsigned line;
 };

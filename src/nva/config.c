@@ -9,19 +9,24 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "directory/notice.h"
 #include "hypervisor/options.h"
-#include "nva/notices.h"
 
-static const char *check_ipv6(const void *ip) {
-        const struct gw_ip *at = ip;
+/* One address of each family at most. */
+static const char *check_listen(const void *text) {
+        struct gw_ip at[NVA_REGISTRATION_MAX];
+        size_t n = gw_ip_parse_list(text, at, NVA_REGISTRATION_MAX);
 
-        return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
+        return n == SIZE_MAX || (n == 2 && gw_ip_is_v4(at[0]) == gw_ip_is_v4(at[1]))
+                       ? "an IPv6 unicast address, an IPv4 one, or one of each"
+                       : NULL;
 }
 
 static const char *check_routers(const void *text) {
         struct gw_ip routers[GW_NOTICE_ROUTERS_MAX];
 
-        return notices_routers(text, routers, GW_NOTICE_ROUTERS_MAX) == SIZE_MAX ? "at most 8 unicast addresses" : NULL;
+        return gw_ip_parse_list(text, routers, GW_NOTICE_ROUTERS_MAX) == SIZE_MAX ? "at most 8 unicast addresses"
+                                                                                  : NULL;
 }
 
 static const char *check_modes(const void *words) {
@@ -49,9 +54,10 @@ static const struct gw_conf_row rows[] = {
                     .max = 100000000),
         GW_CONF_ROW(struct nva_config, lease_s, "lease-s", GW_CONF_INT, "3600",
                     "longest lifetime of a registration that is granted", .min = 60, .max = 262140, .unit = "s"),
-        GW_CONF_ROW(struct nva_config, registration_listen, "registration-listen", GW_CONF_IP, NULL,
-                    "IPv6 address where registrations are taken as Mobility Headers; nowhere when not set",
-                    .check = check_ipv6),
+        GW_CONF_ROW(struct nva_config, registration_listen, "registration-listen", GW_CONF_STRING, NULL,
+                    "where registrations are taken as Mobility Headers: an IPv6 address (protocol 135), an IPv4 one "
+                    "(UDP port 5436), or one of each, separated by a space; nowhere when not set",
+                    .check = check_listen),
         GW_CONF_ROW(struct nva_config, registration_keys, "registration-keys", GW_CONF_PATH, NULL,
                     "file with the keys of those who register so; mode 0600"),
         GW_CONF_ROW(struct nva_config, registration_window_ms, "registration-window-ms", GW_CONF_INT, "300",
@@ -87,7 +93,7 @@ static int check(const void *user, struct gw_error *error) {
         if (config->api_listen.port && !config->api_clients[strspn(config->api_clients, " ")])
                 return gw_fail(error, GW_E_INVALID, "api-clients",
                                "api-listen is set, but api-clients names nobody who may use it");
-        if (!gw_ip_is_unspecified(config->registration_listen) && !config->registration_keys[0])
+        if (config->registration_listen[strspn(config->registration_listen, " ")] && !config->registration_keys[0])
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
                                "registration-listen is set, but registration-keys names no file with keys");
         return 0;

@@ -4,7 +4,7 @@
 
 #include "conf/schema.h"
 
-enum { NVA_CLIENTS_SIZE = 1024, NVA_ROUTERS_SIZE = 512 };
+enum { NVA_CLIENTS_SIZE = 1024, NVA_ROUTERS_SIZE = 512, NVA_REGISTRATION_SIZE = 128, NVA_REGISTRATION_MAX = 2 };
 
 struct nva_config {
         struct gw_conf_common common;
@@ -13,7 +13,8 @@ struct nva_config {
         uint32_t lease_s;
         char admit[8]; /* any, listed */
         uint32_t handshakes, sessions_per_address, frames_per_s;
-        struct gw_ip registration_listen; /* ::: Mobility Headers are not wanted */
+        char registration_listen
+                [NVA_REGISTRATION_SIZE]; /* one address of each family; none: Mobility Headers are not wanted */
         char registration_keys[GW_CONF_PATH_SIZE];
         uint32_t registration_window_ms;
         uint32_t audit_interval_s;              /* 0: none by itself */

@@ -13,8 +13,10 @@
  *
  * A security association is (address, SPI); its entry in the key file names the
  * NVE that owns it, so that nobody registers in another's name by choosing an
- * address. An NVE whose locator is IPv4 cannot send from it: it says it in option
- * 38 (D2 section 9), which must be the one that we know it by.
+ * address. The source is the Proxy-CoA and must be the NVE's locator, over IPv4 (in
+ * UDP, RFC 5844) as over IPv6. An NVE whose locator is IPv4 may also send from an
+ * IPv6 address: then it says the locator in option 38 (D2 section 9), which must be the
+ * one that we know it by. Where both are there, both must be.
  *
  * A message is authenticated before it is decoded. The one exception, a Request
  * that does not verify, is decoded to be answered; such answers are limited in
@@ -106,10 +108,14 @@ struct arrival {
         char text[GW_IP_TEXT];
 };
 
+static struct gw_ip own_address(const struct arrival *a) {
+        return gw_mobility_address(a->m->socket, a->from);
+}
+
 /* --- sending --- */
 
 static int send_signed(struct nva_mobility *m, const struct gw_keys_entry *to, struct gw_writer *w) {
-        struct gw_ip from = gw_mobility_address(m->socket);
+        struct gw_ip from = gw_mobility_address(m->socket, to->peer);
         int r = gw_auth_sign(w->base, w->at, from, to->peer, &to->key, gw_keys_mac);
 
         return r ? r : gw_mobility_send(m->socket, to->peer, w->base, w->at);
@@ -121,7 +127,7 @@ int mobility_send(struct nva *nva, const struct gw_keys_entry *to, struct gw_reg
         int r;
 
         gw_auth_mark(reg, &to->key);
-        r = gw_registration_encode(&w, gw_mobility_address(nva->mobility->socket), to->peer, reg);
+        r = gw_registration_encode(&w, gw_mobility_address(nva->mobility->socket, to->peer), to->peer, reg);
         return r ? r : send_signed(nva->mobility, to, &w);
 }
 
@@ -131,16 +137,28 @@ int mobility_send_upkeep(struct nva *nva, const struct gw_keys_entry *to, struct
         int r;
 
         gw_upkeep_mark(upkeep, &to->key);
-        r = gw_upkeep_encode(&w, gw_mobility_address(nva->mobility->socket), to->peer, upkeep);
+        r = gw_upkeep_encode(&w, gw_mobility_address(nva->mobility->socket, to->peer), to->peer, upkeep);
         return r ? r : send_signed(nva->mobility, to, &w);
 }
 
-const struct gw_keys_entry *mobility_key(const struct nva *nva, const char *nve) {
-        return nva->mobility ? gw_keys_to_sign_for(nva->mobility->keys, nve) : NULL;
+/* Where nothing is listened for answers, nothing is asked. */
+static const struct gw_keys_entry *reachable(const struct nva_mobility *m, const struct gw_keys_entry *key) {
+        return key && gw_mobility_reaches(m->socket, key->peer) ? key : NULL;
+}
+
+/* An NVE with keys for several addresses is reached at its locator, or else at that of its first line. */
+const struct gw_keys_entry *mobility_key(const struct nva *nva, const struct gw_nve *nve) {
+        const struct gw_keys_entry *at_locator = mobility_key_at(nva, nve->locator);
+
+        if (at_locator && gw_name_eq(&at_locator->id, &nve->id))
+                return at_locator;
+        return nva->mobility ? reachable(nva->mobility, gw_keys_to_sign_for(nva->mobility->keys, nve->id.s)) : NULL;
 }
 
 const struct gw_keys_entry *mobility_key_at(const struct nva *nva, struct gw_ip address) {
-        return nva->mobility ? gw_keys_to_sign(nva->mobility->keys, address) : NULL;
+        const struct nva_mobility *m = nva->mobility;
+
+        return m ? reachable(m, gw_keys_to_sign(m->keys, address)) : NULL;
 }
 
 /* An accepted Request that asked for no answer gets none; a refused one does (RFC 6275 section 9.5.4). */
@@ -212,13 +230,16 @@ static uint8_t check_replay(const struct arrival *a, const struct gw_registratio
 /* The NVE that the key belongs to, if it is where the message came from. */
 static struct gw_nve *sender(const struct arrival *a, const struct gw_registration *request) {
         struct gw_nve *nve = gw_directory_nve(&a->m->nva->directory, a->key->id.s);
+        bool router4 = request->has & GW_REG_HAS_DEFAULT_ROUTER4;
 
         if (!nve)
                 return NULL;
-        if (gw_ip_is_v4(nve->locator))
-                return (request->has & GW_REG_HAS_DEFAULT_ROUTER4) && gw_ip_eq(request->default_router4, nve->locator)
-                               ? nve
-                               : NULL;
+        if (gw_ip_is_v4(nve->locator)) {
+                if (router4 && !gw_ip_eq(request->default_router4, nve->locator))
+                        return NULL;
+                if (!gw_ip_is_v4(a->from))
+                        return router4 ? nve : NULL;
+        }
         return gw_ip_eq(nve->locator, a->from) ? nve : NULL;
 }
 
@@ -228,7 +249,7 @@ static void take_request(const struct arrival *a) {
         struct gw_nve *nve;
         uint8_t status;
 
-        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &request)) {
+        if (gw_registration_decode(a->bytes, a->size, a->from, own_address(a), &request)) {
                 a->m->count[C_MALFORMED]++;
                 gw_log_limited(GW_WARNING, LOG_BURST, "malformed registration: from=%s fault=%s", a->text,
                                gw_registration_fault_word(request.fault));
@@ -257,7 +278,7 @@ static void take_reply(const struct arrival *a) {
         const struct gw_nve *nve = gw_directory_nve(&a->m->nva->directory, a->key->id.s);
         struct gw_registration answer;
 
-        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &answer)) {
+        if (gw_registration_decode(a->bytes, a->size, a->from, own_address(a), &answer)) {
                 a->m->count[C_MALFORMED]++;
                 return;
         }
@@ -268,7 +289,7 @@ static void take_reply(const struct arrival *a) {
 static void take_heartbeat(const struct arrival *a) {
         struct gw_upkeep beat;
 
-        if (gw_upkeep_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &beat)) {
+        if (gw_upkeep_decode(a->bytes, a->size, a->from, own_address(a), &beat)) {
                 a->m->count[C_MALFORMED]++;
                 return;
         }
@@ -300,7 +321,7 @@ static void forged(const struct arrival *a) {
 
         a->m->count[C_FORGED]++;
         if (a->bytes[2] == GW_MH_BINDING_UPDATE && may_answer_forgery(a->m) &&
-            !gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &request))
+            !gw_registration_decode(a->bytes, a->size, a->from, own_address(a), &request))
                 refuse(a, &request, GW_MH_AUTH_FAILED);
 }
 
@@ -321,7 +342,7 @@ static bool authenticate(struct arrival *a) {
                 a->m->count[C_NO_ASSOCIATION]++;
                 return false;
         }
-        if (!gw_auth_verify(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &a->key->key, gw_keys_mac))
+        if (!gw_auth_verify(a->bytes, a->size, a->from, own_address(a), &a->key->key, gw_keys_mac))
                 return true;
         forged(a);
         return false;
@@ -364,27 +385,56 @@ static void ask_for_all(struct nva_mobility *m) {
                 m->count[C_NOTIFICATIONS_SENT] += !mobility_send_upkeep(m->nva, to, &asked);
 }
 
-int mobility_listen(struct nva *nva, struct gw_error *error) {
-        const struct nva_config *config = &nva->config;
-        struct nva_mobility *m;
+/* A key that no message can come for, or go to, is most likely a mistake. */
+static void warn_of_unreachable(const struct nva_mobility *m) {
+        const struct gw_keys_entry *key = NULL;
         char text[GW_IP_TEXT];
+
+        while ((key = gw_keys_next_peer(m->keys, key)))
+                if (!gw_mobility_reaches(m->socket, key->peer)) {
+                        gw_log(GW_WARNING,
+                               "registration-keys line %u is for %s, but registration-listen has no %s address; such "
+                               "peers are not heard",
+                               key->line, gw_ip_text(key->peer, text), gw_ip_is_v4(key->peer) ? "IPv4" : "IPv6");
+                        return;
+                }
+}
+
+static int open_sockets(struct nva_mobility *m, const struct gw_ip *at, size_t n, struct gw_error *error) {
+        char text[GW_IP_TEXT];
+        int r = gw_mobility_new(&m->socket, &m->nva->loop, on_message, m);
+
+        if (r < 0)
+                return gw_fail(error, r, "", "out of memory");
+        for (size_t i = 0; i < n; i++) {
+                r = gw_mobility_open(m->socket, at[i], 0);
+                if (r < 0)
+                        return gw_fail(error, r, "registration-listen", "cannot receive registrations at %s: %s",
+                                       gw_ip_text(at[i], text), strerror(-r));
+                gw_log(GW_NOTICE, "registrations are received: address=%s keys=%zu", gw_ip_text(at[i], text),
+                       gw_keys_count(m->keys));
+        }
+        return 0;
+}
+
+int mobility_listen(struct nva *nva, struct gw_error *error) {
+        struct gw_ip at[NVA_REGISTRATION_MAX];
+        size_t n = gw_ip_parse_list(nva->config.registration_listen, at, NVA_REGISTRATION_MAX);
+        struct nva_mobility *m;
         int r;
 
-        if (gw_ip_is_unspecified(config->registration_listen))
+        if (!n)
                 return 0;
         m = nva->mobility = calloc(1, sizeof *m);
         if (!m || gw_table_init(&m->peers, nva->directory.seed, peer_match) < 0)
                 return gw_fail(error, -ENOMEM, "", "out of memory");
         m->nva = nva;
-        r = gw_keys_new(&m->keys, config->registration_keys, error);
+        r = gw_keys_new(&m->keys, nva->config.registration_keys, error);
+        if (!r)
+                r = open_sockets(m, at, n, error);
         if (r)
                 return r;
-        r = gw_mobility_new(&m->socket, &nva->loop, config->registration_listen, 0, on_message, m);
-        if (r < 0)
-                return gw_fail(error, r, "registration-listen", "cannot receive registrations at %s: %s",
-                               gw_ip_text(config->registration_listen, text), strerror(-r));
-        gw_log(GW_NOTICE, "registrations are received: address=%s keys=%zu",
-               gw_ip_text(config->registration_listen, text), gw_keys_count(m->keys));
+        warn_of_unreachable(m);
         ask_for_all(m);
         return 0;
 }
@@ -412,10 +462,12 @@ void mobility_reload(struct nva *nva) {
 
         if (!nva->mobility)
                 return;
-        if (gw_keys_reload(nva->mobility->keys, &error))
+        if (gw_keys_reload(nva->mobility->keys, &error)) {
                 gw_log(GW_ERR, "the keys stay as they were: %s", error.text);
-        else
-                gw_log(GW_NOTICE, "keys were read again: keys=%zu", gw_keys_count(nva->mobility->keys));
+                return;
+        }
+        gw_log(GW_NOTICE, "keys were read again: keys=%zu", gw_keys_count(nva->mobility->keys));
+        warn_of_unreachable(nva->mobility);
 }
 
 json_t *mobility_json(const struct nva *nva) {

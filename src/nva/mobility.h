@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Registrations as Mobility Headers at the authority: a raw socket, the keys of
- * those who may use it, and what is checked before the directory is asked.
+ * Registrations as Mobility Headers at the authority: sockets (io/mobility.h), the keys of
+ * those who may use them, and what is checked before the directory is asked.
  * Off unless the configuration names registration-listen.
  */
 #pragma once
@@ -13,6 +13,7 @@
 
 struct gw_error;
 struct gw_keys_entry;
+struct gw_nve;
 struct nva;
 struct nva_mobility;
 
@@ -24,7 +25,7 @@ void mobility_reload(struct nva *nva); /* the key file; on failure the present k
 int mobility_send(struct nva *nva, const struct gw_keys_entry *to, struct gw_registration *reg);
 int mobility_send_upkeep(struct nva *nva, const struct gw_keys_entry *to, struct gw_upkeep *upkeep);
 /* The key to sign with for an NVE; NULL: it has none, or this transport is off. */
-const struct gw_keys_entry *mobility_key(const struct nva *nva, const char *nve);
+const struct gw_keys_entry *mobility_key(const struct nva *nva, const struct gw_nve *nve);
 
 /* The same for one that is no NVE, by its address. */
 const struct gw_keys_entry *mobility_key_at(const struct nva *nva, struct gw_ip address);

@@ -3,35 +3,19 @@
  * A Request of the management node goes through the receiver's session when it has one
  * and said in its HELLO that it takes them; else as a Mobility Header when there is a
  * key for it; else not now. An NVE is found by its locator and its key by its
- * name, so that one with an IPv4 locator is reached at the IPv6 address of its key. A
- * router that is no NVE is its address.
+ * name, so that one with an IPv4 locator may be reached at the IPv6 address of its key. A
+ * router that is no NVE is its address. A key's family says how the message travels: as
+ * IPv6 protocol 135, or in UDP over IPv4.
  *
  * Both ways wait for the turn's commit: what is told is durable before.
  */
 #include "nva/notices.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "nva/mobility.h"
 
 enum { LOG_BURST = 20 };
-
-size_t notices_routers(const char *text, struct gw_ip *out, size_t max) {
-        char word[GW_IP_TEXT];
-        size_t n = 0, size;
-
-        for (text += strspn(text, " "); *text && n < max; text += size, text += strspn(text, " ")) {
-                size = strcspn(text, " ");
-                snprintf(word, sizeof word, "%.*s", (int)size, text);
-                if (gw_ip_parse(word, &out[n]) || !gw_ip_is_unicast(out[n]))
-                        return SIZE_MAX;
-                n++;
-        }
-        return *text ? SIZE_MAX : n;
-}
 
 static bool send_in_session(struct gw_nve *nve, const struct gw_registration *request) {
         uint8_t message[GW_MH_SIZE_MAX], bytes[GW_MH_SIZE_MAX + 128];
@@ -55,7 +39,7 @@ bool notices_send(struct nva *nva, struct gw_ip to, const struct gw_registration
         if (nve && nve->nve_session && nve->subscribed && (nve->features & GW_FEATURE_NOTICES)) {
                 sent = send_in_session(nve, request);
         } else {
-                key = nve ? mobility_key(nva, nve->id.s) : mobility_key_at(nva, to);
+                key = nve ? mobility_key(nva, nve) : mobility_key_at(nva, to);
                 sent = key && !mobility_send(nva, key, &copy);
         }
         nva->n_notices += sent;

@@ -5,9 +5,6 @@
 #include "nva/nva.h"
 #include "wire/registration.h"
 
-/* The default routers of the configuration, checked there. */
-size_t notices_routers(const char *text, struct gw_ip *out, size_t max);
-
 /* For the directory's effects. False: there is no way to `to` now. */
 bool notices_send(struct nva *nva, struct gw_ip to, const struct gw_registration *request);
 /* A genuine Reply from the NVE or router at `from`. */

@@ -266,7 +266,7 @@ static int open_directory(struct nva *nva, struct gw_error *error) {
             life_init(nva, seed + 2) || claims_init(nva, seed + 2))
                 return gw_fail(error, -ENOMEM, "", "out of memory");
         gw_directory_routers(&nva->directory, routers,
-                             notices_routers(nva->config.default_routers, routers, GW_NOTICE_ROUTERS_MAX));
+                             gw_ip_parse_list(nva->config.default_routers, routers, GW_NOTICE_ROUTERS_MAX));
         mover_init(nva);
         return open_store(nva, error);
 }

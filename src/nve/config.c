@@ -8,12 +8,6 @@
 enum { PROBE_MS_MIN = 20 };
 _Static_assert((int)NVE_DEVICE_SIZE == IFNAMSIZ, "device names");
 
-static const char *check_ipv6(const void *ip) {
-        const struct gw_ip *at = ip;
-
-        return !gw_ip_is_v4(*at) && gw_ip_is_unicast(*at) ? NULL : "an IPv6 unicast address";
-}
-
 static const char *check_probe(const void *ms) {
         const uint32_t *at = ms;
 
@@ -69,11 +63,16 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct nve_config, registration_transport, "registration-transport", GW_CONF_CHOICE, "session",
                     "how VMs are registered: through the session, or as Mobility Headers",
                     .choices = "session mobility-header"),
-        GW_CONF_ROW(struct nve_config, registration_nva, "registration-nva", GW_CONF_IP, NULL,
-                    "the authority's registration-listen; Mobility Headers are taken from there, none when not set",
-                    .check = check_ipv6),
+        GW_CONF_ROW(
+                struct nve_config, registration_nva, "registration-nva", GW_CONF_IP, NULL,
+                "the authority's registration-listen; Mobility Headers are taken from there, none when not set. IPv6: "
+                "protocol 135; IPv4: in UDP, port 5436",
+                .check = gw_conf_check_unicast),
         GW_CONF_ROW(struct nve_config, registration_address, "registration-address", GW_CONF_IP, NULL,
-                    "IPv6 address of this host for Mobility Headers; the locator when not set", .check = check_ipv6),
+                    "this host's address for Mobility Headers, of registration-nva's family; the locator when not set. "
+                    "Only "
+                    "with an IPv4 locator and an IPv6 registration-nva it may be another",
+                    .check = gw_conf_check_unicast),
         GW_CONF_ROW(struct nve_config, registration_keys, "registration-keys", GW_CONF_PATH, NULL,
                     "file with the authority's key; mode 0600"),
         GW_CONF_ROW(struct nve_config, registration_window_ms, "registration-window-ms", GW_CONF_INT, "300",
@@ -91,6 +90,33 @@ static const struct gw_conf_row rows[] = {
         {0},
 };
 
+struct gw_ip nve_config_registration_address(const struct nve_config *config) {
+        return gw_ip_is_unspecified(config->registration_address) ? config->locator : config->registration_address;
+}
+
+/* The source of a Request says where VMs are: the locator, but where it cannot be it. */
+static int check_registration_address(const struct nve_config *config, struct gw_error *error) {
+        struct gw_ip own = nve_config_registration_address(config);
+        bool over_v4 = gw_ip_is_v4(config->registration_nva);
+        char text[GW_IP_TEXT];
+
+        if (over_v4 && !gw_ip_is_v4(config->locator))
+                return gw_fail(error, GW_E_INVALID, "registration-nva",
+                               "%s is an IPv4 address and the locator an IPv6 one: Mobility Headers of such an edge go "
+                               "to an IPv6 address of the authority",
+                               gw_ip_text(config->registration_nva, text));
+        if (over_v4 && !gw_ip_eq(own, config->locator))
+                return gw_fail(error, GW_E_INVALID, "registration-address",
+                               "%s is not the locator: over IPv4 Mobility Headers come from the locator; leave it away",
+                               gw_ip_text(own, text));
+        if (!over_v4 && gw_ip_is_v4(own))
+                return gw_fail(error, GW_E_INVALID, "registration-address",
+                               "%s is an IPv4 address, and registration-nva an IPv6 one: set an IPv6 address of this "
+                               "host, or registration-nva to the authority's IPv4 address",
+                               gw_ip_text(own, text));
+        return 0;
+}
+
 static int check(const void *user, struct gw_error *error) {
         const struct nve_config *config = user;
 
@@ -102,10 +128,7 @@ static int check(const void *user, struct gw_error *error) {
         if (!config->registration_keys[0])
                 return gw_fail(error, GW_E_INVALID, "registration-keys",
                                "registration-nva is set, but registration-keys names no file with keys");
-        if (gw_ip_is_v4(config->locator) && gw_ip_is_unspecified(config->registration_address))
-                return gw_fail(error, GW_E_INVALID, "registration-address",
-                               "the locator is an IPv4 address; Mobility Headers need an IPv6 one of this host");
-        return 0;
+        return check_registration_address(config, error);
 }
 
 const struct gw_conf_schema nve_schema = {"godwit-nve", "the edge: carries the packets of this host's VMs",

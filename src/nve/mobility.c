@@ -2,7 +2,8 @@
 /*
  * Mobility Headers at the edge: registrations sent as such (registration-transport =
  * mobility-header), and what the authority sends by itself. Off unless the
- * configuration names registration-nva.
+ * configuration names registration-nva, whose family says how they travel: as IPv6
+ * protocol 135, or in UDP over IPv4 (io/mobility.h). Nothing below depends on it.
  *
  * The same rules hold as at the authority (nva/mobility.c): no key for the sender
  * and SPI, no signature, or a wrong one is silence, and counted. A message that
@@ -88,10 +89,14 @@ struct arrival {
         const struct gw_keys_entry *key;
 };
 
+static struct gw_ip own_address(const struct nve_mobility *m) {
+        return gw_mobility_address(m->socket, m->nve->config.registration_nva);
+}
+
 /* ---- sending ---- */
 
 static int send_signed(struct nve_mobility *m, const struct gw_keys_entry *to, struct gw_writer *w) {
-        int r = gw_auth_sign(w->base, w->at, gw_mobility_address(m->socket), to->peer, &to->key, gw_keys_mac);
+        int r = gw_auth_sign(w->base, w->at, own_address(m), to->peer, &to->key, gw_keys_mac);
 
         return r ? r : gw_mobility_send(m->socket, to->peer, w->base, w->at);
 }
@@ -104,7 +109,7 @@ static int send_registration(struct nve_mobility *m, const struct gw_keys_entry 
         int r;
 
         gw_auth_mark(&marked, &to->key);
-        r = gw_registration_encode(&w, gw_mobility_address(m->socket), to->peer, &marked);
+        r = gw_registration_encode(&w, own_address(m), to->peer, &marked);
         return r ? r : send_signed(m, to, &w);
 }
 
@@ -113,7 +118,7 @@ static void send_upkeep(struct nve_mobility *m, const struct gw_keys_entry *to, 
         struct gw_writer w = gw_writer(bytes, sizeof bytes);
 
         gw_upkeep_mark(upkeep, &to->key);
-        if (!gw_upkeep_encode(&w, gw_mobility_address(m->socket), to->peer, upkeep))
+        if (!gw_upkeep_encode(&w, own_address(m), to->peer, upkeep))
                 send_signed(m, to, &w);
 }
 
@@ -163,7 +168,7 @@ static void take_request(const struct arrival *a) {
         struct gw_registration request, reply;
         uint8_t status;
 
-        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &request)) {
+        if (gw_registration_decode(a->bytes, a->size, a->from, own_address(a->m), &request)) {
                 a->m->count[C_MALFORMED]++;
                 return;
         }
@@ -183,7 +188,7 @@ static void take_request(const struct arrival *a) {
 static void take_reply(const struct arrival *a) {
         struct gw_registration reply;
 
-        if (gw_registration_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &reply)) {
+        if (gw_registration_decode(a->bytes, a->size, a->from, own_address(a->m), &reply)) {
                 a->m->count[C_MALFORMED]++;
                 return;
         }
@@ -246,7 +251,7 @@ static void take_notification(const struct arrival *a, const struct gw_upkeep *s
 static void take_upkeep(const struct arrival *a) {
         struct gw_upkeep said;
 
-        if (gw_upkeep_decode(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &said))
+        if (gw_upkeep_decode(a->bytes, a->size, a->from, own_address(a->m), &said))
                 a->m->count[C_MALFORMED]++;
         else if (said.kind == GW_MH_HEARTBEAT)
                 take_heartbeat(a, &said);
@@ -269,9 +274,8 @@ static enum counter authenticate(struct arrival *a) {
         a->key = gw_keys_find(a->m->keys, a->from, spi);
         if (!a->key)
                 return C_NO_ASSOCIATION;
-        return gw_auth_verify(a->bytes, a->size, a->from, gw_mobility_address(a->m->socket), &a->key->key, gw_keys_mac)
-                       ? C_FORGED
-                       : COUNTERS;
+        return gw_auth_verify(a->bytes, a->size, a->from, own_address(a->m), &a->key->key, gw_keys_mac) ? C_FORGED
+                                                                                                        : COUNTERS;
 }
 
 static void on_message(struct gw_ip from, const uint8_t *bytes, size_t size, void *user) {
@@ -330,8 +334,7 @@ bool nve_config_own_transport(const struct nve_config *config) {
 
 int nve_mobility_open(struct nve *nve, struct gw_error *error) {
         const struct nve_config *config = &nve->config;
-        struct gw_ip address =
-                gw_ip_is_unspecified(config->registration_address) ? config->locator : config->registration_address;
+        struct gw_ip address = nve_config_registration_address(config);
         struct nve_mobility *m;
         char text[GW_IP_TEXT];
         int r;
@@ -348,7 +351,9 @@ int nve_mobility_open(struct nve *nve, struct gw_error *error) {
         r = gw_keys_new(&m->keys, config->registration_keys, error);
         if (r)
                 return r;
-        r = gw_mobility_new(&m->socket, &nve->loop, address, 0, on_message, m);
+        r = gw_mobility_new(&m->socket, &nve->loop, on_message, m);
+        if (!r)
+                r = gw_mobility_open(m->socket, address, 0);
         if (r < 0)
                 return gw_fail(error, r, "registration-address", "Mobility Headers cannot be received at %s: %s",
                                gw_ip_text(address, text), strerror(-r));

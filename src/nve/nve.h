@@ -93,7 +93,8 @@ bool nve_is_own_device(const struct nve *nve, const struct gw_link *device);
 /* mobility.c: registrations and notices as Mobility Headers */
 struct gw_registration;
 bool nve_config_own_transport(const struct nve_config *config);
-int nve_mobility_open(struct nve *nve, struct gw_error *error); /* 0 also when it is off */
+struct gw_ip nve_config_registration_address(const struct nve_config *config); /* ours for Mobility Headers */
+int nve_mobility_open(struct nve *nve, struct gw_error *error);                /* 0 also when it is off */
 void nve_mobility_close(struct nve *nve);
 void nve_mobility_reload(struct nve *nve); /* the key file; on failure the present keys stay */
 void nve_mobility_request(struct nve *nve, const struct gw_registration *request);

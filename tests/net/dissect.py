@@ -6,18 +6,31 @@ import subprocess
 
 import mobility_peer as mp
 
-FIELDS = ["ipv6.src", "mip6.mhtype", "mip6.bu.seqnr", "mip6.bu.lifetime", "mip6.bu.p_flag", "mip6.ba.status",
+FIELDS = ["ipv6.src", "ip.src", "mip6.mhtype", "mip6.bu.seqnr", "mip6.bu.lifetime", "mip6.bu.p_flag", "mip6.ba.status",
           "mip6.ba.seqnr", "mip6.ba.lifetime", "mip6.ba.p_flag", "mip6.mnid.identifier", "mip6.hi", "mip6.att",
           "mip6.auth.mobility_spi", "mip6.csum", "mip6.be.status", "mip6.hb.seqnr", "mip6.rc"]
 OUTGOING = 4    # PACKET_OUTGOING
 
 
+def message(frame):
+    """(source, destination, Mobility Header) of an Ethernet frame that carries one, else None."""
+    if frame[12:14] == b"\x86\xdd" and frame[20] == 135:
+        size = struct.unpack_from("!H", frame, 18)[0]
+        return tuple(socket.inet_ntop(socket.AF_INET6, frame[at:at + 16]) for at in (22, 38)) + (frame[54:54 + size],)
+    if frame[12:15] == b"\x08\0\x45" and frame[23] == socket.IPPROTO_UDP:
+        ports = struct.unpack_from("!HHH", frame, 34)
+        if mp.UDP_PORT in ports[:2]:
+            assert ports[:2] == (mp.UDP_PORT, mp.UDP_PORT), "both ports are 5436"
+            return tuple(socket.inet_ntoa(frame[at:at + 4]) for at in (26, 30)) + (frame[42:34 + ports[2]],)
+    return None
+
+
 class Capture:
     """The Mobility Headers of a device of the present namespace, each once, as a pcap file."""
 
-    def __init__(self, device="lo"):
+    def __init__(self, device="lo", family=6):
         self.device, self.exchanged = device, []     # (source, destination, octets), after write()
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003 if device != "lo" else 0x86DD))
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons({6: 0x86DD, 4: 0x0800}[family] if device == "lo" else 0x0003))
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         self.sock.bind((device, 0))
 
@@ -32,12 +45,11 @@ class Capture:
                     frame, where = self.sock.recvfrom(65535)
                 except BlockingIOError:
                     break
-                if self.device == "lo" and where[2] == OUTGOING or frame[12:14] != b"\x86\xdd" or frame[20] != 135:
+                said = message(frame)
+                if said is None or self.device == "lo" and where[2] == OUTGOING:
                     continue
-                size = struct.unpack_from("!H", frame, 18)[0]
-                source, target = (socket.inet_ntop(socket.AF_INET6, frame[at:at + 16]) for at in (22, 38))
-                found.append((source, frame[54:54 + size]))
-                self.exchanged.append((source, target, frame[54:54 + size]))
+                found.append((said[0], said[2]))
+                self.exchanged.append(said)
                 f.write(struct.pack("!IIII", 0, 0, len(frame), len(frame)) + frame)
         self.sock.close()
         return found
@@ -50,12 +62,15 @@ def tshark(path, *args):
 def malformed(path, source=None):
     """What tshark finds fault with: nothing, at least of what came from there."""
     faults = "(_ws.malformed || _ws.expert.severity >= error)"
-    return tshark(path, "-Y", f"ipv6.src == {source} && {faults}" if source else faults)
+    return tshark(path, "-Y", f"{'ip' if mp.is_v4(source) else 'ipv6'}.src == {source} && {faults}" if source else faults)
 
 
 def dissect(path):
     out = tshark(path, "-T", "fields", "-E", "separator=|", *[a for f in FIELDS for a in ("-e", f)])
-    return [dict(zip(FIELDS, line.split("|"))) for line in out.splitlines()]
+    rows = [dict(zip(FIELDS, line.split("|"))) for line in out.splitlines()]
+    for row in rows:
+        row["source"] = row["ipv6.src"] or row["ip.src"]
+    return rows
 
 
 SEEN = {mp.BU: {"mip6.bu.seqnr": "sequence", "mip6.bu.lifetime": "lifetime"},

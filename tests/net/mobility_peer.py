@@ -2,6 +2,7 @@
 """A hypervisor that speaks PMIPv6 by itself: its own encoding (scapy), its own decoding, its own HMAC.
 
 Nothing here is taken from src/wire: what the daemons and this peer agree on, they agree on because both follow the RFCs.
+An IPv4 address stands for RFC 5844's transport, UDP port 5436 over IPv4; an IPv6 one for protocol 135.
 """
 import ctypes
 import hashlib
@@ -20,7 +21,39 @@ from scapy.packet import Packet
 BU, BA, ERROR, HEARTBEAT, UPN, UPA = 5, 6, 7, 13, 19, 20
 A, H, P = 0x8000, 0x4000, 0x0200
 CLONE_NEWNET = 0x40000000
+UDP_PORT = 5436
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+# --- the two transports ---
+
+
+def is_v4(address):
+    return ":" not in address
+
+
+def mapped(address):
+    return "::ffff:" + address if is_v4(address) else address
+
+
+def ip16(address):
+    return socket.inet_pton(socket.AF_INET6, mapped(address))
+
+
+def open_socket(address):
+    """Bound to that address; where it is an IPv6 one, checksums are the user's, right or wrong."""
+    if is_v4(address):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((address, UDP_PORT))
+        return sock
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 135)
+    sock.setsockopt(socket.IPPROTO_IPV6, 7, struct.pack("i", -1))  # IPV6_CHECKSUM
+    sock.bind((address, 0))
+    return sock
+
+
+def destination(address):
+    return (address, UDP_PORT if is_v4(address) else 0)
 
 
 # --- a namespace of our own ---
@@ -35,7 +68,7 @@ class Namespace:
             raise OSError(ctypes.get_errno(), "unshare")
         os.system("ip link set lo up")
         for address in addresses:
-            os.system("ip address add %s/128 dev lo nodad" % address)
+            os.system("ip address add %s dev lo%s" % ((address, "") if is_v4(address) else (address + "/128", " nodad")))
 
     def leave(self):
         if LIBC.setns(self.before, CLONE_NEWNET):
@@ -138,12 +171,16 @@ class Key:
 
     def mac(self, asker, message, start=12):
         """message: from Payload Proto through the SPI, with a zero checksum."""
-        covered = socket.inet_pton(socket.AF_INET6, asker) + first_home(message, start) + message
+        covered = ip16(asker) + first_home(message, start) + message
         return hmac.new(self.octets, covered, self.digest).digest()[:self.size]
 
 
 def checksum(src, dst, message):
-    pseudo = socket.inet_pton(socket.AF_INET6, src) + socket.inet_pton(socket.AF_INET6, dst)
+    """Between IPv4 addresses the pseudo-header has these, four octets each."""
+    if is_v4(src) and is_v4(dst):
+        pseudo = socket.inet_aton(src) + socket.inet_aton(dst)
+    else:
+        pseudo = ip16(src) + ip16(dst)
     data = pseudo + struct.pack("!II", len(message), 135) + message
     total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
     while total >> 16:
@@ -153,7 +190,7 @@ def checksum(src, dst, message):
 
 def header(src, dst, mh_type, data):
     """Length and checksum by scapy, and the checksum once more by hand."""
-    packet = IPv6(src=src, dst=dst) / MIP6MH_Generic(nh=59, mhtype=mh_type, msg=data)
+    packet = IPv6(src=mapped(src), dst=mapped(dst)) / MIP6MH_Generic(nh=59, mhtype=mh_type, msg=data)
     message = bytes(packet)[40:]
     assert checksum(src, dst, message) == 0
     return message
@@ -233,9 +270,7 @@ class Hypervisor:
     def __init__(self, address, nva, key=None):
         self.address, self.nva, self.key = address, nva, key
         self.sequence, self.notices, self.asked_again = 0, [], []
-        self.sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 135)
-        self.sock.setsockopt(socket.IPPROTO_IPV6, 7, struct.pack("i", -1))  # IPV6_CHECKSUM: ours, right or wrong
-        self.sock.bind((address, 0))
+        self.sock = open_socket(address)
 
     def close(self):
         self.sock.close()
@@ -261,7 +296,7 @@ class Hypervisor:
                        aligned=aligned)
 
     def send(self, octets):
-        self.sock.sendto(octets, (self.nva, 0))
+        self.sock.sendto(octets, destination(self.nva))
 
     def receive(self, timeout_s=5.0):
         """The next answer from the authority. What it asks by itself is answered on the way, and kept in .notices."""

@@ -4,6 +4,9 @@
     h1 ---+--- h2      web: created at h1, asked for again, moved to h2, stopped; the sessions stay, for questions
           |
          nva           `registration-transport = mobility-header` at both hosts
+
+Over an IPv6 underlay both hosts use protocol 135. Over an IPv4 one h1 uses UDP, and h2 an IPv6 address beside its locator, so that
+the authority takes both.
 """
 import os
 import shutil
@@ -28,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark"),
 ]
 
-OWN, NVA = {}, ""       # where Mobility Headers go: the locators, or, where those are IPv4, addresses beside them
+OWN, NVA = {}, {}       # where the Mobility Headers of each host come from and go to
 KEYS = {"h1": mp.Key(256, bytes(range(16))), "h2": mp.Key(257, bytes(range(50, 82)), "hmac-sha256")}
 BAD = ("bad-", "drop-", "forged", "replayed", "unknown-type", "refused-")
 
@@ -41,24 +44,23 @@ def write_keys(path, lines):
 
 def configure(lab):
     """Adds the second transport to a laboratory that has come up without it."""
-    global NVA
     net = "fd99::" if lab.underlay == 6 else "fd88::"
-    NVA = f"{net}254"
-    OWN.update({"h1": f"{net}1", "h2": f"{net}2"})
+    OWN.update({"h1": "fd99::1" if lab.underlay == 6 else "10.99.0.1", "h2": f"{net}2"})
+    NVA.update({"h1": "fd99::254" if lab.underlay == 6 else "10.99.0.254", "h2": f"{net}254"})
     write_keys(f"{lab.folder}/nva/keys", [key.line(OWN[host], host) for host, key in KEYS.items()])
     with open(f"{lab.folder}/nva/nva.conf", "a", encoding="ascii") as conf:
-        conf.write(f"registration-listen = {NVA}\nregistration-keys = {lab.folder}/nva/keys\nregistration-window-ms = 10000\n")
+        conf.write(f"registration-listen = {' '.join(sorted(set(NVA.values())))}\nregistration-keys = {lab.folder}/nva/keys\n"
+                   "registration-window-ms = 10000\n")
     if lab.underlay == 4:
-        nw.run("ip", "-n", f"gw-{lab.name}-nva", "address", "add", f"{NVA}/64", "dev", "eth0", "nodad")
+        for space, address in ("nva", NVA["h2"]), ("h2", OWN["h2"]):
+            nw.run("ip", "-n", f"gw-{lab.name}-{space}", "address", "add", f"{address}/64", "dev", "eth0", "nodad")
     for host, key in KEYS.items():
         folder = f"{lab.folder}/hosts/{host}"
-        write_keys(f"{folder}/keys", [key.line(NVA, "nva")])
+        write_keys(f"{folder}/keys", [key.line(NVA[host], "nva")])
         with open(f"{folder}/nve.conf", "a", encoding="ascii") as conf:
-            conf.write(f"registration-transport = mobility-header\nregistration-nva = {NVA}\nheartbeat-ms = 300\n"
+            conf.write(f"registration-transport = mobility-header\nregistration-nva = {NVA[host]}\nheartbeat-ms = 300\n"
                        f"registration-keys = {folder}/keys\nregistration-address = {OWN[host]}\n"
                        "registration-window-ms = 10000\n")
-        if lab.underlay == 4:
-            nw.run("ip", "-n", f"gw-{lab.name}-{host}", "address", "add", f"{OWN[host]}/64", "dev", "eth0", "nodad")
     again(lab, ("nva", "nva"), ("h1", "nve"), ("h2", "nve"))
 
 
@@ -113,8 +115,9 @@ def split(messages):
     """What was said between the authority and each host: (host, from the authority?, decoded)."""
     address = {own: host for host, own in OWN.items()}
     for source, target, octets in messages:
-        host = address[target if source == NVA else source]
-        yield host, source == NVA, mp.Reply(octets, source, target)
+        down = source in NVA.values()
+        host = address[target if down else source]
+        yield host, down, mp.Reply(octets, source, target)
 
 
 def test_life_between_our_own_daemons(lab):
@@ -137,7 +140,7 @@ def test_life_between_our_own_daemons(lab):
     # Everything is signed with the key of that host, and for the address of who asked: an answer for its receiver's.
     for host, down, message in said:
         answer = message.type in (mp.BA, mp.UPA) or message.type == mp.HEARTBEAT and message.flags & 1
-        asker = NVA if down != bool(answer) else OWN[host]
+        asker = NVA[host] if down != bool(answer) else OWN[host]
         assert message.signed_by(KEYS[host], asker), (host, down, message.octets.hex())
 
     # Every type that goes each way; each Request is answered with its own number, and each heartbeat.
@@ -158,6 +161,8 @@ def test_life_between_our_own_daemons(lab):
         assert request.options[8] == [b"\1web@default"] and request.options[25] == [b"\0\0" + nw.mac6(port["mac"])]
         assert request.options[22] == [b"\0\x80" + socket.inet_pton(socket.AF_INET6, "fd00:1::10")]
         assert request.options[36] == [b"\x80\0" + socket.inet_aton("10.1.0.10")]
+        if lab.underlay == 4:       # D2 section 9: the locator, whichever address it comes from
+            assert request.options[38] == [b"\0\0" + socket.inet_aton("10.99.0.1" if host == "h1" else "10.99.0.2")]
     assert requests[0][0] == "h1" and requests[0][1].options[23] == [b"\0\1"] and requests[0][1].lifetime == 900
     assert any(host == "h1" and request.options[23] == [b"\0\5"] for host, request in requests)      # asked for anew
     moved = [request for host, request in requests if host == "h2"]

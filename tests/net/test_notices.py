@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mobility Headers at a real godwit-nve: a peer that knows nothing of our code (mobility_peer.py) is its management node.
 
-    h1 (edge) ---+--- h2 (default router)       on both underlays; Mobility Headers between IPv6 addresses in either case
+    h1 (edge) ---+--- h2 (default router)       over IPv6 as protocol 135, over IPv4 in UDP
                  |
                 net: the management node, a stranger with a key of its own, and one without
 """
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not all(map(os.path.exists, [nw.NVE, nw.GODWIT])), reason="needs the daemons built"),
 ]
 
-MANAGEMENT, STRANGER, NOBODY = "fd97::100", "fd97::66", "fd97::67"
+MANAGEMENT, STRANGER, NOBODY = 0x65, 0x42, 0x43     # the last part of their addresses
 KEY, OTHER, WRONG = mp.Key(256, bytes(range(32)), "hmac-sha256"), mp.Key(257, bytes(range(16))), mp.Key(256, bytes(32), "hmac-sha256")
 PROTOCOL = "71"
 
@@ -41,9 +41,7 @@ class Peer:
     def __init__(self, world, address, key):
         self.address, self.key, self.sequence = address, key, 0
         with nw.netns(world.net):
-            self.sock = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 135)
-        self.sock.setsockopt(socket.IPPROTO_IPV6, 7, struct.pack("i", -1))  # IPV6_CHECKSUM: ours
-        self.sock.bind((address, 0))
+            self.sock = mp.open_socket(address)
         self.sock.settimeout(0.2)
 
     def notice(self, to, vm, pairs=(), place=None, epoch=None, lifetime=10, stamp=0.0, key=None, sequence=None, flags=mp.A | mp.H | mp.P):
@@ -62,7 +60,7 @@ class Peer:
                           key or self.key)
 
     def send(self, to, octets):
-        self.sock.sendto(octets, (to, 0))
+        self.sock.sendto(octets, mp.destination(to))
 
     def receive(self, source, kind=None, seconds=5.0):
         """The next message from there (of that type); None when none comes in time."""
@@ -122,29 +120,27 @@ class World(nw.World):
             raise
 
     def arrange(self):
-        self.own = {}
-        for address in (MANAGEMENT, STRANGER, NOBODY):
-            nw.run("ip", "-n", self.net, "addr", "add", f"{address}/64", "dev", "br0", "nodad")
+        self.own = {host.name: host.locator for host in self.hosts}
+        peers = [self.underlay(number) for number in (MANAGEMENT, STRANGER, NOBODY)]
+        for address in peers:
+            nw.run("ip", "-n", self.net, "addr", "add", address + ("/24" if self.family == 4 else "/64"), "dev", "br0",
+                   *([] if self.family == 4 else ["nodad"]))
         for number, host in enumerate(self.hosts, 1):
-            self.own[host.name] = host.locator if self.family == 6 else f"fd97::{number}"
-            if self.family == 4:
+            if self.family == 4:        # next hops of IPv6 routes
                 nw.run("ip", "-n", host.space, "addr", "add", f"fd97::{number}/64", "dev", "eth0", "nodad")
-            else:
-                nw.run("ip", "-n", host.space, "route", "add", "fd97::/64", "dev", "eth0")
-                nw.run("ip", "-n", self.net, "route", "replace", "fd98::/64", "dev", "br0")
-            self.reconfigure(host, number)
-        self.management, self.stranger = Peer(self, MANAGEMENT, KEY), Peer(self, STRANGER, OTHER)
-        self.nobody = Peer(self, NOBODY, OTHER)
+            self.reconfigure(host, number, peers)
+        self.management, self.stranger = Peer(self, peers[0], KEY), Peer(self, peers[1], OTHER)
+        self.nobody = Peer(self, peers[2], OTHER)
         for host in self.hosts:
             host.start()
 
-    def reconfigure(self, host, number):
+    def reconfigure(self, host, number, peers):
         host.stop()
         with open(f"{host.folder}/keys", "w", encoding="utf-8") as keys:
-            keys.write(KEY.line(MANAGEMENT, "nva") + OTHER.line(STRANGER, "other"))
+            keys.write(KEY.line(peers[0], "nva") + OTHER.line(peers[1], "other"))
         os.chmod(f"{host.folder}/keys", 0o600)
         with open(f"{host.folder}/nve.conf", "a", encoding="utf-8") as conf:
-            conf.write(f"registration-transport = mobility-header\nregistration-nva = {MANAGEMENT}\n"
+            conf.write(f"registration-transport = mobility-header\nregistration-nva = {peers[0]}\n"
                        f"registration-address = {self.own[host.name]}\nregistration-keys = {host.folder}/keys\n"
                        f"registration-window-ms = 5000\nheartbeat-ms = 200\nhost-routes = {'yes' if number == 2 else 'no'}\n")
 
@@ -231,7 +227,7 @@ def test_forced_and_after_a_restart(world):
     h1, own = world.hosts[0], world.own["h1"]
     world.serve("c", 0xc)
     world.management.forget()
-    notification = mp.message(MANAGEMENT, own, mp.UPN, struct.pack("!HHH", 77, 1, 0x8000),
+    notification = mp.message(world.management.address, own, mp.UPN, struct.pack("!HHH", 77, 1, 0x8000),
                               [mp.VmId(ident=b"c@default")], KEY)
     world.management.send(own, notification)
     answer = world.management.receive(own, mp.UPA)
@@ -245,7 +241,7 @@ def test_forced_and_after_a_restart(world):
         beat = world.management.receive(own, mp.HEARTBEAT)
         assert beat.signed_by(KEY, own)
         world.management.send(own, mp.message(
-            MANAGEMENT, own, mp.HEARTBEAT, struct.pack("!HI", 1, beat.sequence),
+            world.management.address, own, mp.HEARTBEAT, struct.pack("!HI", 1, beat.sequence),
             [struct.pack("!BBBBI", 1, 0, 28, 4, restarts)], KEY, asker=own))
         request = world.management.registration(own, "c", seconds=5 if restarts == 8 else 0.5)
         assert bool(request) == (restarts == 8)
@@ -267,7 +263,7 @@ def test_recordings_are_not_obeyed(world):
     def asked(number):
         world.management.forget()
         old = world.counts(h1)["notifications-old"]
-        world.management.send(own, mp.message(MANAGEMENT, own, mp.UPN, struct.pack("!HHH", number & 0xFFFF, 1, 0x8000),
+        world.management.send(own, mp.message(world.management.address, own, mp.UPN, struct.pack("!HHH", number & 0xFFFF, 1, 0x8000),
                                               [mp.VmId(ident=b"r@default")], KEY))
         request = world.management.registration(own, "r", seconds=0.5)
         if request:
@@ -298,9 +294,9 @@ def heartbeats(world, own, n):
     """Both ends' heartbeats are answered, n times."""
     for sequence in range(1, n + 1):
         beat = world.management.receive(own, mp.HEARTBEAT)
-        world.management.send(own, mp.message(MANAGEMENT, own, mp.HEARTBEAT, struct.pack("!HI", 1, beat.sequence),
+        world.management.send(own, mp.message(world.management.address, own, mp.HEARTBEAT, struct.pack("!HI", 1, beat.sequence),
                                               [struct.pack("!BBBBI", 1, 0, 28, 4, 8)], KEY, asker=own))
-        world.management.send(own, mp.message(MANAGEMENT, own, mp.HEARTBEAT, struct.pack("!HI", 0, 5000 + sequence), [], KEY))
+        world.management.send(own, mp.message(world.management.address, own, mp.HEARTBEAT, struct.pack("!HI", 0, 5000 + sequence), [], KEY))
 
 
 def whole_life(world, name):
@@ -310,7 +306,7 @@ def whole_life(world, name):
     pairs, elsewhere = [guest.ips[0]] * 2 + [guest.ips[1]] * 2, world.hosts[1].locator
     heartbeats(world, own, 2)
     world.management.forget()
-    world.management.send(own, mp.message(MANAGEMENT, own, mp.UPN, struct.pack("!HHH", 78, 1, 0x8000),
+    world.management.send(own, mp.message(world.management.address, own, mp.UPN, struct.pack("!HHH", 78, 1, 0x8000),
                                           [mp.VmId(ident=f"{name}@default".encode())], KEY))
     assert world.management.receive(own, mp.UPA)
     world.management.accept(own, world.management.registration(own, name), status=156, stamp=mp.stamp_now(0))
@@ -321,7 +317,7 @@ def whole_life(world, name):
     assert world.stranger.ask(own, name, pairs, elsewhere, epoch=2).status == 129
     assert world.management.ask(own, name, pairs, elsewhere, epoch=2, stamp=-60.0).status == 156
     assert world.management.ask(own, name, pairs, elsewhere, epoch=2).status == 0      # it has moved
-    world.management.send(own, mp.message(MANAGEMENT, own, 12, bytes(6), [], KEY))     # a type that nobody knows
+    world.management.send(own, mp.message(world.management.address, own, 12, bytes(6), [], KEY))     # a type that nobody knows
     assert world.management.receive(own, mp.ERROR).status == 2
     h1.request("DELETE", f"/v1/vms/{name}@default")
     guest, _ = world.serve(name + "2", 0x2f)
@@ -339,11 +335,11 @@ def test_life_is_dissected(world):
     whole_life(world, "life")
     octets = [message for source, message in capture.write(path) if source == own]
     assert not dissect.malformed(path, own)
-    rows = [row for row in dissect.dissect(path) if row["ipv6.src"] == own and row["mip6.mhtype"]]
+    rows = [row for row in dissect.dissect(path) if row["source"] == own and row["mip6.mhtype"]]
     assert len(rows) == len(octets)
     assert {int(row["mip6.mhtype"]) for row in rows} == {mp.BU, mp.BA, mp.ERROR, mp.HEARTBEAT, mp.UPA}
     for row, message in zip(rows, octets):
-        said = mp.Reply(message, own, STRANGER if checks(message, own, STRANGER) else MANAGEMENT)   # its checksum, too
+        said = mp.Reply(message, own, world.stranger.address if checks(message, own, world.stranger.address) else world.management.address)   # its checksum, too
         dissect.agree(row, said)
 
 
@@ -368,7 +364,7 @@ def test_genuine_forged_replayed(world):
     nw.wait_for("the forgery to be counted", lambda: change("drop-forged") == 1)
     world.nobody.send(own, world.nobody.notice(own, "e", pairs, elsewhere, epoch=2))
     nw.wait_for("the one without an association", lambda: change("drop-no-association") == 1)
-    unsigned = mp.message(MANAGEMENT, own, mp.BU, struct.pack("!HHH", 5, 0xc200, 10), [mp.VmId(ident=b"e@default")])
+    unsigned = mp.message(world.management.address, own, mp.BU, struct.pack("!HHH", 5, 0xc200, 10), [mp.VmId(ident=b"e@default")])
     world.management.send(own, unsigned)
     nw.wait_for("the one without a signature", lambda: change("drop-unsigned") == 1)
     assert world.management.receive(own, mp.BA, 0.5) is None    # silence for all of them
@@ -396,6 +392,29 @@ def test_genuine_forged_replayed(world):
     assert world.management.ask(own, "e", pairs, elsewhere, epoch=2, lifetime=0).status == 0   # cold: at once
     nw.wait_for("the redirect to end", lambda: h1.port("e") is None)
     assert world.management.ask(own, "e", pairs, elsewhere, epoch=2).lifetime == 0           # nothing is kept
+
+
+def test_port_and_checksum(world):
+    """Nothing counts that is sent from another port than 5436; what has no checksum is taken in UDP, and only there."""
+    h1, own, at = world.hosts[0], world.own["h1"], world.management.address
+    world.serve("u", 0x1d)
+    before = world.counts(h1)
+    notice = world.management.notice(own, "u", epoch=1)
+    if world.family == 4:
+        with nw.netns(world.net):
+            other = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with other:
+            other.bind((at, 0))
+            other.sendto(notice, mp.destination(own))
+        nw.wait_for("the other port to be counted", lambda: world.counts(h1)["bad-port"] == before["bad-port"] + 1)
+    world.management.forget()
+    world.management.send(own, notice[:4] + bytes([notice[4] ^ 1]) + notice[5:])
+    world.management.send(own, notice[:4] + b"\0\0" + notice[6:])
+    if world.family == 4:
+        assert world.management.receive(own, mp.BA).status == 129       # it serves there, with that epoch
+    wrong = 1 if world.family == 4 else 2
+    nw.wait_for("the checksum to be counted", lambda: world.counts(h1)["bad-checksum"] == before["bad-checksum"] + wrong)
+    assert world.management.receive(own, mp.BA, 0.2) is None
 
 
 # ---- a default router ----
@@ -451,7 +470,7 @@ def test_keys_are_read_again(world):
     h1, own = world.hosts[0], world.own["h1"]
     new = mp.Key(400, bytes(range(50, 82)), "hmac-sha256")
     with open(f"{h1.folder}/keys", "w", encoding="utf-8") as keys:
-        keys.write(new.line(MANAGEMENT, "nva") + KEY.line(MANAGEMENT, "nva"))
+        keys.write(new.line(world.management.address, "nva") + KEY.line(world.management.address, "nva"))
     h1.process.send_signal(signal.SIGHUP)
     nw.wait_for("the new key", lambda: (b := world.management.receive(own, mp.HEARTBEAT)) and b.signed_by(new, own))
     old = world.management.notice(own, "nobody", ["10.9.0.1"] * 2, h1.locator, epoch=1)
@@ -461,7 +480,16 @@ def test_keys_are_read_again(world):
 
 def test_configuration(world):
     h1 = world.hosts[0]
-    for change, words in (("registration-nva=10.0.0.1", "IPv6"), ("registration-transport=pigeon", "session"),
-                          ("registration-keys=/nonexistent", "")):
+    refused = [("registration-transport=pigeon", "session"), ("registration-nva=ff02::1", "unicast")]
+    if world.family == 4:
+        refused += [("registration-nva=fd97::101", "set an IPv6 address of this host"),
+                    ("registration-address=10.98.0.77", "10.98.0.77 is not the locator")]
+    else:
+        refused += [("registration-nva=10.98.0.101", "the locator an IPv6 one"),
+                    ("registration-address=10.98.0.1", "registration-nva an IPv6 one")]
+    for change, words in refused:
         done = subprocess.run(h1.command("--set", change, "--check"), capture_output=True, text=True)
-        assert (done.returncode != 0 or not words) and words in done.stdout + done.stderr
+        assert done.returncode and words in done.stdout + done.stderr, (change, done.stdout + done.stderr)
+    if world.family == 4:       # an IPv6 address beside an IPv4 locator
+        assert not subprocess.run(h1.command("--set", "registration-nva=fd97::101", "--set", "registration-address=fd97::1",
+                                             "--check"), capture_output=True).returncode

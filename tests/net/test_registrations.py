@@ -2,7 +2,8 @@
 """A real godwit-nva, registered at with Mobility Headers by a peer that knows nothing of our code (mobility_peer.py).
 
 All runs in one network namespace that the module makes and leaves: the authority and four hypervisors, each an address.
-The hosts' TLS sessions only place VMs; what is registered comes as datagrams.
+The hosts' TLS sessions only place VMs; what is registered comes as datagrams: once as IPv6 packets of protocol 135, once in
+UDP over IPv4. What does not depend on that is asked once.
 """
 import os
 import shutil
@@ -30,31 +31,38 @@ pytestmark = [
     pytest.mark.skipif(not all(map(os.path.exists, [PROGRAM, GODWIT])), reason="needs the daemons built"),
 ]
 
-NVA = "fd99::ff"
-ADDRESS = {"h1": "fd99::1", "h2": "fd99::2", "h3": "fd99::3", "h4": "fd99::4", "stranger": "fd99::66"}
+NAMES = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "stranger": 0x66}
+OVER_IPV6 = pytest.mark.parametrize("world", [6], indirect=True, ids=["ipv6"])     # it depends on neither
 KEYS = {name: mp.Key(256 + i, bytes(range(i, i + 16))) for i, name in enumerate(["h1", "h2", "h3", "h4"])}
 KEYS["h2"] = mp.Key(300, bytes(range(100, 132)), "hmac-sha256")
 
 
+def at(family, number):
+    return "fd99::%x" % number if family == 6 else "10.99.0.%d" % number
+
+
 class World:
-    def __init__(self):
-        self.ns = mp.Namespace([NVA] + list(ADDRESS.values()))
+    def __init__(self, family):
+        self.family, self.at = family, at(family, 0xfe)
+        self.address = {name: at(family, number) for name, number in NAMES.items()}
+        self.ns = mp.Namespace([self.at] + list(self.address.values()))
         self.nva = harness.Nva(PROGRAM, GODWIT)
         self.keys = self.nva.dir + "/keys"
         self.write_keys()
-        self.nva.settings.update({"registration-listen": NVA, "registration-keys": self.keys})
+        self.nva.settings.update({"registration-listen": self.at, "registration-keys": self.keys})
         self.nva.start()
         self.nva.post("/v1/vns", {"name": "blue", "subnets": ["10.1.0.0/16", "fd00:1::/64"]}, 201)
-        for name, locator in (("h1", "fd99::1"), ("h2", "fd99::2"), ("h3", "10.99.0.3")):
+        # h3's locator is of the other family.
+        for name, locator in (("h1", self.address["h1"]), ("h2", self.address["h2"]), ("h3", at(10 - family, 3))):
             host = harness.FakeHost(self.nva, name, locator, memory_mib=65536, vcpus=1024)
             host.register = lambda vm, handoff: None  # datagrams, by the test
             self.nva.hosts[name] = host.connect()
-        self.peers = {name: mp.Hypervisor(address, NVA, KEYS.get(name)) for name, address in ADDRESS.items()}
+        self.peers = {name: mp.Hypervisor(address, self.at, KEYS.get(name)) for name, address in self.address.items()}
         self.n = 0
 
     def write_keys(self, lines=None, mode=0o600):
         if lines is None:
-            lines = [KEYS[name].line(ADDRESS[name], name) for name in KEYS]
+            lines = [KEYS[name].line(self.address[name], name) for name in KEYS]
         with open(self.keys, "w") as f:
             f.write("# SPI algorithm address id key\n" + "".join(lines))
         os.chmod(self.keys, mode)
@@ -122,9 +130,9 @@ class Vm:
         return self
 
 
-@pytest.fixture(scope="module")
-def world():
-    made = World()
+@pytest.fixture(scope="module", params=[6, 4], ids=["ipv6", "udp"])
+def world(request):
+    made = World(request.param)
     yield made
     print(made.nva.read_log()[-4000:])
     made.remove()
@@ -134,7 +142,7 @@ class Counted:
     """The counters named grow by so much, and no other of those that tell of refusals grows."""
 
     ALL = ["bad-size", "bad-checksum", "unknown-type", "bad-payload-protocol", "bad-header-length", "forged", "replayed",
-           "drop-no-association", "drop-unsigned", "drop-malformed", "unanswered", "early"]
+           "drop-no-association", "drop-unsigned", "drop-malformed", "unanswered", "early", "bad-port"]
 
     def __init__(self, world, **grow):
         self.world, self.grow = world, {k.replace("_", "-"): n for k, n in grow.items()}
@@ -159,7 +167,7 @@ def test_create_refresh_deregister(world):
     answer = vm.ask()
     assert (answer.type, answer.status, answer.flags, answer.lifetime) == (mp.BA, 0, 0x20, 900)
     assert answer.sequence == world.peers["h1"].sequence
-    assert answer.signed_by(KEYS["h1"], ADDRESS["h1"])
+    assert answer.signed_by(KEYS["h1"], world.address["h1"])
     assert answer.order[-1][1] % 8 == 5
     assert vm.binding["state"] == "serving"
     answer = vm.ask(hi=5, lifetime=10)
@@ -171,12 +179,17 @@ def test_create_refresh_deregister(world):
     assert vm.binding["state"] == "serving"
 
 
+def router4(world):
+    """Over IPv4 it must be the source; an IPv6 locator is not judged by it."""
+    return "192.0.2.7" if world.family == 6 else world.address["h1"]
+
+
 def test_answer_echoes_request(world):
     vm = world.vm()
-    octets = vm.request(extra=[mp.Router4(ip="192.0.2.7")])
+    octets = vm.request(extra=[mp.Router4(ip=router4(world))])
     world.peers["h1"].send(octets)
     answer = world.peers["h1"].receive()
-    asked = mp.Reply(octets, ADDRESS["h1"], NVA)
+    asked = mp.Reply(octets, world.address["h1"], world.at)
     for kind in (8, 19, 22, 23, 24, 25, 27, 36, 38):
         assert answer.options[kind] == asked.options[kind], kind
     assert 37 not in answer.options  # D2 section 9
@@ -186,10 +199,11 @@ def test_sha256(world):
     vm = world.vm("h2")
     answer = vm.ask("h2")
     assert answer.status == 0
-    assert answer.signed_by(KEYS["h2"], ADDRESS["h2"])
+    assert answer.signed_by(KEYS["h2"], world.address["h2"])
     assert answer.order[-1][1] % 8 == 1 and len(answer.options[9][0]) == 21
 
 
+@OVER_IPV6
 @pytest.mark.parametrize("asked,granted", [(0, 0), (1, 1), (900, 900), (901, 900), (65535, 900)])
 def test_lifetimes(world, asked, granted):
     vm = world.vm().serve()
@@ -198,6 +212,7 @@ def test_lifetimes(world, asked, granted):
     assert vm.binding["state"] == ("serving" if asked else "lapsed")
 
 
+@OVER_IPV6
 def test_one_unit_expires(world):
     vm = world.vm().serve()
     assert vm.ask(lifetime=1).status == 0
@@ -206,6 +221,7 @@ def test_one_unit_expires(world):
     assert time.monotonic() - started > 3.5
 
 
+@OVER_IPV6
 def test_acknowledgement_only_when_asked(world):
     vm = world.vm()
     world.peers["h1"].send(vm.request(flags=mp.H | mp.P))
@@ -215,14 +231,20 @@ def test_acknowledgement_only_when_asked(world):
 
 
 def test_ipv4_locator(world):
-    """h3's locator is IPv4: option 38 says it, and must be the one we know."""
-    vm = world.vm("h3", addresses=["10.1.7.7"])
-    assert vm.ask("h3").status == 154
-    assert vm.ask("h3", extra=[mp.Router4(ip="10.99.0.1")]).status == 154
-    answer = vm.ask("h3", extra=[mp.Router4(ip="10.99.0.3")])
+    """The source says where a VM is. From an IPv6 address an IPv4 locator is said in option 38; over IPv4 it may repeat the source."""
+    host, other = ("h3", "h1") if world.family == 6 else ("h1", "h2")
+    vm = world.vm(host, addresses=["10.1.7.7"])
+    assert vm.ask(host).status == (154 if world.family == 6 else 0)
+    assert vm.ask(host, extra=[mp.Router4(ip=at(4, NAMES[other]))]).status == 154
+    answer = vm.ask(host, extra=[mp.Router4(ip=at(4, NAMES[host]))])
     assert answer.status == 0 and 36 in answer.options and 22 not in answer.options
+    if world.family == 4:       # an IPv6 locator is not said over IPv4
+        vm = world.vm("h3", addresses=["10.1.7.9"])
+        assert vm.ask("h3").status == 154
+        assert vm.ask("h3", extra=[mp.Router4(ip=world.address["h3"])]).status == 154
 
 
+@OVER_IPV6
 def test_several_ports(world):
     world.nva.post("/v1/vms", {"name": "two", "kernel": "/boot/vmlinuz", "memory_mib": 16,
                                "ports": [{"vn": "blue"}, {"vn": "blue", "addresses": ["10.1.9.1", "10.1.9.2", "fd00:1::f009"]}]},
@@ -259,7 +281,10 @@ def test_move(world):
         world.peers["h1"].quiet()
         told = [n for n in world.peers["h1"].notices if n.options[8] == [b"\1" + vm.id.encode()]]
     assert told[-1].epoch == old + 1 and told[-1].options[23] == [b"\0\3"]
-    assert told[-1].options[68] == [socket.inet_pton(socket.AF_INET6, ADDRESS["h2"])]
+    if world.family == 6:
+        assert told[-1].options[68] == [mp.ip16(world.address["h2"])]
+    else:
+        assert told[-1].options[38] == [b"\0\0" + socket.inet_aton(world.address["h2"])]
     v6 = [a for a in vm.addresses if ":" in a][0]
     assert [o[2:] for o in told[-1].options[22]] == [socket.inet_pton(socket.AF_INET6, v6)] * 2  # old and new
 
@@ -319,7 +344,7 @@ def test_refused(world, change, status):
     answer = world.peers["h1"].ask(change.pop("vm", vm.id), **vm.what(change))
     assert (answer.status, answer.lifetime) == (status, 0)
     assert answer.sequence == world.peers["h1"].sequence
-    assert answer.signed_by(KEYS["h1"], ADDRESS["h1"])
+    assert answer.signed_by(KEYS["h1"], world.address["h1"])
     if status == 156:
         assert abs(answer.number(27) / 65536 - time.time()) < 60  # our clock, for the sender to set its own by
     assert world.counters()["status-%d" % status] == before + 1
@@ -327,6 +352,7 @@ def test_refused(world, change, status):
     assert vm.binding["state"] == "serving"
 
 
+@OVER_IPV6
 def test_families(world):
     four, six = world.vm(addresses=["10.1.8.1"]), world.vm(addresses=["fd00:1::81"])
     assert four.ask(addresses=["10.1.8.1", "fd00:1::81"]).status == 172
@@ -334,11 +360,13 @@ def test_families(world):
     assert four.ask().status == six.ask().status == 0
 
 
+@OVER_IPV6
 def test_not_placed(world):
     world.nva.post("/v1/vms", {"name": "idle", "kernel": "/boot/vmlinuz", "memory_mib": 16, "ports": [{"vn": "blue"}]}, 201)
     assert Vm(world, "idle").ask(epoch=1).status == 152
 
 
+@OVER_IPV6
 def test_anothers_vm(world):
     vm = world.vm("h1").serve()
     assert vm.ask("h2").status == 129
@@ -371,7 +399,7 @@ def test_wrong_key(world):
     vm, before = world.vm().serve(), world.counters()
     answer = answer_to_forgery(world.peers["h1"], vm.request(key=mp.Key(256, bytes(16))))
     assert (answer.status, answer.sequence) == (146, world.peers["h1"].sequence)
-    assert answer.signed_by(KEYS["h1"], ADDRESS["h1"])
+    assert answer.signed_by(KEYS["h1"], world.address["h1"])
     after = world.counters()
     assert after["forged"] > before["forged"] and after["status-146"] == before.get("status-146", 0) + 1
     with Counted(world, forged=1):  # a heartbeat is not even that
@@ -425,13 +453,13 @@ def test_stranger(world):
 def test_forged_sender(world):
     """Signed for h1's address with h2's key, from h2's address, and the other way round."""
     vm = world.vm("h1").serve()
-    octets = vm.request("h2", key=KEYS["h2"], address=ADDRESS["h1"])
+    octets = vm.request("h2", key=KEYS["h2"], address=world.address["h1"])
     with Counted(world, bad_checksum=1):  # its checksum was made for h1's address
         world.peers["h2"].send(octets)
         world.peers["h2"].quiet()
     octets = bytearray(octets)
     octets[4:6] = b"\0\0"
-    octets[4:6] = struct.pack("!H", mp.checksum(ADDRESS["h2"], NVA, bytes(octets)))
+    octets[4:6] = struct.pack("!H", mp.checksum(world.address["h2"], world.at, bytes(octets)))
     assert answer_to_forgery(world.peers["h2"], bytes(octets)).status == 146
     assert vm.state()["nve"] == "h1"
 
@@ -486,12 +514,12 @@ def test_message_id(world):
     octets = vm.request(stamp=None, ntp=0.0)
     h1.send(octets)
     answer = h1.receive()
-    assert (answer.status, answer.options[10]) == (0, mp.Reply(octets, ADDRESS["h1"], NVA).options[10])
+    assert (answer.status, answer.options[10]) == (0, mp.Reply(octets, world.address["h1"], world.at).options[10])
     with Counted(world, replayed=1, status_144=1):
         h1.send(octets)
         answer = h1.receive()
     assert answer.status == 144
-    assert answer.number(10) & 0xFFFFFFFF == mp.Reply(octets, ADDRESS["h1"], NVA).number(10) & 0xFFFFFFFF
+    assert answer.number(10) & 0xFFFFFFFF == mp.Reply(octets, world.address["h1"], world.at).number(10) & 0xFFFFFFFF
     assert abs((answer.number(10) >> 32) - 2208988800 - time.time()) < 60
     last = h1.sequence
     for sequence in (last, last - 1, last + 0x8000 & 0xFFFF):
@@ -507,8 +535,8 @@ def test_both_transports_share_the_state(world):
     host = world.nva.hosts["h1"]
     octets = vm.request("h1", stamp=-0.05)
     host.sequence += 1
-    host.nve.send(harness.REGISTER, harness.tlv(3, harness.ip16("fd99::1")) + harness.tlv(5, harness.registration(
-        vm.id, [vm.mac], vm.addresses, vm.epoch, host.sequence, "fd99::1")))
+    host.nve.send(harness.REGISTER, harness.tlv(3, harness.ip16(world.address["h1"])) + harness.tlv(5, harness.registration(
+        vm.id, [vm.mac], vm.addresses, vm.epoch, host.sequence, world.address["h1"])))
     harness.wait(lambda: vm.binding["state"] == "serving", "not registered over the session")
     world.peers["h1"].send(octets)
     assert world.peers["h1"].receive().status in (156, 157)
@@ -550,7 +578,7 @@ def test_odd_but_good(world):
 def error_for(peer, kind):
     """The Binding Error for a type. Errors have a budget a second, which a test before may have used up."""
     for _ in range(20):
-        peer.send(mp.message(peer.address, NVA, kind, bytes(6), []))
+        peer.send(mp.message(peer.address, peer.nva, kind, bytes(6), []))
         try:
             error = peer.receive(0.5)
         except TimeoutError:
@@ -568,7 +596,7 @@ def test_header_checks(world):
     def resealed(octets):
         octets = bytearray(octets)
         octets[4:6] = b"\0\0"
-        octets[4:6] = struct.pack("!H", mp.checksum(ADDRESS["h1"], NVA, bytes(octets)))
+        octets[4:6] = struct.pack("!H", mp.checksum(world.address["h1"], world.at, bytes(octets)))
         return bytes(octets)
 
     def problem(octets, pointer):
@@ -582,7 +610,7 @@ def test_header_checks(world):
                 continue
         assert error[:2] == b"\4\0" and struct.unpack_from("!I", error, 4)[0] == pointer, error[:8].hex()
         assert error[8 + 6] == 135 and error[8 + 40:8 + 40 + len(octets)] == octets
-        assert error[16:32] == socket.inet_pton(socket.AF_INET6, ADDRESS["h1"])
+        assert error[16:32] == socket.inet_pton(socket.AF_INET6, world.address["h1"])
 
     with Counted(world, bad_checksum=1):
         h1.send(good[:4] + bytes([good[4] ^ 1]) + good[5:])
@@ -595,21 +623,66 @@ def test_header_checks(world):
         error = error_for(h1, kind)
         assert (error.status, error.home) == (2, bytes(16))
     assert world.counters()["unknown-type"] >= 2
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as icmp:
-        icmp.bind((ADDRESS["h1"], 0))
-        icmp.setsockopt(socket.IPPROTO_ICMPV6, 1, struct.pack("8I", ~(1 << 4) & 0xFFFFFFFF, *[0xFFFFFFFF] * 7))
-        problem(resealed(b"\6" + good[1:]), 40)
-        problem(mp.header(ADDRESS["h1"], NVA, 5, bytes(2)), 41)
-        problem(mp.header(ADDRESS["h1"], NVA, 7, bytes(10)), 41)
+    bad = [(resealed(b"\6" + good[1:]), 40), (mp.header(world.address["h1"], world.at, 5, bytes(2)), 41),
+           (mp.header(world.address["h1"], world.at, 7, bytes(10)), 41)]
+    if world.family == 4:   # nothing in IPv4 points there
+        with Counted(world, bad_payload_protocol=1, bad_header_length=2, parameter_problems_sent=0):
+            for octets, _ in bad:
+                h1.send(octets)
+            h1.quiet()
+    else:
+        with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as icmp:
+            icmp.bind((world.address["h1"], 0))
+            icmp.setsockopt(socket.IPPROTO_ICMPV6, 1, struct.pack("8I", ~(1 << 4) & 0xFFFFFFFF, *[0xFFFFFFFF] * 7))
+            for octets, pointer in bad:
+                problem(octets, pointer)
     assert world.counters()["bad-payload-protocol"] >= 1 and world.counters()["bad-header-length"] >= 2
     assert vm.binding["state"] == "placed"
     assert vm.ask().status == 0
 
 
+def test_no_checksum(world):
+    """In UDP a Mobility Header may leave its own checksum out; UDP's, if wrong, is the kernel's to refuse."""
+    vm, h1 = world.vm(), world.peers["h1"]
+    octets = vm.request()
+    with Counted(world, bad_checksum=1 if world.family == 6 else 0):
+        h1.send(octets[:4] + b"\0\0" + octets[6:])
+        if world.family == 6:
+            return h1.quiet()
+        assert h1.receive().status == 0
+
+    def refused_by_kernel():
+        with open("/proc/thread-self/net/snmp", encoding="ascii") as f:
+            names, values = [line.split() for line in f if line.startswith("Udp:")]
+        return int(values[names.index("InCsumErrors")])
+
+    before, octets = refused_by_kernel(), vm.request(hi=5)
+    with Counted(world), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+        raw.bind((world.address["h1"], 0))
+        raw.sendto(struct.pack("!HHHH", 5436, 5436, 8 + len(octets), 1) + octets, (world.at, 0))
+        h1.quiet()
+    assert refused_by_kernel() == before + 1
+
+
+def test_other_port(world):
+    """Both ports are 5436: what is sent from another one is not even answered where a stranger would be. No UDP over IPv6."""
+    vm = world.vm()
+    with Counted(world, bad_port=2 if world.family == 4 else 0), \
+            socket.socket(socket.AF_INET if world.family == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as other:
+        other.bind((world.address["h1"], 0))
+        other.sendto(vm.request(), (world.at, 5436))
+        other.sendto(mp.message(world.address["h1"], world.at, 77, bytes(6), []), (world.at, 5436))
+        world.peers["h1"].quiet()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(64)
+    assert vm.binding["state"] == "placed"
+
+
 def test_strangers_errors_are_limited(world):
     before = world.counters()
     for _ in range(60):
-        world.peers["stranger"].send(mp.message(ADDRESS["stranger"], NVA, 77, bytes(6), []))
+        world.peers["stranger"].send(mp.message(world.address["stranger"], world.at, 77, bytes(6), []))
     world.peers["h1"].quiet()
     after = world.counters()
     assert after["unknown-type"] - before["unknown-type"] == 60
@@ -627,7 +700,7 @@ def test_heartbeat(world):
     answer = h1.receive()
     assert (answer.type, answer.flags, answer.sequence) == (mp.HEARTBEAT, 1, 77)
     assert answer.number(28) == world.nva.get("/v1/status")["start"]
-    assert answer.signed_by(KEYS["h1"], ADDRESS["h1"])
+    assert answer.signed_by(KEYS["h1"], world.address["h1"])
 
 
 # --- keys ---
@@ -635,8 +708,8 @@ def test_heartbeat(world):
 
 def test_rotation(world):
     vm, old, new = world.vm().serve(), KEYS["h1"], mp.Key(777, bytes(range(50, 82)), "hmac-sha256")
-    others = [KEYS[n].line(ADDRESS[n], n) for n in ("h2", "h3", "h4")]
-    here = lambda key: key.line(ADDRESS["h1"], "h1")  # noqa: E731
+    others = [KEYS[n].line(world.address[n], n) for n in ("h2", "h3", "h4")]
+    here = lambda key: key.line(world.address["h1"], "h1")  # noqa: E731
     try:
         with Counted(world, drop_no_association=1):
             world.peers["h1"].send(vm.request(key=new))
@@ -645,7 +718,7 @@ def test_rotation(world):
         world.hangup("keys were read again: keys=5")
         for key in (old, new, old):  # both are good, and each answer is signed with its question's
             answer = vm.ask(key=key)
-            assert answer.status == 0 and answer.signed_by(key, ADDRESS["h1"])
+            assert answer.status == 0 and answer.signed_by(key, world.address["h1"])
         world.write_keys(others + [here(new)])
         world.hangup("keys were read again: keys=4")
         world.peers["h1"].key = new
@@ -665,12 +738,14 @@ def test_rotation(world):
     assert vm.ask().status == 0
 
 
+@OVER_IPV6
 def test_keys_are_never_logged(world):
     log = world.nva.read_log()
     for key in KEYS.values():
         assert key.octets.hex() not in log and key.octets.hex().upper() not in log
 
 
+@OVER_IPV6
 def test_status_for_people(world):
     """The counters are in `godwit status`: by what was answered, and by what was not."""
     world.vm().serve()
@@ -679,6 +754,7 @@ def test_status_for_people(world):
     assert "mobility\n" in words and "requests" in words and "bad-queue" not in words
 
 
+@OVER_IPV6
 def test_configuration(world):
     def check(*settings):
         run = subprocess.run([PROGRAM, "--config", world.nva.dir + "/nva.conf", "--check"] +
@@ -686,10 +762,11 @@ def test_configuration(world):
         return run.returncode, run.stdout + run.stderr
 
     assert check()[0] == 0
-    code, words = check("registration-listen=10.99.0.1")
-    assert code and "an IPv6 unicast address" in words
-    code, words = check("registration-listen=ff02::1")
-    assert code and "an IPv6 unicast address" in words
+    for good in ("10.99.0.1", "fd99::1 10.99.0.1", "10.99.0.1 fd99::1"):
+        assert check("registration-listen=" + good)[0] == 0
+    for bad in ("ff02::1", "::", "0.0.0.0", "host", "10.99.0.1 10.99.0.2", "fd99::1 fd99::2", "fd99::1 10.99.0.1 10.99.0.2"):
+        code, words = check("registration-listen=" + bad)
+        assert code and "an IPv6 unicast address, an IPv4 one, or one of each" in words, bad
     with open(world.nva.dir + "/none.conf", "w") as f:
         f.write("id = nva\nregistration-listen = fd99::ff\n")
     run = subprocess.run([PROGRAM, "--config", world.nva.dir + "/none.conf", "--check"], capture_output=True, text=True)
@@ -704,13 +781,13 @@ def test_life_is_dissected(world):
     """Creation, refresh, refusals, a move, deregistration, an error, a heartbeat: nothing of it looks malformed to tshark."""
     vm, path = world.vm("h1"), world.nva.dir + "/life.pcap"
     h1, h2, old = world.peers["h1"], world.peers["h2"], vm.epoch
-    capture, answers = Capture(), []
+    capture, answers = Capture(family=world.family), []
 
     def noted(peer, answer):
         answers.append((peer, answer))
         return answer.status
 
-    assert noted(h1, vm.ask(extra=[mp.Router4(ip="192.0.2.1")])) == 0
+    assert noted(h1, vm.ask(extra=[mp.Router4(ip=router4(world))])) == 0
     assert noted(h1, vm.ask(hi=5, lifetime=450)) == 0
     assert noted(h1, vm.ask(stamp=2.0)) == 156
     assert noted(h1, vm.ask(stamp=None, ntp=0.0, sequence=h1.sequence)) in (135, 0)
@@ -726,8 +803,8 @@ def test_life_is_dissected(world):
 
     assert not malformed(path)
     rows = dissect(path)
-    ours = [r for r in rows if r["ipv6.src"] == NVA and r["mip6.mhtype"] != "5"]
-    notices = [r for r in rows if r["ipv6.src"] == NVA and r["mip6.mhtype"] == "5"]
+    ours = [r for r in rows if r["source"] == world.at and r["mip6.mhtype"] != "5"]
+    notices = [r for r in rows if r["source"] == world.at and r["mip6.mhtype"] == "5"]
     assert notices and all(r["mip6.mnid.identifier"] == vm.id and r["mip6.hi"] == "3" for r in notices)
     assert [r["mip6.mhtype"] for r in ours] == ["6"] * len(answers) + ["7", "13"]
     for row, (peer, answer) in zip(ours, answers):
@@ -739,10 +816,11 @@ def test_life_is_dissected(world):
     assert (int(ours[-1]["mip6.hb.seqnr"]), int(ours[-1]["mip6.rc"])) == (4711, restarts)
 
 
+@OVER_IPV6
 @pytest.mark.skipif(not shutil.which("tshark"), reason="needs tshark")
 def test_checksums_by_others(world):
     """tshark recomputes every checksum that we sent."""
-    path, capture = world.nva.dir + "/sums.pcap", Capture()
+    path, capture = world.nva.dir + "/sums.pcap", Capture(family=world.family)
     vm = world.vm("h1")
     assert vm.ask().status == 0 and vm.ask("h2").status == 129
     capture.write(path)

@@ -73,6 +73,22 @@ static void test_vector(void **state) {
         assert_memory_equal(bytes, vector, sizeof vector);
 }
 
+/* The same Request in UDP, from 192.0.2.1 to 198.51.100.7: another checksum, and other authentication data. */
+static void test_vector_over_ipv4(void **state) {
+        static const uint8_t sum[2] = {0x89, 0xb1},
+                             data[12] = {0x5f, 0x70, 0x02, 0x78, 0xf9, 0x69, 0x59, 0x24, 0x2e, 0x1f, 0x6f, 0x2b};
+        struct gw_ip from = ip_of("192.0.2.1"), to = ip_of("198.51.100.7");
+        uint8_t bytes[sizeof vector];
+
+        (void)state;
+        memcpy(bytes, vector, sizeof bytes);
+        assert_int_equal(gw_auth_sign(bytes, sizeof bytes, from, to, &sha1, gw_keys_mac), 0);
+        assert_memory_equal(bytes + 4, sum, sizeof sum);
+        assert_memory_equal(bytes + sizeof bytes - sizeof data, data, sizeof data);
+        assert_int_equal(gw_auth_verify(bytes, sizeof bytes, from, to, &sha1, gw_keys_mac), 0);
+        assert_int_equal(gw_auth_verify(bytes, sizeof bytes, to, to, &sha1, gw_keys_mac), GW_E_REFUSED);
+}
+
 /* Every bit but those of the checksum is covered, and so are key, care-of address and algorithm. */
 static void test_covers_everything(void **state) {
         struct gw_auth_key other = sha1;
@@ -188,13 +204,14 @@ static void test_keys(void **state) {
         static const char text[] = "# SPI algorithm peer id key\n\n"
                                    "257  hmac-sha256\t2001:db8:0:a::1 host1 " KEY2 " # the new one\n"
                                    "0x100 hmac-sha1  2001:db8:0:a::1 host1 " KEY1 "\r\n"
-                                   "256  hmac-sha256 2001:db8:0:b::1 host2 " KEY2;
+                                   "256  hmac-sha256 2001:db8:0:b::1 host2 " KEY2 "\n"
+                                   "256  hmac-sha256 192.0.2.3 host3 " KEY2;
         struct gw_keys *keys;
         const struct gw_keys_entry *entry;
 
         (void)state;
         assert_int_equal(gw_keys_parse(&keys, text, "test", NULL), 0);
-        assert_int_equal(gw_keys_count(keys), 3);
+        assert_int_equal(gw_keys_count(keys), 4);
         entry = gw_keys_find(keys, nve, 256);
         assert_non_null(entry);
         assert_string_equal(entry->id.s, "host1");
@@ -206,7 +223,8 @@ static void test_keys(void **state) {
         assert_null(gw_keys_find(keys, nve, 258));
         assert_null(gw_keys_find(keys, nva, 256));
         assert_null(gw_keys_to_sign(keys, nva));
-        assert_null(gw_keys_to_sign_for(keys, "host3"));
+        assert_null(gw_keys_to_sign_for(keys, "host4"));
+        assert_ptr_equal(gw_keys_find(keys, ip_of("192.0.2.3"), 256), gw_keys_to_sign_for(keys, "host3"));
         assert_true(gw_keys_has_peer(keys, nve));
         assert_false(gw_keys_has_peer(keys, nva));
         gw_keys_free(keys);
@@ -237,7 +255,7 @@ static void test_bad_keys(void **state) {
         refused("-256 hmac-sha1" PEER KEY1, "the SPI is");
         refused(KEY1 " hmac-sha1" PEER "256", "the SPI is \"no number\"");
         refused("256 hmac-md5" PEER KEY1, "hmac-sha256 or hmac-sha1");
-        refused("256 hmac-sha1 192.0.2.1 host1 " KEY1, "IPv6 unicast");
+        refused("256 hmac-sha1 0.0.0.0 host1 " KEY1, "IPv4 or IPv6 unicast");
         refused("256 hmac-sha1 ff02::1 host1 " KEY1, "IPv6 unicast");
         refused("256 hmac-sha1 2001:db8::1 Host " KEY1, "must be a name");
         refused("256 hmac-sha1" PEER "000102030405060708090a0b0c0d0e", "16 to 64 octets");
@@ -282,10 +300,15 @@ static void test_key_file(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_vector),    cmocka_unit_test(test_covers_everything),
-                cmocka_unit_test(test_placement), cmocka_unit_test(test_answers),
-                cmocka_unit_test(test_absent),    cmocka_unit_test(test_message_id),
-                cmocka_unit_test(test_keys),      cmocka_unit_test(test_bad_keys),
+                cmocka_unit_test(test_vector),
+                cmocka_unit_test(test_vector_over_ipv4),
+                cmocka_unit_test(test_covers_everything),
+                cmocka_unit_test(test_placement),
+                cmocka_unit_test(test_answers),
+                cmocka_unit_test(test_absent),
+                cmocka_unit_test(test_message_id),
+                cmocka_unit_test(test_keys),
+                cmocka_unit_test(test_bad_keys),
                 cmocka_unit_test(test_key_file),
         };
 

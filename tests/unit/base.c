@@ -116,6 +116,22 @@ static struct gw_ip ip_of(const char *text) {
         return ip;
 }
 
+static void ip_lists(void **state) {
+        struct gw_ip out[2];
+
+        (void)state;
+        assert_int_equal(gw_ip_parse_list("", out, 2), 0);
+        assert_int_equal(gw_ip_parse_list("   ", out, 2), 0);
+        assert_int_equal(gw_ip_parse_list(" 10.0.0.1  fd00::1 ", out, 2), 2);
+        assert_true(gw_ip_is_v4(out[0]) && !gw_ip_is_v4(out[1]));
+        assert_int_equal(gw_ip_parse_list("10.0.0.1 10.0.0.2 10.0.0.3", out, 2), SIZE_MAX);
+        assert_int_equal(gw_ip_parse_list("10.0.0.1 host", out, 2), SIZE_MAX);
+        assert_int_equal(gw_ip_parse_list("ff02::1", out, 2), SIZE_MAX);
+        assert_int_equal(gw_ip_parse_list("10.0.0.1,10.0.0.2", out, 2), SIZE_MAX);
+        /* Longer than any address: not cut to one that it begins with. */
+        assert_int_equal(gw_ip_parse_list("1111:2222:3333:4444:5555:6666:123.123.123.123x", out, 2), SIZE_MAX);
+}
+
 static void ip_kinds(void **state) {
         static const char *const unicast[] = {"10.0.0.1", "192.0.2.255", "2001:db8::1", "fe80::1"};
         static const char *const not_unicast[] = {"0.0.0.0",         "::",        "::1",     "127.0.0.1", "224.0.0.1",
@@ -444,6 +460,7 @@ int main(void) {
                 cmocka_unit_test(text_cut_in_a_character),
                 cmocka_unit_test(mac_text),
                 cmocka_unit_test(ip_text),
+                cmocka_unit_test(ip_lists),
                 cmocka_unit_test(ip_kinds),
                 cmocka_unit_test(prefix_text),
                 cmocka_unit_test(prefix_sets),

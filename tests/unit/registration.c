@@ -259,6 +259,32 @@ static void bad_checksum(void **state) {
         assert_int_equal(reg.fault, GW_REG_FAULT_CHECKSUM);
 }
 
+/* Between IPv4 addresses, in UDP: the pseudo-header counts four octets of each, and a checksum may be left out. */
+static void checksum_over_ipv4(void **state) {
+        struct gw_ip from = ip_of("192.0.2.1"), to = ip_of("198.51.100.7");
+        uint32_t sum =
+                (192 << 8 | 0) + (2 << 8 | 1) + (198 << 8 | 51) + (100 << 8 | 7) + sizeof request + GW_MH_PROTOCOL;
+        struct gw_registration reg;
+        uint8_t bytes[sizeof request];
+
+        (void)state;
+        memcpy(bytes, request, sizeof bytes);
+        bytes[4] = bytes[5] = 0;
+        for (size_t i = 0; i < sizeof bytes; i += 2)
+                sum += (uint32_t)(bytes[i] << 8 | bytes[i + 1]);
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+        assert_int_equal(gw_registration_decode(bytes, sizeof bytes, from, to, &reg), 0);
+        gw_registration_seal(bytes, sizeof bytes, from, to);
+        assert_int_equal(bytes[4] << 8 | bytes[5], sum);
+        assert_int_equal(gw_registration_decode(bytes, sizeof bytes, from, to, &reg), 0);
+        assert_int_equal(gw_registration_decode(bytes, sizeof bytes, to, to, &reg), GW_E_MALFORMED);
+        assert_int_equal(reg.fault, GW_REG_FAULT_CHECKSUM);
+        bytes[4] = bytes[5] = 0; /* between others it must be there, also in a session of an IPv4 locator */
+        assert_int_equal(gw_registration_decode(bytes, sizeof bytes, from, (struct gw_ip){{0}}, &reg), GW_E_MALFORMED);
+        assert_int_equal(gw_registration_decode(bytes, sizeof bytes, nve, nva, &reg), GW_E_MALFORMED);
+}
+
 static void bad_options(void **state) {
         (void)state;
         OPTION_FAULT(GW_REG_FAULT_OPTION_PAST_END, 8, 3, 1);
@@ -410,9 +436,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(vector_request), cmocka_unit_test(vector_reply), cmocka_unit_test(vector_signed),
                 cmocka_unit_test(seal),           cmocka_unit_test(alignment),    cmocka_unit_test(bad_sizes),
-                cmocka_unit_test(bad_header),     cmocka_unit_test(bad_checksum), cmocka_unit_test(bad_options),
-                cmocka_unit_test(too_many),       cmocka_unit_test(skipped),      cmocka_unit_test(not_encodable),
-                cmocka_unit_test(no_room),        cmocka_unit_test(conversions),
+                cmocka_unit_test(bad_header),     cmocka_unit_test(bad_checksum), cmocka_unit_test(checksum_over_ipv4),
+                cmocka_unit_test(bad_options),    cmocka_unit_test(too_many),     cmocka_unit_test(skipped),
+                cmocka_unit_test(not_encodable),  cmocka_unit_test(no_room),      cmocka_unit_test(conversions),
         };
 
         return cmocka_run_group_tests_name("registration", tests, setup, NULL);
