@@ -86,7 +86,7 @@ void gw_listener_free(struct gw_listener *listener);                         /* 
 struct gw_endpoint gw_listener_endpoint(const struct gw_listener *listener); /* what it is bound to; TCP only */
 
 /* A dialled session keeps trying: at once, then after 100 ms doubled up to 5 s,
- * each with half of it as jitter. With several endpoints they are tried in turn. */
+ * each with half of it as jitter. With several endpoints they are tried in turn. Over a unix socket every 50 ms at most. */
 int gw_session_dial_tls(struct gw_session **out, struct gw_loop *loop, const struct gw_endpoint *to, size_t n_to,
                         const char *server_name, struct gw_tls *tls, const struct gw_session_ops *ops,
                         const struct gw_api *api, void *user);

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "io/api.h"
 #include "io/session.h"
+#include "io/session_impl.h"
 #include "wire/frame.h"
 
 enum { USER_FRAME = GW_FRAME_REPORT };
@@ -524,6 +525,23 @@ static void dialling_goes_on_until_somebody_listens(void **state) {
         pair_deinit(&p);
 }
 
+/* The agent of a host has its VMs' network from it: it is there again within a moment after its restart, however often that was. */
+static void a_peer_of_this_host_is_never_tried_seldom(void **state) {
+        struct gw_dial local = {.path = (char *)"agent", .backoff_ms = 50};
+        struct gw_dial far = {.to = calloc(1, sizeof *far.to), .n_to = 1, .backoff_ms = 100};
+        struct gw_session s = {.dial = &local};
+
+        (void)state;
+        for (int i = 0; i < 20; i++)
+                gw_dial_again(&s, i % 2, gw_ms(10), "refused");
+        assert_true(gw_mono_between(gw_mono_now(), local.due).ns <= gw_ms(50).ns);
+        s.dial = &far;
+        for (int i = 0; i < 20; i++)
+                gw_dial_again(&s, false, gw_ms(0), "refused");
+        assert_true(gw_mono_between(gw_mono_now(), far.due).ns > gw_ms(2000).ns);
+        free(far.to);
+}
+
 static void endpoints_are_tried_in_turn(void **state) {
         struct fixture *f = *state;
         struct gw_endpoint to[2];
@@ -815,6 +833,7 @@ int main(void) {
                 with_fixture(freeing_inside_callbacks),
                 with_fixture(calls_of_a_freed_session_are_answered),
                 with_fixture(dialling_goes_on_until_somebody_listens),
+                cmocka_unit_test(a_peer_of_this_host_is_never_tried_seldom),
                 with_fixture(endpoints_are_tried_in_turn),
                 with_fixture(strangers_are_refused),
                 with_fixture(a_peer_dies_inside_a_frame),
