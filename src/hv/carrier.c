@@ -25,9 +25,11 @@ struct hv_carrier {
         struct gw_list link;
         struct hv_vm *vm; /* waits for it; NULL: no more */
         hv_carrier_done done;
-        struct gw_name vm_id;
+        struct hv *hv;
+        struct gw_name vm_id, move_id;
         struct gw_process process;
-        bool has_ended;
+        bool has_ended, is_dropped;
+        int killed_by; /* signal; 0: none */
         int report;
         sd_event_source *source;
         char text[240];
@@ -53,6 +55,18 @@ static void tell(struct hv_carrier *carrier, const struct gw_error *error) {
         carrier->done(vm, error);
 }
 
+/* The emulator says no more than that its pipe is broken. */
+static void blame(const struct hv_carrier *carrier, const char *text) {
+        struct hv_vm *vm = hv_find(carrier->hv, carrier->vm_id.s);
+
+        gw_log(GW_WARNING, "vm=%s copy: %s", carrier->vm_id.s, text);
+        if (!vm || vm->record.role != HV_ROLE_SOURCE || !gw_name_eq(&vm->record.move.id, &carrier->move_id) ||
+            (vm->leaving != HV_COPYING && vm->leaving != HV_CUTTING && vm->leaving != HV_CUT) || vm->copy_error[0])
+                return;
+        snprintf(vm->copy_error, sizeof vm->copy_error, "%.*s", (int)sizeof vm->copy_error - 1, text);
+        gw_text_mend(vm->copy_error);
+}
+
 static void take_line(struct hv_carrier *carrier, const char *line) {
         struct gw_error error = {0};
 
@@ -61,9 +75,10 @@ static void take_line(struct hv_carrier *carrier, const char *line) {
                         tell(carrier, NULL);
                 return;
         }
-        gw_log(GW_WARNING, "vm=%s copy: %s", carrier->vm_id.s, line);
-        if (!carrier->vm)
+        if (!carrier->vm) {
+                blame(carrier, line);
                 return;
+        }
         gw_fail(&error, -EPROTO, "", "%s", line);
         tell(carrier, &error);
 }
@@ -81,17 +96,25 @@ static void take_lines(struct hv_carrier *carrier) {
         }
 }
 
-/* What it has said is taken before its end is. */
-static void on_closed(struct hv_carrier *carrier) {
+/* It has ended, and all that it has said was taken before. */
+static void conclude(struct hv_carrier *carrier) {
         struct gw_error error = {0};
 
-        carrier->source = sd_event_source_disable_unref(carrier->source);
-        if (carrier->vm) {
-                gw_fail(&error, -ECHILD, "", "what carries the copy over TLS has ended without a reason");
+        gw_fail(&error, -ECHILD, "", "what carries the copy over TLS has ended without a reason");
+        if (carrier->killed_by)
+                gw_fail(&error, -ECHILD, "", "what carries the copy over TLS was killed by signal %d",
+                        carrier->killed_by);
+        if (carrier->vm)
                 tell(carrier, &error);
-        }
+        else if (carrier->killed_by && !carrier->is_dropped)
+                blame(carrier, error.text);
+        carrier_free(carrier);
+}
+
+static void on_closed(struct hv_carrier *carrier) {
+        carrier->source = sd_event_source_disable_unref(carrier->source);
         if (carrier->has_ended)
-                carrier_free(carrier);
+                conclude(carrier);
 }
 
 static int on_report(sd_event_source *source, int fd, uint32_t events, void *user) {
@@ -115,10 +138,10 @@ static int on_report(sd_event_source *source, int fd, uint32_t events, void *use
 static void on_ended(struct gw_process *process, int code, int status) {
         struct hv_carrier *carrier = gw_container_of(process, struct hv_carrier, process);
 
-        (void)code, (void)status;
         carrier->has_ended = true;
+        carrier->killed_by = code == CLD_KILLED || code == CLD_DUMPED ? status : 0;
         if (!carrier->source)
-                carrier_free(carrier);
+                conclude(carrier);
 }
 
 static int spawn(struct hv_carrier *carrier, int report) {
@@ -146,7 +169,9 @@ static struct hv_carrier *carrier_new(struct hv_vm *vm, hv_carrier_done done) {
                 abort();
         carrier->vm = vm;
         carrier->done = done;
+        carrier->hv = vm->hv;
         carrier->vm_id = vm->record.id;
+        carrier->move_id = vm->record.move.id;
         carrier->report = -1;
         carrier->process = GW_PROCESS_NULL;
         carrier->process.ended = on_ended;
@@ -180,6 +205,7 @@ void hv_carrier_drop(struct hv_vm *vm) {
         if (!vm->carrier)
                 return;
         vm->carrier->vm = NULL;
+        vm->carrier->is_dropped = true;
         gw_process_kill(&vm->carrier->process, SIGKILL);
         vm->carrier = NULL;
 }

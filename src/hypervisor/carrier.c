@@ -13,6 +13,9 @@
  * or is lost: the emulator's connection is closed, and it notices at its next write. The emulator is gone and the receiver
  * takes nothing: after LINGER_MS nobody waits for it any more. While the emulator is there no time limit holds; whether a copy
  * that stands still is given up is others' matter.
+ *
+ * Until the emulator has come, the end of whoever started us is ours: nobody would send it here any more, and the
+ * receiver would take us for its source.
  */
 #include "hypervisor/carrier.h"
 
@@ -30,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/addr.h"
@@ -74,15 +78,15 @@ static void allow_ms(struct carrier *c, uint32_t ms) {
         c->give_up = gw_mono_after(gw_mono_now(), gw_ms(ms));
 }
 
-/* False when the time is up. */
+/* False when the time is up, or nobody listens to our reports while we are got ready. */
 static bool wait_for(const struct carrier *c, int fd, short events) {
-        struct pollfd p = {.fd = fd, .events = events};
+        struct pollfd p[2] = {{.fd = fd, .events = events}, {.fd = c->emulator < 0 ? c->report : -1}};
         int n;
 
         do
-                n = poll(&p, 1, ms_left(c));
+                n = poll(p, 2, ms_left(c));
         while (n < 0 && errno == EINTR);
-        return n > 0;
+        return n > 0 && !(p[1].revents & (POLLERR | POLLHUP | POLLNVAL));
 }
 
 /* What to wait for before an operation is tried again; 0: it has failed. */
@@ -159,18 +163,20 @@ static int shake_hands(struct carrier *c, const char *peer) {
         return 0;
 }
 
-/* A socket of that name is one that an earlier carrier has left, or waits at in vain. */
+/* A socket of that name is one that an earlier carrier has left, or waits at in vain; ours may become a later one's. */
 static int take_emulator(struct carrier *c, const char *path) {
+        struct stat own = {0}, now;
         int listener;
 
         unlink(path);
         listener = gw_socket_listen_unix(path, 0600);
-        if (listener < 0)
-                return complain(c, "cannot listen on %s: %s\n", path, strerror(-listener));
+        if (listener < 0 || stat(path, &own) < 0)
+                return complain(c, "cannot listen on %s: %s\n", path, strerror(listener < 0 ? -listener : errno));
         dprintf(c->report, GW_CARRIER_READY "\n");
         allow_ms(c, ACCEPT_MS);
         c->emulator = wait_for(c, listener, POLLIN) ? gw_socket_accept(listener) : -ETIMEDOUT;
-        unlink(path);
+        if (stat(path, &now) == 0 && now.st_ino == own.st_ino)
+                unlink(path);
         close(listener);
         if (c->emulator < 0)
                 return complain(c, "the emulator has not connected: %s\n", strerror(-c->emulator));

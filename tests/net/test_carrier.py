@@ -157,6 +157,17 @@ def test_nobody_there(pki, tmp_path):
         assert carrier.end() == 1
 
 
+def test_nobody_waits_for_it_any_more(pki, tmp_path):
+    """Its agent has died before the emulator came: then nobody sends it here, and the receiver is let go of."""
+    receiver = Receiver(pki, "127.0.0.1")
+    carrier = Carrier(pki, receiver.at, str(tmp_path / "out"))
+    assert carrier.report.readline() == "ready\n"
+    carrier.report.close()
+    assert carrier.end() == 1
+    receiver.thread.join(10)
+    assert not receiver.thread.is_alive() and not receiver.got
+
+
 def test_a_receiver_that_goes_ends_the_copy(pki, tmp_path):
     receiver = Receiver(pki, "127.0.0.1", enough=200000)
     carrier = Carrier(pki, receiver.at, str(tmp_path / "out"))
