@@ -127,6 +127,8 @@ struct gw_vm_events {
         /* The VM stopped or went on; at: the hypervisor's own time stamp. */
         void (*run)(struct gw_vm *vm, enum gw_vm_run run, struct gw_wall at, void *user);
         void (*copy)(struct gw_vm *vm, enum gw_vm_copy copy, struct gw_wall at, void *user);
+        /* A pass over all memory begins, the first is 1. May be NULL. */
+        void (*pass)(struct gw_vm *vm, uint64_t number, void *user);
         /* May be NULL, like everything that only VMs with disks need. */
         void (*mirror)(struct gw_vm *vm, unsigned disk, enum gw_vm_mirror_state state, const char *reason, void *user);
         /* The emulator is gone. `clean`: the guest or an operator ended it. Last event of this VM. */

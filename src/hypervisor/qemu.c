@@ -20,13 +20,10 @@
  * not given, so QEMU ends by itself.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/if_tun.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +31,7 @@
 #include "base/log.h"
 #include "hypervisor/argv.h"
 #include "hypervisor/driver.h"
+#include "hypervisor/lastwords.h"
 #include "hypervisor/process.h"
 #include "hypervisor/qmp.h"
 #include "hypervisor/status.h"
@@ -253,6 +251,8 @@ static void on_qmp_event(struct gw_qmp *qmp, const char *name, json_t *data, str
                 copy = gw_qemu_copy(json_string_value(json_object_get(data, "status")));
                 if (copy != GW_VM_COPY_NONE)
                         qemu->events->copy(&qemu->vm, copy, at, qemu->user);
+        } else if (strcmp(name, "MIGRATION_PASS") == 0 && qemu->events->pass) {
+                qemu->events->pass(&qemu->vm, (uint64_t)json_integer_value(json_object_get(data, "pass")), qemu->user);
         } else if (qemu->events->mirror && gw_qemu_read_mirror(name, data, &disk, &mirror)) {
                 const char *why = json_string_value(json_object_get(data, "error"));
 
@@ -283,61 +283,14 @@ static int qmp_open(struct qemu *qemu) {
         return gw_qmp_new(&qemu->qmp, qemu->event, path, &qmp_ops, qemu);
 }
 
-/* What an emulator writes need not be UTF-8, and may be cut anywhere; what is told to others as JSON must be. */
-static void make_plain(char *text) {
-        json_t *string = json_string(text);
-
-        for (char *at = text; !string && *at; at++)
-                if ((unsigned char)*at >= 0x80)
-                        *at = '?';
-        json_decref(string);
-}
-
-/* The last line the emulator wrote, usually its complaint; of a copy that it could not take, the line before says why. */
-static void last_words(const struct qemu *qemu, char *out, size_t size) {
-        char path[sizeof qemu->directory + sizeof GW_QEMU_LOG_FILE + 1], text[1024], *line;
-        ssize_t n = 0;
-        int fd;
-
-        snprintf(path, sizeof path, "%s/" GW_QEMU_LOG_FILE, qemu->directory);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0) {
-                if (lseek(fd, -(off_t)(sizeof text - 1), SEEK_END) < 0)
-                        lseek(fd, 0, SEEK_SET);
-                n = read(fd, text, sizeof text - 1);
-                close(fd);
-        }
-        while (n > 0 && text[n - 1] == '\n')
-                n--;
-        text[n < 0 ? 0 : n] = '\0';
-        line = strrchr(text, '\n');
-        if (line && strstr(line, "load of migration failed")) {
-                *line = '\0';
-                line = strrchr(text, '\n');
-        }
-        snprintf(out, size, "%.*s", (int)size - 1, line ? line + 1 : text);
-        make_plain(out);
-}
-
-static void end_reason(const struct qemu *qemu, int code, int status, char *out, size_t size) {
-        char words[160];
-
-        last_words(qemu, words, sizeof words);
-        if (code == CLD_KILLED || code == CLD_DUMPED)
-                snprintf(out, size, "the emulator was killed by signal %d", status);
-        else if (code == CLD_EXITED && status != 0)
-                snprintf(out, size, "the emulator ended with status %d: %s", status, words);
-        else
-                snprintf(out, size, "the emulator ended");
-}
-
 static void on_process_end(struct gw_process *process, int code, int status) {
         struct qemu *qemu = gw_container_of(process, struct qemu, process);
         struct gw_error error = {0};
-        char reason[256];
+        char log[sizeof qemu->directory + sizeof GW_QEMU_LOG_FILE + 1], reason[256];
         bool clean;
 
-        end_reason(qemu, code, status, reason, sizeof reason);
+        snprintf(log, sizeof log, "%s/" GW_QEMU_LOG_FILE, qemu->directory);
+        gw_end_reason(log, code, status, reason, sizeof reason);
         clean = qemu->asked_to_end || (qemu->guest_ended && !(code == CLD_KILLED || code == CLD_DUMPED));
         gw_fail(&error, -ESRCH, "", "%s", reason);
         gw_qmp_free(qemu->qmp);
