@@ -207,6 +207,8 @@ static void side_failed(struct gw_move *m, const struct gw_move_event *ev) {
 
         m->failed = true;
         gw_move_blame(m, "%s: %s", side_name(m, ev->side), or_unsaid(ev->text));
+        if (ev->side == GW_MOVE_SOURCE && !ev->running)
+                m->source_failed = true;
         if (ev->past)
                 return;
         if (ev->side == GW_MOVE_TARGET) {
@@ -318,6 +320,7 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
         case GW_MOVE_EV_RUNNING:
                 return target_running(m, ev);
         case GW_MOVE_EV_COMPLETED:
+        case GW_MOVE_EV_LANDED:
                 m->sent_all = true;
                 return;
         case GW_MOVE_EV_FAILED:

@@ -33,7 +33,8 @@
  * copy cannot go on once the target's has run, and it is ended only when it has sent
  * everything; while it has not, the end of either copy is a crash of the VM, and
  * what is left of the other goes too. A lost connection is made anew, for as long
- * as it takes. A source that has switched while the target's copy ended without
+ * as it takes. A source that gives up when the target runs may have sent everything; the
+ * target tells when nothing is missing, and has a phase's time for that. A source that has switched while the target's copy ended without
  * having run may be told to resume; its emulator may be past that, and refuse.
  *
  * A VM that does not run goes the same way, cold, and is as still afterwards. Of one
@@ -101,7 +102,8 @@ static void journal(struct gw_move *m) {
 /* The VM ran at the target without all of its memory, and the rest will not come, or there is nobody to take it. */
 static bool is_torn(const struct gw_move *m) {
         return m->mode == GW_MOVE_POST_COPY && m->target_ran && !m->sent_all &&
-               (m->side[GW_MOVE_SOURCE].copy == GW_COPY_NONE || m->side[GW_MOVE_TARGET].copy == GW_COPY_NONE);
+               (m->side[GW_MOVE_SOURCE].copy == GW_COPY_NONE || m->side[GW_MOVE_TARGET].copy == GW_COPY_NONE ||
+                m->is_short);
 }
 
 /* Gives an order unless it is on its way, its side is not connected, or it went unanswered a moment ago. */
@@ -278,6 +280,7 @@ static enum gw_move_phase end_torn(struct gw_move *m) {
 static enum gw_move_phase step_finish(struct gw_move *m) {
         if (source_keeps(m))
                 return GW_MOVE_TAKE_BACK;
+        m->is_short = m->is_short || (m->source_failed && m->overdue && target(m)->connected);
         if (is_torn(m))
                 return end_torn(m);
         if (m->mode == GW_MOVE_POST_COPY && !m->sent_all) {
@@ -360,8 +363,11 @@ static enum gw_move_phase step_take_back(struct gw_move *m) {
                 want(m, GW_ORDER_ABANDON);
                 return GW_MOVE_TAKE_BACK;
         }
-        if (source(m)->copy == GW_COPY_NONE)
+        if (source(m)->copy == GW_COPY_NONE) {
+                if (m->committed && !m->target_ran)
+                        take_back_binding(m); /* nothing of it is elsewhere: its disks are at the source */
                 return GW_MOVE_DONE;
+        }
         take_back_binding(m);
         want(m, GW_ORDER_RESUME);
         return GW_MOVE_TAKE_BACK;
@@ -475,7 +481,7 @@ void gw_move_restore(struct gw_move *m, const struct gw_move_rules *rules, struc
         memset(m->order, 0, sizeof m->order);
         memset(m->side, 0, sizeof m->side);
         m->copying = m->migrate_asked;
-        m->accepted = m->settled = m->surveyed = m->broken = m->listening = false;
+        m->accepted = m->settled = m->surveyed = m->broken = m->listening = m->is_short = false;
         m->settle = gw_mono_after(now, gw_ms(GW_MOVE_SETTLE_MS));
         m->overdue = false;
         m->deadline = gw_mono_after(now, gw_ms(rules->deadline_ms[m->phase]));
@@ -483,12 +489,21 @@ void gw_move_restore(struct gw_move *m, const struct gw_move_rules *rules, struc
                 advance(m);
 }
 
+/* What a post-copy waits for, and is told only once. */
+static unsigned ends_told(const struct gw_move *m) {
+        return m->mode == GW_MOVE_POST_COPY ? m->sent_all + 2U * m->source_failed : 0;
+}
+
 void gw_move_feed(struct gw_move *m, const struct gw_move_event *ev, struct gw_mono now, struct gw_wall wall) {
+        unsigned before = ends_told(m);
+
         if (m->phase == GW_MOVE_DONE)
                 return;
         m->now = now;
         m->wall = wall;
         gw_move_learn(m, ev);
+        if (ends_told(m) != before)
+                journal(m);
         advance(m);
         if (ev->kind == GW_MOVE_EV_PROGRESS)
                 effects(m)->changed(m, m->rules->user);

@@ -106,6 +106,7 @@ enum gw_move_event_kind {
         GW_MOVE_EV_SWITCHED,  /* source: it gives the VM to the target now; memory is still to come */
         GW_MOVE_EV_BROKEN,    /* source: ... and the connection for that is lost */
         GW_MOVE_EV_HOST_DEAD, /* side, whose agent is lost: somebody has made sure that nothing runs there */
+        GW_MOVE_EV_LANDED,    /* target of a post-copy: nothing is missing any more, whatever the source says */
         GW_MOVE_EVENTS,
 };
 
@@ -195,8 +196,10 @@ struct gw_move {
         bool listening;     /* ... and the target has a new one; not journalled */
         bool members_acked, cut_seen, committed, target_ran, registered, converged, abandoned, taken_back, resumed,
                 finished, cancel_asked, failed, sent_all;
-        bool ended_itself; /* the guest did, where it ran */
-        bool overdue;      /* this phase's deadline has passed */
+        bool source_failed; /* post-copy: the source has given up, and sends nothing any more */
+        bool is_short;      /* ... and the target had the time to say that it has everything; not journalled */
+        bool ended_itself;  /* the guest did, where it ran */
+        bool overdue;       /* this phase's deadline has passed */
 
         struct gw_mono now, deadline;
         struct gw_mono settle; /* waited up to then for SETTLED */

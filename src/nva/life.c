@@ -246,15 +246,16 @@ static void give_up(struct nva *nva, struct gw_vm *vm, enum gw_vm_state state) {
                 on_gone, call);
 }
 
-static void start_refused(struct call *call, struct gw_vm *vm, const char *text) {
+static void start_refused(struct call *call, struct gw_vm *vm, struct gw_error *error) {
         bool by_operator = call->request != NULL;
 
-        gw_log(GW_WARNING, "start refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, text);
-        say_why(call->nva, call->vm.s, text);
+        gw_log(GW_WARNING, "start refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error->text);
+        terms_tell_disks(call->nva, vm, call->nve.s, error);
+        say_why(call->nva, call->vm.s, error->text);
         if (by_operator) {
                 life_clear(call->nva, gw_vm_nve(vm), gw_vm_name(vm).s, "");
                 let_go(call->nva, vm, GW_VM_STOPPED, false); /* its images are where it ran last, not here */
-                answer_error(call, GW_E_CONFLICT, text);
+                answer_error(call, GW_E_CONFLICT, error->text);
                 return;
         }
         gw_directory_vm_set_state(&call->nva->directory, vm, GW_VM_CRASHED);
@@ -321,7 +322,7 @@ static void on_started(int status, json_t *body, void *user) {
         } else if (nva_json_no_answer(status, body)) {
                 start_unsure(call);
         } else if (gw_api_error(status, body, &error)) {
-                start_refused(call, vm, error.text);
+                start_refused(call, vm, &error);
         } else {
                 if (vm->state == GW_VM_STARTING)
                         gw_directory_vm_set_state(&call->nva->directory, vm, GW_VM_RUNNING);
@@ -382,8 +383,10 @@ int life_start(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve, struct gw_
         r = gw_directory_fits(&nva->directory, vm, nve, error);
         if (!r)
                 r = gw_directory_place(&nva->directory, vm, nve, nva_now(), &epoch, error);
-        if (r)
+        if (r) {
+                terms_tell_disks(nva, vm, nve->id.s, error);
                 return r;
+        }
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_RUN);
         say_why(nva, gw_vm_name(vm).s, "");
         call_start(nva, vm, request);
@@ -466,16 +469,19 @@ void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *rea
 void life_lost(struct nva *nva, struct gw_vm *vm) {
         struct life *life = find_life(nva, gw_vm_name(vm).s);
         bool wanted = vm->desired == GW_VM_RUN;
+        struct gw_name lost = gw_vm_nve(vm) ? gw_vm_nve(vm)->id : (struct gw_name){{0}};
         struct gw_error error = {0};
 
         if (life) {
                 life->starting = false;
                 start_at(nva, life, (struct gw_mono){0});
         }
+        gw_fail(&error, GW_E_CONFLICT, "", "its host was lost");
         let_go(nva, vm, wanted ? GW_VM_CRASHED : GW_VM_STOPPED, true);
         if (!wanted)
                 return;
-        say_why(nva, gw_vm_name(vm).s, "its host was lost");
+        terms_tell_disks(nva, vm, lost.s, &error);
+        say_why(nva, gw_vm_name(vm).s, error.text);
         if (vm->on_crash == GW_ON_CRASH_RESTART && !ways_has_disks(vm) && life_start(nva, vm, NULL, NULL, &error))
                 say_why(nva, gw_vm_name(vm).s, error.text);
 }

@@ -85,7 +85,7 @@ static const struct fact facts[] = {
         FACT(touched),    FACT(migrate_asked), FACT(members_acked), FACT(cut_seen),     FACT(committed),
         FACT(target_ran), FACT(registered),    FACT(converged),     FACT(abandoned),    FACT(taken_back),
         FACT(resumed),    FACT(finished),      FACT(cancel_asked),  FACT(failed),       FACT(sent_all),
-        FACT(switched),   FACT(has_disks),     FACT(loaded),        FACT(ended_itself),
+        FACT(switched),   FACT(has_disks),     FACT(loaded),        FACT(ended_itself), FACT(source_failed),
 };
 
 json_t *move_to_journal(const struct gw_move *m) {

@@ -193,6 +193,9 @@ static void clear_sides(struct nva_move *move) {
                 life_resync(move->nva, from);
         if (to && gw_move_place(&move->core) == GW_MOVE_SOURCE && move->core.touched && !move->core.abandoned)
                 life_resync(move->nva, to);
+        /* It may not be there as it was: an order to suspend it may have come before ours. */
+        if (from && gw_move_place(&move->core) == GW_MOVE_SOURCE && move->core.as != GW_MOVE_AS_STOPPED)
+                life_resync(move->nva, from);
 }
 
 struct arrival {

@@ -130,7 +130,8 @@ static bool read_event(const char *name, json_t *event, struct gw_move_event *ev
                      {"move-failed", GW_MOVE_EV_FAILED, SOURCE | TARGET},
                      {"move-completed", GW_MOVE_EV_COMPLETED, SOURCE},
                      {"move-switched", GW_MOVE_EV_SWITCHED, SOURCE},
-                     {"move-broken", GW_MOVE_EV_BROKEN, SOURCE}};
+                     {"move-broken", GW_MOVE_EV_BROKEN, SOURCE},
+                     {"move-landed", GW_MOVE_EV_LANDED, TARGET}};
 
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
                 if (!strcmp(kinds[i].name, name) && kinds[i].sides & 1U << ev->side)

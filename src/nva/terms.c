@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "hypervisor/options.h"
 #include "nva/json.h"
+#include "nva/ways.h"
 
 static json_t *stored(const struct gw_vm *vm) {
         json_t *definition = NULL;
@@ -94,6 +95,25 @@ struct gw_nve *terms_home(const struct nva *nva, const struct gw_vm *vm) {
 
         terms_of(vm, &terms);
         return terms.home.s[0] ? gw_directory_nve(&nva->directory, terms.home.s) : NULL;
+}
+
+void terms_tell_disks(const struct nva *nva, const struct gw_vm *vm, const char *tried, struct gw_error *error) {
+        const struct gw_nve *home = ways_has_disks(vm) ? terms_home(nva, vm) : NULL;
+        char tail[sizeof error->text];
+        size_t n;
+
+        if (!home)
+                return;
+        if (strcmp(home->id.s, tried))
+                snprintf(tail, sizeof tail, "; it ran last on %s, its own disks are there", home->id.s);
+        else
+                snprintf(tail, sizeof tail,
+                         "; its disks are on %s: bring that back, or start it with --on where they were put",
+                         home->id.s);
+        n = sizeof error->text - 1 - strlen(tail);
+        error->text[n] = '\0'; /* what was said so far may be cut, but not this */
+        gw_text_mend(error->text);
+        strcat(error->text, tail);
 }
 
 void terms_read_forbid(struct gw_json_reader *r, unsigned *forbid) {

@@ -16,6 +16,8 @@ void terms_of(const struct gw_vm *vm, struct nva_terms *out);
 int terms_set(struct nva *nva, struct gw_vm *vm, const struct nva_terms *terms, struct gw_error *error);
 void terms_set_home(struct nva *nva, struct gw_vm *vm, const char *nve);
 struct gw_nve *terms_home(const struct nva *nva, const struct gw_vm *vm); /* NULL: none, or deleted since */
+/* It cannot be started on that host, as *error says: adds where its own disks are, and what to do, where it has any. */
+void terms_tell_disks(const struct nva *nva, const struct gw_vm *vm, const char *tried, struct gw_error *error);
 
 /* `forbid` of a body: a list of modes; into->forbid stays when it is absent. */
 struct gw_json_reader;

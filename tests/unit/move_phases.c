@@ -35,7 +35,7 @@ static void check_order(const struct gw_move *m, enum gw_move_order order) {
                 assert_true(m->sent_all || target == GW_COPY_NONE);
         if (order == GW_ORDER_ABANDON && m->order[order].fence)
                 assert_true(source == GW_COPY_RUNNING || m->taken_back ||
-                            (m->mode == GW_MOVE_POST_COPY && source == GW_COPY_NONE && !m->sent_all));
+                            (m->mode == GW_MOVE_POST_COPY && (source == GW_COPY_NONE || m->is_short) && !m->sent_all));
         if (order == GW_ORDER_RECOVER || order == GW_ORDER_RECONNECT)
                 assert_true(m->switched && !m->sent_all);
         if (order == GW_ORDER_MIGRATE)
@@ -504,7 +504,8 @@ static void source_that_is_off_before_the_switch(void **state) {
                 assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 1);
                 assert_false(b.seen.fence);
                 answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
-                expect_done(&b, GW_MOVE_FAILED, phases[i] == GW_MOVE_COMMIT ? GW_MOVE_TARGET : GW_MOVE_SOURCE, true);
+                expect_done(&b, GW_MOVE_FAILED, GW_MOVE_SOURCE, true); /* that has its disks */
+                assert_int_equal(b.seen.take_backs, phases[i] == GW_MOVE_COMMIT);
         }
 }
 
@@ -620,7 +621,7 @@ static void restart_in_every_phase(void **state) {
 
 /* --- every sequence of events of a given length, from every phase --- */
 
-enum { DEPTH = 3, DEPTH_POST_COPY = 2, DEPTH_STOPPED = 2, EVENTS_MAX = 80 };
+enum { DEPTH = 3, DEPTH_POST_COPY = 2, DEPTH_STOPPED = 2, EVENTS_MAX = 96 };
 
 static size_t all_events(struct gw_move_event *out, enum gw_move_mode mode) {
         int orders = mode == GW_MOVE_HOT ? GW_ORDER_RESUME + 1 : GW_ORDER_RECONNECT + 1;
@@ -773,6 +774,51 @@ static void post_copy_whose_target_dies_is_a_crash(void **state) {
         assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
         answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
         expect_done(&b, GW_MOVE_FAILED, GW_MOVE_TARGET, true);
+}
+
+/* The source's emulator took its last doubt for a failure: the target has everything, and says so. */
+static void post_copy_whose_source_fails_when_all_is_there(void **state) {
+        struct bench b;
+        unsigned journals;
+
+        (void)state;
+        for (int landed_first = 0; landed_first < 2; landed_first++) {
+                reach_the_rest(&b);
+                if (landed_first)
+                        say(&b, GW_MOVE_EV_LANDED);
+                journals = b.seen.journals;
+                fails(&b, GW_MOVE_SOURCE, false);
+                assert_int_equal(b.seen.journals, journals + 1);
+                if (!landed_first)
+                        say(&b, GW_MOVE_EV_LANDED);
+                assert_int_equal(b.seen.orders[GW_ORDER_FINISH], 1);
+                answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+                expect_done(&b, GW_MOVE_OK, GW_MOVE_TARGET, false);
+        }
+}
+
+/* Nothing more comes, and the target does not say that it has all: a crash, after the time for that. */
+static void post_copy_whose_source_fails_too_early_is_a_crash(void **state) {
+        struct bench b;
+
+        (void)state;
+        for (int restarted = 0; restarted < 2; restarted++) {
+                reach_the_rest(&b);
+                fails(&b, GW_MOVE_SOURCE, false);
+                expect(&b, GW_MOVE_FINISH);
+                if (restarted) { /* the authority; the source does not tell it again */
+                        gw_move_restore(&b.move, &b.rules, b.move.now, b.move.wall);
+                        back(&b, GW_MOVE_SOURCE, GW_COPY_STOPPED, true, 7);
+                        back(&b, GW_MOVE_TARGET, GW_COPY_RUNNING, false, 8);
+                }
+                assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 0);
+                late(&b);
+                assert_true(b.seen.fence);
+                answer(&b, GW_ORDER_ABANDON, GW_ORDER_OK);
+                assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
+                answer(&b, GW_ORDER_FINISH, GW_ORDER_OK);
+                expect_done(&b, GW_MOVE_FAILED, GW_MOVE_TARGET, true);
+        }
 }
 
 /* It had begun to give the VM away, and could not: what the source has is still the VM. */
@@ -969,6 +1015,8 @@ int main(void) {
                 cmocka_unit_test(post_copy_that_gave_up_too_late_stays),
                 cmocka_unit_test(post_copy_that_nobody_can_take_back_is_a_crash),
                 cmocka_unit_test(post_copy_whose_target_dies_is_a_crash),
+                cmocka_unit_test(post_copy_whose_source_fails_when_all_is_there),
+                cmocka_unit_test(post_copy_whose_source_fails_too_early_is_a_crash),
                 cmocka_unit_test(every_sequence_of_a_stopped_vm_keeps_the_rules),
                 cmocka_unit_test(a_stopped_vm_is_loaded_and_sent),
                 cmocka_unit_test(what_cannot_be_loaded_stays),

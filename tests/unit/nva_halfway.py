@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Moves that end half-way, as the authority sees them: where the VM is afterwards, what is told, what can be done.
+
+Usage: nva_halfway.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
+"""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from nva_harness import run_all, wait  # noqa: E402
+
+
+def two_hosts(nva):
+    nva.post("/v1/vns", {"name": "blue", "subnets": ["10.1.0.0/24", "fd00:1::/64"]}, 201)
+    return nva.host("h1", "10.99.0.1"), nva.host("h2", "fd99::2")
+
+
+def running(nva, **more):
+    nva.post("/v1/vms", dict(kernel="/boot/vmlinuz", memory_mib=128, name="web", ports=[{"vn": "blue"}], **more), 201)
+    nva.post("/v1/vms/web/start", {"nve": "h1"}, 200)
+    wait(lambda: vm(nva)["binding"]["state"] == "serving", "not registered")
+
+
+def vm(nva):
+    return nva.get("/v1/vms/web")
+
+
+def ended(nva, ident):
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "done", "the move does not end")
+    return nva.get("/v1/moves/" + ident)
+
+
+def refusal(text):
+    return 409, {"error": {"code": "conflict", "field": "", "text": text}}
+
+
+def source_with_disks_lost_after_the_cut(nva):
+    """The target has never run, and what it made is gone: the VM is the source's, where its disks are. Elsewhere it is
+    not started without a word of that."""
+    h1, h2 = two_hosts(nva)
+    running(nva, disks=[{"path": "web.raw"}])
+    h1.on_survey = lambda vm, body: (200, {"disks": []})
+    h1.hold_at = "cut"
+    ident = nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"]
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    h1.drop()
+    nva.post("/v1/nves/h1/lost", None, 200)
+    done = ended(nva, ident)
+    assert (done["result"], done["place"]) == ("failed", "h1") and "h1" in done["reason"], done
+    assert "web@default" not in h2.vms
+    seen = vm(nva)
+    assert (seen["state"], seen["home"], seen["nve"]) == ("crashed", "h1", ""), seen
+    assert seen["reason"].startswith("its host was lost; its disks are on h1: bring that back, or"), seen
+
+    status, answer = nva.request("POST", "/v1/vms/web/start", {})
+    text = answer["error"]["text"]
+    assert status == 409 and "h1 is not connected; its disks are on h1: bring that back, or" in text, answer
+    h2.refuse["POST"] = refusal("the image /var/lib/godwit/disks/web.raw is not there")
+    status, answer = nva.request("POST", "/v1/vms/web/start", {"nve": "h2"})
+    text = answer["error"]["text"]
+    assert status == 409 and text.endswith("web.raw is not there; it ran last on h1, its own disks are there"), answer
+    assert vm(nva)["home"] == "h1"
+
+    h1.vms.clear()
+    h1.connect()
+    nva.post("/v1/vms/web/start", {}, 200)
+    assert vm(nva)["nve"] == "h1"
+
+
+def source_dies_after_the_cut(nva):
+    """Its emulator, not its host: the VM is started again where its disks are."""
+    h1, h2 = two_hosts(nva)
+    running(nva, disks=[{"path": "web.raw"}])
+    h1.on_survey = lambda vm, body: (200, {"disks": []})
+    h1.hold_at = "cut"
+    ident = nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"]
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    h1.crash("web@default")
+    done = ended(nva, ident)
+    assert (done["result"], done["place"]) == ("failed", "h1"), done
+    wait(lambda: vm(nva)["state"] == "running" and vm(nva)["nve"] == "h1", "not started again at h1")
+    assert "web@default" not in h2.vms
+
+
+def suspended_while_a_move_begins(nva):
+    """The order to suspend it was there first: the move fails, and the VM is shown as it is."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.refuse["POST migrate"] = refusal("web@default cannot leave now: it is paused here, as serve")
+    h1.vms["web@default"]["state"] = "paused"
+    done = ended(nva, nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"])
+    assert done["result"] == "failed" and "it is paused here" in done["reason"], done
+    wait(lambda: vm(nva)["state"] == "paused", "its state is not known")
+    assert "web@default" not in h2.vms
+
+
+def post_copy_whose_source_fails_at_the_end(nva):
+    """The target runs, and says that nothing is missing: the move has gone well."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.hold_at = "cut"
+    ident = nva.post("/v1/vms/web/move", {"to": "h2", "mode": "post-copy"}, 202)["id"]
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    h1.hv.event("move-switched", vm="web@default", move=ident)
+    h2.arrive("web@default")
+    h1.hv.event("move-failed", vm="web@default", move=ident, side="source", reason="in doubt", running=False)
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "finish", "it does not get to its end")
+    assert "web@default" in h1.vms
+    h2.hv.event("move-landed", vm="web@default", move=ident)
+    assert ended(nva, ident)["result"] == "ok"
+    wait(lambda: "web@default" not in h1.vms, "the source is kept")
+    assert vm(nva)["nve"] == "h2" and h2.vms["web@default"]["state"] == "running"
+
+
+run_all([source_with_disks_lost_after_the_cut, source_dies_after_the_cut, suspended_while_a_move_begins,
+         post_copy_whose_source_fails_at_the_end])
