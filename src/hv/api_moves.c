@@ -88,6 +88,32 @@ static bool is_agreed(struct gw_request *request, const struct hv_vm *vm, const 
         return wanted == move->tls && (!wanted || move->peer_id.s[0]);
 }
 
+static bool is_here(const struct hv_vm *vm) {
+        return vm->record.role == HV_ROLE_SERVE && vm->machine && !vm->forget;
+}
+
+/* Refuses it itself. */
+static bool may_leave(struct gw_request *request, const struct hv_vm *vm, const struct hv_move *move) {
+        if (!is_here(vm) || vm->record.state != (move->options.stay ? HV_PAUSED : HV_RUNNING) ||
+            hv_parked_must_wait(vm)) {
+                hv_parked_refuse(vm, request);
+                return false;
+        }
+        if (move->epoch <= vm->record.epoch || move->epoch_back <= move->epoch) {
+                hv_api_fail(request, GW_E_STALE, "epoch",
+                            "epoch %llu and epoch_back %llu must follow %llu, in this order",
+                            (unsigned long long)move->epoch, (unsigned long long)move->epoch_back,
+                            (unsigned long long)vm->record.epoch);
+                return false;
+        }
+        if (move->disks && (!move->nbd.port || move->disks >> vm->record.definition.n_disks)) {
+                hv_api_fail(request, GW_E_INVALID, "disks", "disks is %u with nbd_port %u; %s has %zu disks",
+                            move->disks, move->nbd.port, vm->record.id.s, vm->record.definition.n_disks);
+                return false;
+        }
+        return is_agreed(request, vm, move);
+}
+
 void hv_api_migrate(struct gw_request *request, void *user) {
         struct hv_vm *vm = hv_api_ordered(request, user);
         struct hv_move move = {0};
@@ -101,27 +127,10 @@ void hv_api_migrate(struct gw_request *request, void *user) {
                         gw_request_answer(request, 200, hv_vm_json(vm));
                 return;
         }
-        if (vm->record.role != HV_ROLE_SERVE || vm->record.state != (move.options.stay ? HV_PAUSED : HV_RUNNING) ||
-            !vm->machine || vm->forget || vm->record.uncut_due) {
-                hv_api_fail(request, GW_E_CONFLICT, "", "%s cannot leave now: it is %s here, as %s%s", vm->record.id.s,
-                            hv_state_word(vm->record.state), hv_role_word(vm->record.role),
-                            vm->record.uncut_due ? ", and the NVE has not confirmed that it was taken back" : "");
+        if (is_here(vm) && hv_parked_take(vm, request))
                 return;
-        }
-        if (move.epoch <= vm->record.epoch || move.epoch_back <= move.epoch) {
-                hv_api_fail(request, GW_E_STALE, "epoch",
-                            "epoch %llu and epoch_back %llu must follow %llu, in this order",
-                            (unsigned long long)move.epoch, (unsigned long long)move.epoch_back,
-                            (unsigned long long)vm->record.epoch);
+        if (!may_leave(request, vm, &move))
                 return;
-        }
-        if (!is_agreed(request, vm, &move))
-                return;
-        if (move.disks && (!move.nbd.port || move.disks >> vm->record.definition.n_disks)) {
-                hv_api_fail(request, GW_E_INVALID, "disks", "disks is %u with nbd_port %u; %s has %zu disks",
-                            move.disks, move.nbd.port, vm->record.id.s, vm->record.definition.n_disks);
-                return;
-        }
         vm->record.role = HV_ROLE_SOURCE;
         vm->record.move = move;
         if (hv_vm_write(vm) < 0) {
@@ -141,6 +150,7 @@ void hv_api_cancel(struct gw_request *request, void *user) {
         if (!vm || !read_order(request, &move, NULL, NULL))
                 return;
         if (vm->record.role == HV_ROLE_SERVE) {
+                hv_parked_cancel(vm, move);
                 gw_request_answer(request, 200, hv_vm_json(vm)); /* nothing leaves */
         } else if (is_of(request, vm, move)) {
                 if (vm->leaving == HV_COPYING || vm->leaving == HV_CANCELLING) {

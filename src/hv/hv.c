@@ -183,10 +183,10 @@ static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, cons
 static void on_closed(struct gw_session *session, const char *reason, void *user) {
         struct hv *hv = user;
 
-        (void)session;
         if (hv->welcome)
                 gw_log(GW_WARNING, "the authority is away: %s", reason);
         hv->welcome = hv->greeted = false;
+        hv_parked_drop(hv, session);
 }
 
 static const struct gw_session_ops nva_ops = {.opened = on_opened, .frame = on_frame, .closed = on_closed};

@@ -9,11 +9,14 @@
  *      start.c   the steps from nothing to a running (or waiting) emulator
  *      suspend.c a VM that stands still, and goes on
  *      still.c   ... told to the NVE
+ *      confirm.c  what the NVE has to confirm
+ *      parked.c  an order to leave that waits for that
  *      source.c  a VM that leaves
  *      target.c  a VM that arrives
  *      images.c  images of disks: looked at, made, removed
  *      mirror.c  disks that leave with their VM
  *      carrier.c  what carries a copy over TLS
+ *      reach.c   ... whether their target is there
  *      backlog.c  ... and how far they are behind
  *      stall.c   a copy that stands still
  *      postcopy.c  a VM that runs at the target before all its memory is there
@@ -45,6 +48,7 @@ struct gw_timer;
 struct gw_renewal;
 struct gw_tls;
 struct hv_carrier;
+struct hv_reach;
 
 enum {
         HV_OUTBOX_MAX = 256, /* events of moves kept while the authority is away */
@@ -55,6 +59,8 @@ enum {
         HV_ATTACH_DEADLINE_MS = 5000,
         HV_STILL_DEADLINE_MS = 100, /* one try: two that wait could come in the wrong order */
         HV_DETACH_DEADLINE_MS = 5000,
+        HV_CONFIRM_AGAIN_MS = 1000,
+        HV_PARKED_MS = 10000, /* well below what the authority waits for an answer */
         HV_SETTLE_MS = 10000, /* how long the inventory waits for emulators that do not speak */
 };
 
@@ -110,6 +116,7 @@ enum hv_wait {
         HV_WAIT_CANCEL,
         HV_WAIT_RESUME,
         HV_WAIT_SUSPEND, /* or to go on */
+        HV_WAIT_LEAVE,   /* parked.c */
         HV_WAIT_RECOVER, /* at the target, and at the source to connect to it again */
         HV_WAIT_END,
         HV_WAITS
@@ -150,8 +157,11 @@ struct hv_vm {
         unsigned making;
         hv_images_done images_made;
         struct gw_timer *unmark;
-        struct hv_carrier *carrier; /* source: one that gets ready */
-        size_t attaching;           /* ports the NVE has not answered for */
+        struct hv_carrier *carrier;      /* source: one that gets ready */
+        struct hv_reach *reach;          /* source: looks for the target */
+        size_t attaching;                /* ports the NVE has not answered for */
+        bool attach_refused, stale_told; /* confirm.c */
+        struct gw_timer *confirm_again, *parked;
         uint16_t port_tries;
         struct gw_error start_error; /* why it is being removed again; told when nothing of it is left */
         struct gw_request *waiting[HV_WAITS];
@@ -162,6 +172,7 @@ struct hv_vm {
         struct gw_wall stopped_at; /* STOP, by the emulator's stamp */
         struct gw_wall runs_since; /* target: RESUME, likewise */
         bool untold;               /* ... and the authority is to hear of it when that is written down */
+        bool landed;               /* target of a post-copy: nothing is missing, and that is still to be told */
         struct gw_mono stop_seen, cut_sent, cut_answered;
 };
 
@@ -217,7 +228,6 @@ void hv_source_resume(struct hv_vm *vm);
 void hv_source_copy(struct hv_vm *vm, enum gw_vm_copy copy);
 void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status);
-void hv_source_uncut(struct hv_vm *vm); /* until the NVE has confirmed */
 
 void hv_source_send_memory(struct hv_vm *vm);
 void hv_source_proceed(
@@ -250,11 +260,11 @@ json_t *hv_target_json(const struct hv_vm *vm);                     /* where and
 void hv_target_answer(struct hv_vm *vm, enum hv_wait kind);
 void hv_target_copy(struct hv_vm *vm, enum gw_vm_copy copy); /* starts a cold one when it has everything */
 void hv_target_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at);
-void hv_target_activate(struct hv_vm *vm); /* until the NVE has confirmed */
-void hv_target_tell(struct hv_vm *vm);     /* that it runs here, if that is still to be told */
+void hv_target_tell(struct hv_vm *vm); /* that it runs here, if that is still to be told */
 
 /* postcopy.c */
-void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress); /* starts it when it is time */
+void hv_postcopy_pass(struct hv_vm *vm, uint64_t number);         /* source: starts it when it is time */
+void hv_postcopy_landing(struct hv_vm *vm, enum gw_vm_copy copy); /* target: tells when nothing is missing any more */
 void hv_postcopy_switched(struct hv_vm *vm);
 void hv_postcopy_broken(struct hv_vm *vm);
 bool hv_postcopy_in_doubt(const struct hv_vm *vm); /* the source goes on, and the target may run as well */
@@ -265,6 +275,18 @@ void hv_postcopy_reconnect(struct hv_vm *vm);      /* source: the same */
 /* still.c */
 void hv_still_tell(struct hv_vm *vm);  /* after anything that may have changed it */
 void hv_still_tell_all(struct hv *hv); /* the NVE may have lost it */
+
+/* confirm.c */
+void hv_confirm(struct hv_vm *vm); /* asks for what is due, until the NVE has confirmed it */
+bool hv_confirm_is_due(const struct hv_vm *vm);
+
+/* parked.c. An order is POST /v1/vms/{vm}/migrate, not answered yet. */
+bool hv_parked_must_wait(const struct hv_vm *vm);
+bool hv_parked_take(struct hv_vm *vm, struct gw_request *request); /* true: it waits, or has been answered */
+void hv_parked_look(struct hv_vm *vm);                             /* after what it waits for may have passed */
+void hv_parked_cancel(struct hv_vm *vm, const char *move);
+void hv_parked_drop(struct hv *hv, const struct gw_session *session); /* those that came over it */
+void hv_parked_refuse(const struct hv_vm *vm, struct gw_request *request);
 
 /* security.c */
 int hv_security_init(struct hv *hv);

@@ -384,9 +384,16 @@ void hv_images_make(struct hv_vm *vm, hv_images_done done) {
 
 /* ---- the end ---- */
 
+/* A VM that runs after a post-copy may have written to them, and has no other place to go back to. */
+static bool are_its_own(const struct hv_vm *vm) {
+        return vm->record.role == HV_ROLE_SERVE && vm->record.move.options.post_copy;
+}
+
 void hv_images_drop(struct hv_vm *vm) {
         char path[HV_IMAGE_PATH];
 
+        if (are_its_own(vm))
+                vm->record.move.created = 0;
         for (unsigned i = 0; i < GW_DEFINITION_DISKS_MAX; i++)
                 if (vm->record.move.created & 1U << i && hv_image_path(vm->hv, disk_of(vm, i), path) == 0 &&
                     unlink(path) < 0 && errno != ENOENT)

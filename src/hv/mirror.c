@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "hv/hv.h"
 #include "hv/images.h"
+#include "hv/reach.h"
 
 enum { HELD_OCTETS_S = 1 << 20, HELD_DOWNTIME_MS = 1 };
 
@@ -43,7 +44,7 @@ static void on_started(const struct gw_error *error, void *user) {
         }
 }
 
-void hv_mirror_start(struct hv_vm *vm) {
+static void on_reached(struct hv_vm *vm, const struct gw_error *error) {
         const struct hv_move *move = &vm->record.move;
         struct gw_vm_mirror mirror = {
                 .to = move->nbd,
@@ -52,11 +53,18 @@ void hv_mirror_start(struct hv_vm *vm) {
                 .security = hv_security_of(vm),
         };
 
+        if (error)
+                on_started(error, vm);
+        else
+                vm->machine->driver->mirror(vm->machine, &mirror, on_started, vm);
+}
+
+void hv_mirror_start(struct hv_vm *vm) {
         vm->disks_ready = vm->disks_ended = 0;
         vm->behind_looks = 0;
         vm->gate = HV_GATE_CLOSED;
-        gw_log(GW_INFO, "vm=%s move=%s disks go first", vm->record.id.s, move->id.s);
-        vm->machine->driver->mirror(vm->machine, &mirror, on_started, vm);
+        gw_log(GW_INFO, "vm=%s move=%s disks go first", vm->record.id.s, vm->record.move.id.s);
+        hv_reach_nbd(vm, on_reached);
 }
 
 /* ---- may the VM be stopped? ---- */

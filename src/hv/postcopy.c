@@ -17,7 +17,8 @@
  * A guest that writes little may be done in the ordinary way before the switch.
  * Then a connection that breaks in the very last moment leaves QEMU's source in
  * doubt, and it goes on by itself although the target may run: here it is stopped
- * again at once and the authority asks the target.
+ * again at once and the authority asks the target. What remains in doubt is whether the
+ * target has everything; its agent tells (`move-landed`).
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,7 @@
 #include "base/log.h"
 #include "hv/hv.h"
 
-enum { FIRST_PASS = 2 }; /* its number when the first is over */
+enum { SECOND_PASS = 2 };
 
 static void on_started(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
@@ -34,8 +35,9 @@ static void on_started(const struct gw_error *error, void *user) {
                 gw_log(GW_WARNING, "vm=%s post-copy does not start: %s", vm->record.id.s, error->text);
 }
 
-void hv_postcopy_progress(struct hv_vm *vm, const struct gw_vm_progress *progress) {
-        if (!vm->record.move.options.post_copy || vm->leaving != HV_COPYING || progress->iteration < FIRST_PASS ||
+/* Told when it begins, and seen again now and then: disks may have been too far behind at first. */
+void hv_postcopy_pass(struct hv_vm *vm, uint64_t number) {
+        if (!vm->record.move.options.post_copy || vm->leaving != HV_COPYING || number < SECOND_PASS || !vm->accepted ||
             !hv_mirror_permits(vm))
                 return;
         vm->machine->driver->post_copy(vm->machine, on_started, vm);
@@ -90,6 +92,20 @@ void hv_postcopy_stop(struct hv_vm *vm) {
                           "running", 0, "epoch", (json_int_t)vm->record.epoch),
                 (struct gw_wall){0});
         hv_vm_write_soon(vm);
+}
+
+/* ---- at the target ---- */
+
+/* Whether there is anything still to come only the target's emulator knows for certain: the source's may take its last
+ * doubt for a failure. */
+void hv_postcopy_landing(struct hv_vm *vm, enum gw_vm_copy copy) {
+        if (copy == GW_VM_COPY_COMPLETED && vm->record.move.options.post_copy)
+                vm->landed = true;
+        if (!vm->landed || vm->record.role != HV_ROLE_SERVE || vm->untold)
+                return;
+        vm->landed = false;
+        gw_log(GW_INFO, "vm=%s move=%s all of its memory is here", vm->record.id.s, vm->record.move.id.s);
+        hv_tell(vm, "move-landed", NULL, (struct gw_wall){0});
 }
 
 /* ---- connecting again ---- */

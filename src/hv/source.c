@@ -26,6 +26,7 @@
 #include "hv/carrier.h"
 #include "hv/hv.h"
 #include "hv/images.h"
+#include "hv/reach.h"
 #include "io/api.h"
 
 static double ms_between(struct gw_mono from, struct gw_mono to) {
@@ -62,7 +63,7 @@ static void on_status(const struct gw_error *error, const struct gw_vm_status *s
         hv_mirror_look(vm, status);
         if (!vm->accepted)
                 return;
-        hv_postcopy_progress(vm, &status->progress);
+        hv_postcopy_pass(vm, status->progress.iteration);
         if (status->copy != GW_VM_COPY_PRE_SWITCHOVER || vm->leaving != HV_COPYING)
                 hv_source_copy(vm, status->copy);
 }
@@ -214,24 +215,6 @@ bool hv_source_is_suspended(const struct hv_vm *vm) {
 
 /* ---- taking back ---- */
 
-static void on_uncut(struct hv_vm *vm, int status, json_t *body) {
-        struct gw_error error = {0};
-
-        if (status == 404) {
-                hv_edge_attach(vm, "serve", NULL); /* an NVE that has lost its state */
-        } else if (gw_api_error(status, body, &error)) {
-                gw_log(GW_ERR, "vm=%s the NVE refuses to take it back: %s", vm->record.id.s, error.text);
-                return;
-        }
-        vm->record.uncut_due = false;
-        hv_vm_write_soon(vm);
-}
-
-void hv_source_uncut(struct hv_vm *vm) {
-        hv_edge_call(vm, "POST", "/uncut", json_pack("{s:I}", "epoch", (json_int_t)vm->record.epoch), false, 0,
-                     on_uncut);
-}
-
 /* The VM runs on here. After a cut (or what may have been one) with the newer epoch. */
 static void serve_again(struct hv_vm *vm) {
         struct hv_record *r = &vm->record;
@@ -241,16 +224,18 @@ static void serve_again(struct hv_vm *vm) {
         vm->progress = NULL;
         vm->leaving = HV_NOT_LEAVING;
         hv_carrier_drop(vm);
+        hv_reach_drop(vm);
         hv_mirror_undo(vm);
         if (was_cut) {
                 hv_edge_drop(vm);
                 r->epoch = r->move.epoch_back;
                 r->uncut_due = true;
-                hv_source_uncut(vm);
+                r->activate_due = false;
         }
         r->role = HV_ROLE_SERVE;
         r->state = r->move.options.stay ? HV_PAUSED : HV_RUNNING;
         hv_vm_write_soon(vm);
+        hv_confirm(vm);
         hv_still_tell(vm);
         gw_log(GW_NOTICE, "vm=%s move=%s goes on here epoch=%llu%s", r->id.s, r->move.id.s,
                (unsigned long long)r->epoch, was_cut ? " after a cut" : "");
@@ -454,31 +439,46 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
         }
 }
 
+/* Had it not begun? One that is completed may be the copy that this VM once arrived by. */
+static bool is_before_the_copy(const struct gw_vm_status *status) {
+        return status->copy == GW_VM_COPY_NONE ||
+               (status->copy == GW_VM_COPY_COMPLETED && status->run != GW_VM_RUN_LEFT);
+}
+
+/* Its disks are on their way, or were: true when that says how it goes on. */
+static bool adopt_disks(struct hv_vm *vm, const struct gw_vm_status *status) {
+        bool mirrored = hv_mirror_adopt(vm, status);
+        bool copied = status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER;
+
+        if (mirrored ? !vm->record.move.disks || !is_before_the_copy(status) : !copied)
+                return false;
+        vm->leaving = HV_COPYING;
+        watch_progress(vm);
+        if (!mirrored)
+                hv_source_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
+        else if (vm->disks_ready == vm->record.move.disks)
+                hv_source_send_memory(vm);
+        return true;
+}
+
+/* The agent ended between writing down that it is to leave and the emulator's being told. */
+static void adopt_unbegun(struct hv_vm *vm, bool runs) {
+        vm->leaving = HV_COPYING;
+        if (!runs && !vm->record.move.options.stay) /* suspended for a cold move */
+                vm->machine->driver->cont(vm->machine, NULL, NULL);
+        serve_again(vm);
+        tell_failed(vm, "the agent was restarted before the copy began");
+}
+
 /* The record says that a copy was to start; the emulator says how far it came. */
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
-        bool mirrored = hv_mirror_adopt(vm, status), has_disks = vm->record.move.disks;
-        bool runs = status->run == GW_VM_RUN_RUNNING;
-        /* Of the copy that this VM once arrived by. */
-        bool before = status->copy == GW_VM_COPY_NONE ||
-                      (status->copy == GW_VM_COPY_COMPLETED && status->run != GW_VM_RUN_LEFT);
-        enum gw_vm_copy copy = before && !runs ? GW_VM_COPY_NONE : status->copy;
+        bool runs = status->run == GW_VM_RUN_RUNNING, before = is_before_the_copy(status);
 
         vm->record.state = runs ? HV_RUNNING : HV_PAUSED;
         vm->memory_sent = vm->accepted = !before;
-        if (!mirrored && (status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER)) {
-                vm->leaving = HV_COPYING;
-                watch_progress(vm);
-                hv_source_fail(vm, "the agent was restarted, and a disk's copy has ended meanwhile");
+        if (adopt_disks(vm, status))
                 return;
-        }
-        if (has_disks && mirrored && before) {
-                vm->leaving = HV_COPYING;
-                watch_progress(vm);
-                if (vm->disks_ready == vm->record.move.disks)
-                        hv_source_send_memory(vm);
-                return;
-        }
-        switch (copy) {
+        switch (before && !runs ? GW_VM_COPY_NONE : status->copy) {
         case GW_VM_COPY_ACTIVE:
         case GW_VM_COPY_PRE_SWITCHOVER:
                 /* A cut that was answered before may be made again: the NVE knows it by its epoch. */
@@ -505,11 +505,7 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
                         all_sent(vm);
                 break;
         case GW_VM_COPY_NONE:
-                vm->leaving = HV_COPYING;
-                if (!runs && !vm->record.move.options.stay) /* suspended for a cold move */
-                        vm->machine->driver->cont(vm->machine, NULL, NULL);
-                serve_again(vm);
-                tell_failed(vm, "the agent was restarted before the copy began");
+                adopt_unbegun(vm, runs);
                 break;
         default:
                 /* Whether a cut was made while nobody looked is not known: take it back in any case. */

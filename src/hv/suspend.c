@@ -5,7 +5,8 @@
  * Nothing is written down of the wish: the emulator holds the guest, with all its
  * memory, and is asked after a restart of the agent; when it ends, the VM has
  * crashed like any other. The ports stay attached, frames for it wait in the tap's
- * queue. The emulator's own events (STOP, RESUME) change the state that is told.
+ * queue. The emulator's own events (STOP, RESUME) change the state that is told. An order to
+ * leave that comes meanwhile waits (parked.c), and then finds it as it is.
  */
 #include "base/error.h"
 #include "hv/api.h"
@@ -19,6 +20,7 @@ static void on_done(const struct gw_error *error, void *user) {
                 hv_vm_refuse(vm, HV_WAIT_SUSPEND, error);
         else
                 hv_vm_answer(vm, HV_WAIT_SUSPEND, 200, hv_vm_json(vm));
+        hv_parked_look(vm);
 }
 
 static void turn(struct gw_request *request, struct hv *hv, bool run) {

@@ -89,24 +89,6 @@ void hv_target_listen(struct hv_vm *vm) {
         listen_at_next(vm);
 }
 
-static void on_activated(struct hv_vm *vm, int status, json_t *body) {
-        struct gw_error error = {0};
-
-        if (status == 404) {
-                hv_edge_attach(vm, "serve", NULL); /* an NVE that has lost its state */
-        } else if (gw_api_error(status, body, &error)) {
-                gw_log(GW_ERR, "vm=%s the NVE refuses to activate it: %s", vm->record.id.s, error.text);
-                return;
-        }
-        vm->record.activate_due = false;
-        hv_vm_write_soon(vm);
-}
-
-void hv_target_activate(struct hv_vm *vm) {
-        hv_edge_call(vm, "POST", "/activate", json_pack("{s:I}", "epoch", (json_int_t)vm->record.epoch), false, 0,
-                     on_activated);
-}
-
 static void on_cont(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
 
@@ -120,15 +102,16 @@ void hv_target_tell(struct hv_vm *vm) {
         vm->untold = false;
         hv_tell(vm, "move-running", NULL, vm->runs_since);
         hv_tell_state(vm, "");
+        hv_postcopy_landing(vm, GW_VM_COPY_NONE);
 }
 
 static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
-        hv_target_activate(vm);
+        vm->record.activate_due = true;
+        hv_confirm(vm);
         if (vm->record.move.disks && vm->machine)
                 vm->machine->driver->serve_no_disks(vm->machine, NULL, NULL);
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = state;
-        vm->record.activate_due = true;
         vm->runs_since = at;
         vm->untold = true;
         /* Images that came along are the VM's own from now on, and the source's go when this is told. */

@@ -19,6 +19,7 @@
 #include "hv/carrier.h"
 #include "hv/hv.h"
 #include "hv/images.h"
+#include "hv/reach.h"
 #include "hypervisor/process.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
@@ -55,7 +56,9 @@ static void drop_timers(struct hv_vm *vm) {
         gw_timer_free(vm->progress);
         gw_timer_free(vm->stop_deadline);
         gw_timer_free(vm->disks_deadline);
-        vm->progress = vm->stop_deadline = vm->disks_deadline = NULL;
+        gw_timer_free(vm->confirm_again);
+        gw_timer_free(vm->parked);
+        vm->progress = vm->stop_deadline = vm->disks_deadline = vm->confirm_again = vm->parked = NULL;
 }
 
 void hv_vm_free(struct hv_vm *vm) {
@@ -67,6 +70,7 @@ void hv_vm_free(struct hv_vm *vm) {
         drop_machine(vm);
         drop_timers(vm);
         hv_carrier_drop(vm);
+        hv_reach_drop(vm);
         gw_process_end(&vm->maker);
         hv_images_unmark(vm);
         gw_timer_free(vm->write_soon);
@@ -184,6 +188,7 @@ static void start_removing(struct hv_vm *vm) {
         vm->leaving = HV_NOT_LEAVING;
         drop_timers(vm);
         hv_carrier_drop(vm);
+        hv_reach_drop(vm);
         hv_edge_drop(vm);
 }
 
@@ -260,6 +265,7 @@ static void on_exited(struct gw_vm *machine, bool clean, const char *reason, voi
         }
         drop_timers(vm);
         hv_carrier_drop(vm);
+        hv_reach_drop(vm);
         gw_fail(&error, GW_E_CONFLICT, "", "%s", reason);
         for (int kind = 0; kind < HV_WAIT_END; kind++)
                 if (kind != HV_WAIT_START)
@@ -329,6 +335,16 @@ static void on_copy(struct gw_vm *machine, enum gw_vm_copy copy, struct gw_wall 
                 hv_source_copy(vm, copy);
         else if (vm->record.role == HV_ROLE_TARGET && !vm->forget)
                 hv_target_copy(vm, copy);
+        if (vm->record.role != HV_ROLE_SOURCE && !vm->forget)
+                hv_postcopy_landing(vm, copy);
+}
+
+static void on_pass(struct gw_vm *machine, uint64_t number, void *user) {
+        struct hv_vm *vm = user;
+
+        (void)machine;
+        if (vm->record.role == HV_ROLE_SOURCE && !vm->forget)
+                hv_postcopy_pass(vm, number);
 }
 
 static void on_mirror(struct gw_vm *machine, unsigned disk, enum gw_vm_mirror_state state, const char *reason,
@@ -356,10 +372,8 @@ static void catch_up(struct hv_vm *vm, const struct gw_vm_status *status) {
                 break;
         default:
                 serve_run(vm, status->run);
-                if (vm->record.uncut_due)
-                        hv_source_uncut(vm);
-                if (vm->record.activate_due)
-                        hv_target_activate(vm);
+                hv_confirm(vm);
+                hv_postcopy_landing(vm, status->copy);
                 break;
         }
 }
@@ -379,7 +393,7 @@ static void on_ready(struct gw_vm *machine, const struct gw_vm_status *status, v
 }
 
 const struct gw_vm_events hv_vm_events = {
-        .ready = on_ready, .run = on_run, .copy = on_copy, .mirror = on_mirror, .exited = on_exited};
+        .ready = on_ready, .run = on_run, .copy = on_copy, .pass = on_pass, .mirror = on_mirror, .exited = on_exited};
 
 /* ---- adoption ---- */
 

@@ -27,6 +27,9 @@
 
 /* TLS 1.3 only, and of its ciphers the one that costs least where processors have AES (decision 53). */
 #define PRIORITY "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305"
+/* The guest waits while its emulator connects; without a limit that is as long as TCP tries. */
+enum { OPEN_TIMEOUT_S = 3 };
+
 #define CREDENTIALS "tls0"
 #define WHO_MAY "authz0"
 
@@ -175,7 +178,8 @@ static void mirror_disk(json_t *steps, const struct gw_vm_mirror *mirror, unsign
         snprintf(job, sizeof job, "mirror%u", i);
         snprintf(disk, sizeof disk, "disk%u", i);
         json_object_set_new(server, "type", json_string("inet"));
-        node = json_pack("{s:s, s:s, s:s, s:o}", "driver", "nbd", "node-name", away, "export", disk, "server", server);
+        node = json_pack("{s:s, s:s, s:s, s:o, s:i}", "driver", "nbd", "node-name", away, "export", disk, "server",
+                         server, "open-timeout", OPEN_TIMEOUT_S);
         if (mirror->security.tls_dir) {
                 json_object_set_new(node, "tls-creds", json_string(CREDENTIALS));
                 json_object_set_new(node, "tls-hostname", json_string(mirror->security.peer));

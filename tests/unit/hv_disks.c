@@ -136,6 +136,16 @@ static void images_are_made_and_taken_away(void **state) {
         assert_false(is_there("one.img") || is_there("two.img"));
 }
 
+/* A post-copy's target ran with them: whoever ends it ends a VM that has no other place, and no other images. */
+static void images_of_a_post_copy_that_ran_stay(void **state) {
+        (void)state;
+        hv_images_make(bed.vm, on_made);
+        bed.vm->record.role = HV_ROLE_SERVE;
+        bed.vm->record.move.options.post_copy = true;
+        hv_images_drop(bed.vm);
+        assert_true(is_there("one.img") && is_there("two.img"));
+}
+
 /* It was not there when the move was planned: another VM's, which came meanwhile. */
 static void a_file_of_others_is_left_alone(void **state) {
         char content[8] = "";
@@ -202,9 +212,8 @@ static void what_a_guest_can_fill_is_bounded(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(images_are_made_and_taken_away),
-                TEST(a_file_of_others_is_left_alone),
-                TEST(images_are_kept_before_anybody_hears),
+                TEST(images_are_made_and_taken_away),   TEST(images_of_a_post_copy_that_ran_stay),
+                TEST(a_file_of_others_is_left_alone),   TEST(images_are_kept_before_anybody_hears),
                 TEST(what_a_guest_can_fill_is_bounded),
         };
 

@@ -72,7 +72,7 @@ class UnixHttp(http.client.HTTPConnection):
 
 
 class Nve:
-    """Serves the calls of one agent. `refuse` maps the end of a path to a status; `away` keeps the socket closed."""
+    """Serves the calls of one agent. `refuse` maps the end of a path to a status, or to that and the code of the error."""
 
     def __init__(self, path):
         self.path, self.calls, self.taps, self.refuse, self.lock = path, [], {}, {}, threading.Lock()
@@ -169,7 +169,8 @@ class Nve:
                 if path.endswith(end):
                     for fd in fds:
                         os.close(fd)
-                    return status, {"error": {"code": "refused", "field": "", "text": "played"}}
+                    status, code = status if isinstance(status, tuple) else (status, "refused")
+                    return status, {"error": {"code": code, "field": "", "text": "played"}}
             if fds:
                 for old in self.taps.pop(path, []):
                     os.close(old)
@@ -434,8 +435,8 @@ def work(host):
     return dict(zip(("pages", "blocks", "bad"), map(int, lines[-1]))) if lines else None
 
 
-def move(source, target, definition, epoch, copy=None, surveyed=None, **options):
-    """The authority's part of a move, up to the copy's start. surveyed: what is to be said of the disks instead."""
+def prepare(source, target, definition, epoch, copy=None, surveyed=None, **options):
+    """The authority's part of a move, up to the order to the source. surveyed: what is to be said of the disks instead."""
     vm, name = "web@default", f"move-{epoch}"
     ways = {"options": copy or {}}
     disks = {}
@@ -443,10 +444,15 @@ def move(source, target, definition, epoch, copy=None, surveyed=None, **options)
         disks = {"disks": [{**d, **(surveyed or {})} for d in source.post(f"/v1/vms/{vm}/survey", {"move": name})["disks"]]}
     at = target.post(f"/v1/vms/{vm}/incoming", {"definition": definition, "move": name, "epoch": epoch + 1,
                                                "from": source.ip, "source": source.name, **ways, **disks})
-    order = {"move": name, **at, "to": target.ip, "target": target.name, "epoch": epoch + 1, "epoch_back": epoch + 2,
-             **ways, **options}
-    source.post(f"/v1/vms/{vm}/migrate", order)
-    return name
+    return {"move": name, **at, "to": target.ip, "target": target.name, "epoch": epoch + 1, "epoch_back": epoch + 2,
+            **ways, **options}
+
+
+def move(source, target, definition, epoch, **options):
+    """... and the order: the copy starts."""
+    order = prepare(source, target, definition, epoch, **options)
+    source.post("/v1/vms/web@default/migrate", order)
+    return order["move"]
 
 
 class Life:

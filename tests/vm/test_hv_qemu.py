@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """godwit-hv with real QEMU and the laboratory's real guest, which lives through these tests where they let it."""
+import concurrent.futures
 import contextlib
+import http.client
 import os
 import signal
 import socket
@@ -10,7 +12,7 @@ import time
 
 import pytest
 
-from hvbed import Bed, Life, address_tap, echo, inside, run, set_up_anew, tap_of, wait_for
+from hvbed import Bed, Life, address_tap, echo, inside, prepare, run, set_up_anew, tap_of, wait_for
 
 VM = "web@default"
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33       # of linux/socket.h
@@ -215,6 +217,52 @@ def test_killed_at_the_cut(vm, victim):
     else:
         assert not wait_for("failed", lambda: one.event("move-failed", move=name))["running"]
         wait_for("the other side ends", lambda: two.event("move-failed", side="target"), 20)
+
+
+def carrier_of(host):
+    """The process that carries the copy of its VM over TLS."""
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"/proc/{int(entry)}/cmdline", "rb") as f:
+                words = f.read().split(b"\0")
+            if b"carry" in words and f"{host.dir}/state/vm/{VM}/out".encode() in words:
+                return int(entry)
+    return None
+
+
+def assert_stays(vm, name):
+    """The move has failed; the VM runs here alone, and nobody noticed."""
+    one, two = vm.one, vm.two
+    wait_for("it does not leave any more", lambda: one.vm()["role"] == "serve", 30)
+    two.call("POST", f"/v1/vms/{VM}/abandon", {"move": name})
+    wait_for("nothing is left there", lambda: two.vm() is None)
+    assert one.vm()["state"] == "running" and echo(one, "10.1.0.10") and not one.nve.made("/cut")
+    vm.epoch += 2       # a later move is another's
+
+
+def test_carrier_or_agent_dies_while_it_is_copied(vm):
+    """What carries the copy, in the middle of it; and the agent, while that connects: it ends with the agent."""
+    one, two = vm.one, vm.two
+    name = vm.start_move(bandwidth_mib_s=12)
+    wait_for("memory is sent", lambda: [e for e in one.events if e["event"] == "move-progress" and e["transferred"]], 30)
+    os.kill(carrier_of(one), signal.SIGKILL)
+    failed = wait_for("failed", lambda: one.event("move-failed", move=name), 30)
+    assert failed["running"] and failed["reason"] == "what carries the copy over TLS was killed by signal 9", failed
+    assert_stays(vm, name)
+
+    order = prepare(one, two, vm.definition, vm.epoch)
+    os.kill(two.vm()["pid"], signal.SIGSTOP)        # connected, and then nothing
+    with concurrent.futures.ThreadPoolExecutor(1) as later:
+        asked = later.submit(one.call, "POST", f"/v1/vms/{VM}/migrate", order)
+        carrier = wait_for("it connects", lambda: carrier_of(one))
+        one.kill()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            asked.result()
+    wait_for("it ends", lambda: carrier_of(one) != carrier)
+    os.kill(two.vm()["pid"], signal.SIGCONT)
+    one.start()
+    assert_stays(vm, order["move"])
+    vm.go()
 
 
 def test_guest_echoes_tcp_and_has_the_mtu(vm):

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """godwit-hv with the synthetic guest: starts, finds its VMs again, moves them, and survives what goes wrong."""
+import concurrent.futures
+import contextlib
 import os
 import signal
 import time
 
 import pytest
 
-from hvbed import Bed, address_tap, echo, move, tap_of, wait_for
+from hvbed import Bed, address_tap, echo, move, prepare, tap_of, wait_for
 
 VM = "web@default"
 
@@ -162,6 +164,99 @@ def test_no_nve_no_cut(bed4):
     one.nve.come()
     wait_for("taken back", lambda: one.nve.made("/uncut"))
     assert one.nve.made("/uncut")[0][2] == {"epoch": 3} and one.vm()["epoch"] == 3
+
+
+@contextlib.contextmanager
+def ordered(host, path, body):
+    """A call that is not answered yet."""
+    with concurrent.futures.ThreadPoolExecutor(1) as later:
+        yield later.submit(host.call, "POST", f"/v1/vms/{VM}/{path}", body)
+
+
+def made_in_order(nve, *calls):
+    """Those calls were made, the first of each in this order."""
+    first = [nve.made(*call)[0][4] for call in calls]
+    return first == sorted(first)
+
+
+def test_leaves_when_its_edge_has_confirmed_it(bed4):
+    """Taken back while its edge is away: an order to leave waits, and can be cancelled. The edge that is back is told first that
+    the VM is here, or gets the ports anew when it knows them as something else; then the VM leaves."""
+    one, two = bed4.hosts
+    definition = bed4.synth()
+    start(one, definition)
+    one.nve.go()
+    name = move(one, two, definition, 1, cut_deadline_ms=50)
+    wait_for("given up", lambda: one.event("move-failed", move=name))
+    wait_for("it is forgotten there", lambda: two.vm() is None)
+    one.nve.forget()
+
+    order = prepare(one, two, definition, 3)
+    with ordered(one, "migrate", order) as leaving:
+        wait_for("cancelled", lambda: one.post(f"/v1/vms/{VM}/cancel", {"move": order["move"]}) and leaving.done())
+    assert leaving.result()[0] == 409 and "cancelled before it began" in leaving.result()[1]["error"]["text"]
+
+    with ordered(one, "migrate", order) as leaving:
+        one.nve.refuse["/uncut"] = 409
+        one.nve.come()
+        wait_for("it runs there", lambda: two.event("move-running", move=order["move"]))
+    assert leaving.result()[0] == 200
+    assert made_in_order(one.nve, ("/uncut",), ("/v1/ports", "POST"), ("/cut",))
+    assert [(c[2]["mode"], c[2]["epoch"]) for c in one.nve.made("/v1/ports", "POST")] == [("serve", 3)]
+
+
+def test_edge_that_knows_better(bed4):
+    """It has heard of a newer place of the VM that arrives: the authority is told that it runs here, and the edge asked on."""
+    one, two = bed4.hosts
+    definition = bed4.synth()
+    start(one, definition)
+    two.nve.refuse["/activate"] = (409, "stale")
+    name = move(one, two, definition, 1)
+    wait_for("told", lambda: two.event("vm-state", state="running", move=name,
+                                       reason="the NVE here knows of a newer place of it"))
+    wait_for("all sent", lambda: one.event("move-completed", move=name))
+    one.post(f"/v1/vms/{VM}/finish", {"move": name})
+    assert len(two.nve.made("/v1/ports")) == 1          # and not given the ports anew
+    with ordered(two, "migrate", prepare(two, one, definition, 2)) as leaving:
+        two.nve.refuse.clear()
+        wait_for("it runs there", lambda: one.event("move-running"))
+    assert leaving.result()[0] == 200 and made_in_order(two.nve, ("/activate",), ("/cut",))
+
+
+def test_order_to_leave_while_it_is_being_suspended(bed4):
+    """It finds the VM as it is afterwards."""
+    one, two = bed4.hosts
+    definition = bed4.synth()
+    pid = start(one, definition)["pid"]
+    order = prepare(one, two, definition, 1)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with ordered(one, "suspend", {}) as suspending:
+            wait_for("under way", lambda: one.call("POST", f"/v1/vms/{VM}/suspend", {})[0] == 503)
+            with ordered(one, "migrate", order) as leaving:
+                with pytest.raises(concurrent.futures.TimeoutError):
+                    leaving.result(0.2)
+                os.kill(pid, signal.SIGCONT)
+                status, answer = leaving.result(10)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert suspending.result()[0] == 200 and one.vm()["state"] == "paused"
+    assert status == 409 and "cannot leave now: it is paused here" in answer["error"]["text"], answer
+    assert not one.event("move-stopped")
+
+
+@pytest.mark.long
+def test_edge_that_never_confirms(bed4):
+    one, two = bed4.hosts
+    definition = bed4.synth()
+    start(one, definition)
+    one.nve.go()
+    name = move(one, two, definition, 1, cut_deadline_ms=50)
+    wait_for("given up", lambda: one.event("move-failed", move=name))
+    wait_for("it is forgotten there", lambda: two.vm() is None)
+    status, answer = one.call("POST", f"/v1/vms/{VM}/migrate", prepare(one, two, definition, 3))
+    assert status == 409 and "the NVE has not confirmed that it was taken back" in answer["error"]["text"], answer
+    assert one.vm()["role"] == "serve" and one.vm()["state"] == "running"
 
 
 def test_cut_refused(bed4):

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM that leaves, and one that arrives, with an emulator that does nothing by itself: what it is told is
+ * written down, what it would say is said here. For what a real one does too seldom, or too fast.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "hv/hv.h"
+#include "io/file.h"
+#include "io/http.h"
+#include "io/session.h"
+#include "io/socket.h"
+
+enum { BOTH_DISKS = 3, DISK_PAUSE_MS = 30, EPOCH = 7, EPOCH_TO, EPOCH_BACK };
+
+static const char DEFINITION[] = "{\"name\": \"web\", \"disks\": [{\"path\": \"one.img\"}, {\"path\": \"two.img\"}]}";
+
+struct bed {
+        struct gw_loop loop;
+        struct hv_config config;
+        struct hv hv;
+        struct hv_vm *vm;
+        char folder[64];
+        int target; /* where a target takes disks; -1: none is there any more */
+        /* What the emulator was told. */
+        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up;
+};
+static struct bed bed;
+
+/* ---- the emulator ---- */
+
+static void accept_order(gw_vm_done done, void *user) {
+        if (done)
+                done(NULL, user);
+}
+
+static void take_mirror(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user) {
+        (void)vm, (void)mirror;
+        bed.mirrors++;
+        accept_order(done, user);
+}
+
+static void take_mirror_end(struct gw_vm *vm, unsigned disks, bool force, gw_vm_done done, void *user) {
+        (void)vm, (void)disks;
+        bed.mirror_ends += !force;
+        accept_order(done, user);
+}
+
+static void take_mirror_clear(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user) {
+        (void)vm, (void)disks;
+        accept_order(done, user);
+}
+
+static void take_hang_up(struct gw_vm *vm, unsigned disks) {
+        (void)vm;
+        bed.hung_up = disks;
+}
+
+static void take_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user) {
+        (void)vm, (void)to;
+        bed.migrates++;
+        accept_order(done, user);
+}
+
+static void take_pace(struct gw_vm *vm, uint64_t bandwidth_octets_s, unsigned downtime_ms, gw_vm_done done,
+                      void *user) {
+        (void)vm, (void)bandwidth_octets_s, (void)downtime_ms;
+        accept_order(done, user);
+}
+
+static void take_proceed(struct gw_vm *vm, gw_vm_done done, void *user) {
+        (void)vm;
+        bed.proceeds++;
+        accept_order(done, user);
+}
+
+static void take_cancel(struct gw_vm *vm, gw_vm_done done, void *user) {
+        (void)vm;
+        bed.cancels++;
+        accept_order(done, user);
+}
+
+static void take_post_copy(struct gw_vm *vm, gw_vm_done done, void *user) {
+        (void)vm;
+        bed.post_copies++;
+        accept_order(done, user);
+}
+
+static void take_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
+        (void)vm, (void)done, (void)user; /* it is busy */
+}
+
+static void take_free(struct gw_vm *vm) {
+        (void)vm;
+}
+
+static const struct gw_vm_driver driver = {
+        .mirror = take_mirror,
+        .mirror_end = take_mirror_end,
+        .mirror_clear = take_mirror_clear,
+        .hang_up = take_hang_up,
+        .migrate = take_migrate,
+        .pace = take_pace,
+        .proceed = take_proceed,
+        .cancel = take_cancel,
+        .post_copy = take_post_copy,
+        .query = take_query,
+        .free = take_free,
+};
+static struct gw_vm machine = {&driver};
+
+/* ---- the bed ---- */
+
+static const char *at(const char *name) {
+        static char path[2][160];
+        static int turn;
+
+        turn = !turn;
+        snprintf(path[turn], sizeof path[turn], "%s/%s", bed.folder, name);
+        return path[turn];
+}
+
+static void vm_new(void) {
+        struct gw_endpoint any = {.port = 0};
+        struct gw_error error = {0};
+        struct hv_record *r;
+
+        assert_int_equal(gw_ip_parse("127.0.0.1", &any.ip), 0);
+        bed.target = gw_socket_listen_tcp(&any);
+        assert_true(bed.target >= 0);
+        bed.vm = hv_vm_new(&bed.hv);
+        assert_non_null(bed.vm);
+        bed.vm->machine = &machine;
+        r = &bed.vm->record;
+        r->definition_json = json_loads(DEFINITION, 0, NULL);
+        assert_int_equal(gw_definition_parse(r->definition_json, &r->definition, &error), 0);
+        r->id = r->definition.id;
+        r->role = HV_ROLE_SOURCE;
+        r->state = HV_RUNNING;
+        r->epoch = EPOCH;
+        r->move.epoch = EPOCH_TO;
+        r->move.epoch_back = EPOCH_BACK;
+        strcpy(r->move.id.s, "m1");
+        assert_int_equal(gw_ip_parse("10.99.0.2", &r->move.peer), 0);
+        assert_int_equal(gw_socket_local(bed.target, &r->move.nbd), 0);
+        r->move.endpoint = r->move.nbd;
+}
+
+static int setup(void **state) {
+        static const struct gw_session_ops none = {0};
+
+        (void)state;
+        bed = (struct bed){.folder = "/tmp/hv-leave-XXXXXX"};
+        assert_non_null(mkdtemp(bed.folder));
+        assert_int_equal(mkdir(at("vms"), 0700), 0);
+        assert_int_equal(gw_loop_init(&bed.loop), 0);
+        snprintf(bed.config.common.state_dir, sizeof bed.config.common.state_dir, "%s", bed.folder);
+        snprintf(bed.config.disk_dir, sizeof bed.config.disk_dir, "%s", bed.folder);
+        bed.config.disk_pause_ms = DISK_PAUSE_MS;
+        bed.hv = (struct hv){
+                .config = &bed.config, .loop = &bed.loop, .outbox = json_array(), .api = {hv_routes, &bed.hv}};
+        gw_list_init(&bed.hv.vms);
+        gw_list_init(&bed.hv.cells);
+        gw_list_init(&bed.hv.carriers);
+        assert_int_equal(gw_http_new_unix(&bed.hv.http, &bed.loop, at("api"), &bed.hv.api), 0);
+        assert_int_equal(gw_session_dial_unix(&bed.hv.nve, &bed.loop, at("nobody"), &none, NULL, &bed.hv), 0);
+        vm_new();
+        return 0;
+}
+
+static int teardown(void **state) {
+        (void)state;
+        hv_vm_free(bed.vm);
+        gw_session_free(bed.hv.nve);
+        hv_edge_deinit(&bed.hv);
+        gw_http_free(bed.hv.http);
+        json_decref(bed.hv.outbox);
+        gw_loop_deinit(&bed.loop);
+        if (bed.target >= 0)
+                close(bed.target);
+        unlink(at("vms/web@default.json"));
+        unlink(at("api"));
+        assert_int_equal(rmdir(at("vms")), 0);
+        assert_int_equal(rmdir(bed.folder), 0);
+        return 0;
+}
+
+static void spin_until(const unsigned *count) {
+        while (!*count)
+                assert_true(sd_event_run(bed.loop.event, 10000000) >= 0);
+}
+
+static void spin_ms(uint32_t ms) {
+        struct gw_mono end = gw_mono_after(gw_mono_now(), gw_ms(ms));
+
+        while (!gw_mono_reached(gw_mono_now(), end))
+                assert_true(sd_event_run(bed.loop.event, 1000) >= 0);
+}
+
+/* The n-th event that the authority is to hear of, from the end. */
+static const json_t *told(size_t from_the_end, const char *event) {
+        size_t n = json_array_size(bed.hv.outbox);
+        const json_t *object = n >= from_the_end ? json_array_get(bed.hv.outbox, n - from_the_end) : NULL;
+        const char *is = json_string_value(json_object_get(object, "event"));
+
+        assert_non_null(is);
+        assert_string_equal(is, event);
+        return object;
+}
+
+static const char *reason(const json_t *event) {
+        return json_string_value(json_object_get(event, "reason"));
+}
+
+/* ---- disks ---- */
+
+/* Up to the stop; then its disks still have something to send. */
+static void reach_the_cut(void) {
+        bed.vm->record.move.disks = BOTH_DISKS;
+        hv_source_migrate(bed.vm);
+        spin_until(&bed.mirrors);
+        assert_int_equal(bed.migrates, 0);
+        hv_mirror_event(bed.vm, 0, GW_VM_MIRROR_READY, "");
+        hv_mirror_event(bed.vm, 1, GW_VM_MIRROR_READY, "");
+        assert_int_equal(bed.migrates, 1);
+        hv_source_run(bed.vm, GW_VM_RUN_PAUSED, gw_wall_now());
+        hv_source_copy(bed.vm, GW_VM_COPY_PRE_SWITCHOVER);
+        assert_int_equal(bed.mirror_ends, 1);
+}
+
+/* The guest wrote faster than the link carries, and that was seen too late: it does not stand still for it. */
+static void a_vm_whose_disks_are_late_after_its_stop_goes_on(void **state) {
+        const json_t *failed;
+
+        (void)state;
+        reach_the_cut();
+        hv_mirror_event(bed.vm, 0, GW_VM_MIRROR_ENDED, "");
+        spin_until(&bed.cancels);
+        assert_int_equal(bed.hung_up, 2); /* what is under way of the other, or cancelling would wait for it */
+        hv_mirror_event(bed.vm, 1, GW_VM_MIRROR_ENDED, "");
+        assert_int_equal(bed.proceeds, 0); /* too late is too late */
+        hv_source_run(bed.vm, GW_VM_RUN_RUNNING, gw_wall_now());
+        failed = told(1, "move-failed");
+        assert_true(json_is_true(json_object_get(failed, "running")));
+        assert_string_equal(reason(failed), "its disks were not sent within 30 ms after the VM's stop");
+        assert_int_equal(bed.vm->record.role, HV_ROLE_SERVE);
+        assert_int_equal(bed.vm->record.epoch, EPOCH_BACK); /* it was cut, and is taken back */
+        assert_true(bed.vm->record.uncut_due);
+}
+
+static void a_vm_whose_disks_are_in_time_runs_there(void **state) {
+        (void)state;
+        reach_the_cut();
+        hv_mirror_event(bed.vm, 0, GW_VM_MIRROR_ENDED, "");
+        assert_int_equal(bed.proceeds, 0);
+        hv_mirror_event(bed.vm, 1, GW_VM_MIRROR_ENDED, "");
+        assert_int_equal(bed.proceeds, 1);
+        spin_ms(2 * DISK_PAUSE_MS);
+        assert_int_equal(bed.cancels, 0);
+        assert_int_equal(bed.vm->leaving, HV_CUT);
+}
+
+/* The emulator is not asked to connect to it, since it would stand still for that. */
+static void a_target_that_is_gone_is_not_connected_to(void **state) {
+        (void)state;
+        close(bed.target);
+        bed.target = -1;
+        bed.vm->record.move.disks = BOTH_DISKS;
+        hv_source_migrate(bed.vm);
+        while (bed.vm->record.role == HV_ROLE_SOURCE)
+                assert_true(sd_event_run(bed.loop.event, 10000000) >= 0);
+        assert_int_equal(bed.mirrors, 0);
+        assert_non_null(strstr(reason(told(1, "move-failed")), "is not reached at 127.0.0.1"));
+        assert_int_equal(bed.vm->record.epoch, EPOCH);
+        assert_false(bed.vm->record.uncut_due);
+}
+
+/* ---- post-copy ---- */
+
+static void post_copy_begins_with_the_second_pass(void **state) {
+        (void)state;
+        bed.vm->record.move.options.post_copy = true;
+        hv_source_migrate(bed.vm);
+        hv_vm_events.pass(&machine, 1, bed.vm);
+        assert_int_equal(bed.post_copies, 0);
+        hv_vm_events.pass(&machine, 2, bed.vm);
+        assert_int_equal(bed.post_copies, 1);
+}
+
+/* The emulator says that it has everything before, or after, it says that it runs; the authority hears it last. */
+static void a_target_that_has_everything_says_so(void **state) {
+        (void)state;
+        for (int completed_first = 0; completed_first < 2; completed_first++) {
+                bed.vm->record.role = HV_ROLE_TARGET;
+                bed.vm->record.state = HV_INCOMING;
+                bed.vm->record.move.options.post_copy = true;
+                json_array_clear(bed.hv.outbox);
+                if (completed_first)
+                        hv_vm_events.copy(&machine, GW_VM_COPY_COMPLETED, gw_wall_now(), bed.vm);
+                assert_int_equal(json_array_size(bed.hv.outbox), 0);
+                hv_vm_events.run(&machine, GW_VM_RUN_RUNNING, gw_wall_now(), bed.vm);
+                if (!completed_first) {
+                        told(1, "move-running");
+                        hv_vm_events.copy(&machine, GW_VM_COPY_COMPLETED, gw_wall_now(), bed.vm);
+                }
+                told(1, "move-landed");
+                told(2, "move-running");
+                assert_int_equal(json_array_size(bed.hv.outbox), 2);
+        }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(a_vm_whose_disks_are_late_after_its_stop_goes_on),
+                TEST(a_vm_whose_disks_are_in_time_runs_there),
+                TEST(a_target_that_is_gone_is_not_connected_to),
+                TEST(post_copy_begins_with_the_second_pass),
+                TEST(a_target_that_has_everything_says_so),
+        };
+
+        return cmocka_run_group_tests_name("hv_leave", tests, NULL, NULL);
+}
