@@ -11,6 +11,7 @@
 #include "wire/mobility.h"
 
 enum {
+        ETH_SIZE = 14,
         ETHERTYPE_ARP = 0x0806,
         ETHERTYPE_IPV6 = 0x86dd,
         ARP_REQUEST = 1,
@@ -186,6 +187,15 @@ static bool too_big_allowed(struct edge_port *port, struct gw_mono now) {
         return gw_edge_bucket_take(&port->too_big_tokens_ns, gw_ms(TOO_BIG_EVERY_MS).ns, TOO_BIG_BURST, now);
 }
 
+/* A datagram that is to be cut into fragments (UFO, which Linux before 4.14 sends) is told from one into datagrams only
+ * by what the programs cannot see, and counts as if each fragment had a UDP header. It is cut on its way up. */
+static void send_fragment(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        if (gw_mac_is_group(frame_mac(frame, 0)))
+                edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
+        else
+                gw_edge_send_as(edge, now, frame);
+}
+
 static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
         uint8_t answer[GW_TOO_BIG_MAX];
@@ -193,6 +203,10 @@ static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const str
 
         if (!port)
                 return;
+        if (frame->size <= ETH_SIZE + port->a.mtu) {
+                send_fragment(edge, now, frame);
+                return;
+        }
         size = gw_too_big_answer(frame->bytes, frame->size, port->a.mtu, answer);
         if (!size) {
                 edge->counters[GW_EDGE_C_UNPARSED]++;

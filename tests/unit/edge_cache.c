@@ -352,6 +352,24 @@ static void test_too_big_v4(void **state) {
         assert_int_equal(w->down[0].ifindex, 1);
 }
 
+/* Cut into fragments on its way up, as it would have been on the wire. */
+static void test_fragments_that_fit_are_sent_on(void **state) {
+        struct world *w = *state;
+        struct gw_mapping m = mapping_of(9, "10.1.0.9", "10.99.0.9", 5);
+        uint8_t group[60] = {1, 0, 0x5e, 1, 2, 3, 0x52, 0x54, 0, 0, 0, 1, 8, 0};
+
+        world_serve(w);
+        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &m, 1, NULL, 0), 0);
+        world_punt(w, GW_EDGE_TOO_BIG, 1, 9, 1, 1);
+        world_punt_bytes(w, GW_EDGE_TOO_BIG, 1, group, sizeof group);
+        assert_int_equal(w->n_down, 2);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(w->down[i].how, GW_EDGE_AS_SENT);
+        world_punt(w, GW_EDGE_TOO_BIG, 1, 8, 1, 2); /* to somebody who is not known yet */
+        assert_int_equal(world_sent_count(w, GW_FRAME_QUERY), 1);
+        assert_int_equal(world_counter(w, GW_EDGE_C_TOO_BIG_ANSWERED), 0);
+}
+
 static void test_too_big_v6(void **state) {
         uint8_t frame[1600] = {2, 0, 0, 0, 0, 9, 0x52, 0x54, 0, 0, 0, 1, 0x86, 0xdd, 0x60};
         uint8_t out[GW_TOO_BIG_MAX], pseudo[40] = {0};
@@ -396,6 +414,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_solicitation, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_malformed_frames, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_too_big_v4, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_fragments_that_fit_are_sent_on, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_too_big_v6, world_setup, world_teardown),
         };
 
