@@ -124,9 +124,9 @@ static int attach(struct gw_datapath *dp, int vxlan_ifindex) {
 static int open_all(struct gw_datapath *dp, const struct gw_datapath_config *config, struct gw_error *error) {
         int vxlan_ifindex, r;
 
-        r = gw_bpffs_ensure(config->pin_dir, error);
+        r = gw_punt_ensure(dp, punt_name(config), config->kept_fd, error); /* first: it keeps a second daemon out */
         if (!r)
-                r = gw_punt_ensure(dp, punt_name(config), error); /* first: it keeps a second daemon out */
+                r = gw_bpffs_ensure(config->pin_dir, error);
         if (!r)
                 r = check_version(config, error);
         if (!r)
@@ -141,6 +141,8 @@ static int open_all(struct gw_datapath *dp, const struct gw_datapath_config *con
                 return gw_fail(error, dp->netns_fd, "", "cannot open this network namespace: %s",
                                strerror(-dp->netns_fd));
         r = gw_upkeep_open(dp);
+        if (!r)
+                r = gw_locators_open(dp);
         if (!r)
                 r = attach(dp, vxlan_ifindex);
         return r ? gw_fail(error, r, "", "cannot attach the eBPF programs: %s", strerror(-r)) : 0;
@@ -168,6 +170,7 @@ int gw_datapath_open(struct gw_datapath **out, const struct gw_datapath_config *
 void gw_datapath_close(struct gw_datapath *dp) {
         if (!dp)
                 return;
+        gw_locators_close(dp);
         gw_upkeep_close(dp);
         if (dp->netns_fd >= 0)
                 close(dp->netns_fd);

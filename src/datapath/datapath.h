@@ -30,6 +30,7 @@ struct gw_datapath_config {
         const char *punt_device;  /* NULL: gwpunt0. Made when absent */
         uint16_t vxlan_port;      /* 0: 4789 */
         struct gw_ip locator;     /* outer source address; its family is the underlay's */
+        int kept_fd;              /* the punt device's descriptor that outlived the last daemon; taken over. 0: none */
 };
 
 /* GW_E_CONFLICT: pins of another ABI version, or a device of that name that is not ours; *error says what to do. */
@@ -183,6 +184,11 @@ struct gw_punt {
 int gw_datapath_punt_fd(const struct gw_datapath *dp);
 enum { GW_PUNT_QUEUE_FRAMES = 8192 }; /* what waits for the daemon, also while it restarts */
 int gw_datapath_punt_read(struct gw_datapath *dp, struct gw_punt *out); /* GW_E_AGAIN: none left */
+
+/* Behind all that waits: as if it came up once more, for whoever reads next. Errors as inject. */
+int gw_datapath_punt_back(struct gw_datapath *dp, const struct gw_punt *punt);
+/* What keeps the punt device's queue while it is open anywhere. */
+int gw_datapath_punt_tap(const struct gw_datapath *dp);
 
 /* The way down, in order of the calls. vnet may be NULL (no offload). -ENOBUFS: try again later. */
 int gw_datapath_inject(struct gw_datapath *dp, enum gw_inject_kind kind, uint32_t id, bool redirected,

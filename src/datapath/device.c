@@ -4,7 +4,9 @@
  * VXLAN device, the punt device, and the attachment of programs to devices.
  *
  * The punt device is a persistent tap. Whoever has its descriptor is the daemon of
- * this namespace: a second one gets EBUSY. Its packet socket is how frames come
+ * this namespace: a second one gets EBUSY. The device outlives it, but the kernel
+ * empties its queue, and drops what comes later, once the descriptor is open nowhere; so a
+ * supervisor may keep that for the next daemon. Its packet socket is how frames come
  * down, because a packet socket can give each frame a mark and an offload header.
  */
 #include "datapath/private.h"
@@ -13,8 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -127,10 +131,22 @@ static int inject_socket(int ifindex) {
         return fd;
 }
 
-int gw_punt_ensure(struct gw_datapath *dp, const char *name, struct gw_error *error) {
+/* Is this descriptor that device's? Its network namespace is not asked for: the last daemon had the same. */
+static bool is_tap(int fd, const char *name) {
+        struct ifreq request = {0};
+
+        return !ioctl(fd, TUNGETIFF, &request) && strcmp(request.ifr_name, name) == 0;
+}
+
+int gw_punt_ensure(struct gw_datapath *dp, const char *name, int kept_fd, struct gw_error *error) {
         int r;
 
-        dp->punt_fd = gw_tap_open(name, true, true);
+        if (kept_fd > 0 && is_tap(kept_fd, name))
+                dp->punt_fd = kept_fd;
+        else if (kept_fd > 0)
+                close(kept_fd); /* of a device that was deleted, or has another name by now */
+        if (dp->punt_fd < 0)
+                dp->punt_fd = gw_tap_open(name, true, true);
         if (dp->punt_fd == -EBUSY)
                 return gw_fail(error, GW_E_CONFLICT, "", "%s is in use: another godwit-nve runs on this host", name);
         if (dp->punt_fd < 0)

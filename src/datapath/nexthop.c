@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The next hop of each locator, for the programs that encapsulate by themselves
+ * The next hop of each locator in use (locators.c), for the programs that encapsulate by themselves
  * (bpf/tunnel.h), and the upkeep that the object does on the side.
  *
  * The programs believe an entry as long as the lease in their configuration
@@ -51,13 +51,10 @@ static int resolve(struct gw_datapath *dp, const uint8_t locator[static 16]) {
         return bpf_map_update_elem(dp->maps[MAP_NEXT_HOP], locator, &value, BPF_ANY);
 }
 
-/* A table that is full is no failure: the VXLAN device takes what has no entry. */
-void gw_next_hop_want(struct gw_datapath *dp, struct gw_ip locator) {
+int gw_next_hop_add(struct gw_datapath *dp, struct gw_ip locator) {
         struct gw_abi_next_hop found;
-        bool none = gw_ip_is_v4(locator) ? !gw_ip_v4(locator) : gw_ip_eq(locator, (struct gw_ip){0});
 
-        if (!none && bpf_map_lookup_elem(dp->maps[MAP_NEXT_HOP], locator.b, &found))
-                (void)resolve(dp, locator.b);
+        return bpf_map_lookup_elem(dp->maps[MAP_NEXT_HOP], locator.b, &found) ? resolve(dp, locator.b) : 0;
 }
 
 static int refresh_one(const void *key, const void *value, void *user) {
@@ -77,6 +74,7 @@ static void refresh(struct gw_datapath *dp) {
         dp->config.direct_until_ns = gw_route_watch_ipsec(dp->routes) ? 0 : now + LEASE_MS * GW_NS_PER_MS;
         dp->config.asking_until_ns = now + ASKING_MS * GW_NS_PER_MS;
         (void)gw_map_each(dp->maps[MAP_NEXT_HOP], key, next, sizeof key, &value, refresh_one, dp);
+        gw_locators_settle(dp);
         (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);
 }
 

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <string.h>
 
+#include "base/table.h"
 #include "datapath/datapath.h"
 
 struct godwit_bpf;
@@ -47,6 +48,8 @@ struct gw_datapath {
         int netns_fd;         /* where it was opened */
         int underlay_ifindex; /* the device with from_underlay; 0 none */
         struct gw_route_watch *routes;
+        struct gw_table locators;
+        bool lacks_next_hops;
         uint64_t refreshed_ns;                 /* when next hops were last looked at (CLOCK_MONOTONIC) */
         struct gw_abi_config config;           /* as in its map */
         uint8_t buffer[GW_PUNT_BUFFER_OCTETS]; /* of punt_read and tap_drain */
@@ -82,8 +85,15 @@ int gw_map_each(int fd, void *key, void *next, size_t key_size, void *value,
 /* nexthop.c */
 int gw_upkeep_open(struct gw_datapath *dp);
 void gw_upkeep_close(struct gw_datapath *dp);
-void gw_upkeep(struct gw_datapath *dp);                              /* what is due; never blocks */
-void gw_next_hop_want(struct gw_datapath *dp, struct gw_ip locator); /* frames may be sent there */
+void gw_upkeep(struct gw_datapath *dp);                            /* what is due; never blocks */
+int gw_next_hop_add(struct gw_datapath *dp, struct gw_ip locator); /* frames may be sent there. 0 also when there */
+
+/* locators.c: entries that lead to a locator; without any it has no next hop. None (zero) is ignored. */
+int gw_locators_open(struct gw_datapath *dp);
+void gw_locators_close(struct gw_datapath *dp);
+void gw_locator_ref(struct gw_datapath *dp, struct gw_ip ip);
+void gw_locator_unref(struct gw_datapath *dp, struct gw_ip ip);
+void gw_locators_settle(struct gw_datapath *dp); /* those that found no room */
 
 /* port.c */
 void *gw_own_find(struct gw_abi_port *port, struct gw_ip ip); /* where the address is in own4 or own6; NULL: nowhere */
@@ -96,6 +106,7 @@ void gw_underlay_detach(void);                   /* from every device of the nam
 /* device.c */
 int gw_bpffs_ensure(const char *dir, struct gw_error *error);
 int gw_vxlan_ensure(const char *name, const struct gw_datapath_config *config, int *ifindex, struct gw_error *error);
-int gw_punt_ensure(struct gw_datapath *dp, const char *name, struct gw_error *error);
+int gw_punt_ensure(struct gw_datapath *dp, const char *name, int kept_fd,
+                   struct gw_error *error);                      /* takes over kept_fd */
 int gw_program_attach(int ifindex, bool egress, int program_fd); /* replaces the one that is there */
 void gw_program_detach(int ifindex);                             /* with the qdisc */

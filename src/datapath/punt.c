@@ -37,6 +37,10 @@ int gw_datapath_punt_fd(const struct gw_datapath *dp) {
         return dp->wait_fd;
 }
 
+int gw_datapath_punt_tap(const struct gw_datapath *dp) {
+        return dp->punt_fd;
+}
+
 static void vnet_shift(struct virtio_net_hdr *vnet, uint16_t octets) {
         vnet->hdr_len = vnet->hdr_len > octets ? vnet->hdr_len - octets : 0;
         if (vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
@@ -80,15 +84,17 @@ int gw_datapath_punt_read(struct gw_datapath *dp, struct gw_punt *out) {
         }
 }
 
-static int send_marked(int fd, uint32_t mark, const struct virtio_net_hdr *vnet, const void *frame, size_t size) {
+/* head, which may be empty, goes between offload header and frame. */
+static int send_marked(int fd, uint32_t mark, const struct virtio_net_hdr *vnet, struct iovec head, const void *frame,
+                       size_t size) {
         static const struct virtio_net_hdr none;
-        struct iovec parts[2] = {{(void *)(vnet ? vnet : &none), VNET_OCTETS}, {(void *)frame, size}};
+        struct iovec parts[3] = {{(void *)(vnet ? vnet : &none), VNET_OCTETS}, head, {(void *)frame, size}};
         union {
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(sizeof mark)];
         } control = {0};
         struct msghdr message = {
-                .msg_iov = parts, .msg_iovlen = 2, .msg_control = &control, .msg_controllen = sizeof control};
+                .msg_iov = parts, .msg_iovlen = 3, .msg_control = &control, .msg_controllen = sizeof control};
 
         control.header.cmsg_level = SOL_SOCKET;
         control.header.cmsg_type = SO_MARK;
@@ -108,7 +114,23 @@ int gw_datapath_inject(struct gw_datapath *dp, enum gw_inject_kind kind, uint32_
 
         if (id > GW_MARK_ID_MASK || size < ETHERNET_OCTETS)
                 return -EINVAL;
-        return send_marked(dp->inject_fd, mark, vnet, frame, size);
+        return send_marked(dp->inject_fd, mark, vnet, (struct iovec){0}, frame, size);
+}
+
+int gw_datapath_punt_back(struct gw_datapath *dp, const struct gw_punt *punt) {
+        struct gw_abi_punt_header h = {.ethertype = {GW_PUNT_ETHERTYPE >> 8, GW_PUNT_ETHERTYPE & 0xff},
+                                       .reason = punt->reason,
+                                       .flags = punt->redirected ? GW_PUNT_REDIRECTED : 0,
+                                       .ifindex = punt->ifindex,
+                                       .vni = punt->vni};
+        struct virtio_net_hdr vnet = punt->vnet;
+
+        memcpy(h.sender, punt->sender.b, sizeof h.sender);
+        if (vnet.hdr_len)
+                vnet.hdr_len += sizeof h;
+        if (vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+                vnet.csum_start += sizeof h;
+        return send_marked(dp->inject_fd, GW_MARK_UP, &vnet, (struct iovec){&h, sizeof h}, punt->frame, punt->size);
 }
 
 /* The size of the offload header that reads of this tap begin with; 0 without one. */

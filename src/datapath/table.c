@@ -46,16 +46,22 @@ static void forward_out(struct gw_forward *out, const struct gw_abi_forward *in)
                                    .epoch = in->epoch};
 }
 
-/* Remembers where the VM was until now, when that was elsewhere than where it is from now on. */
-static int former_note(struct gw_datapath *dp, const struct gw_abi_mac_key *key, const struct gw_abi_forward *now) {
-        struct gw_abi_former former = {.left_ns = gw_mono_now().ns};
-        struct gw_abi_forward was;
+/* Where an entry leads to; none for one that is local or not there. */
+static struct gw_ip leads_to(struct gw_datapath *dp, const struct gw_abi_mac_key *key) {
+        struct gw_abi_forward entry;
 
-        if (bpf_map_lookup_elem(dp->maps[MAP_FDB], key, &was) || was.kind == GW_FORWARD_LOCAL)
+        if (bpf_map_lookup_elem(dp->maps[MAP_FDB], key, &entry) || entry.kind == GW_FORWARD_LOCAL)
+                return (struct gw_ip){{0}};
+        return gw_abi_ip(entry.locator);
+}
+
+/* Remembers where the VM was until now, when that was elsewhere than where it is from now on. */
+static int former_note(struct gw_datapath *dp, const struct gw_abi_mac_key *key, struct gw_ip was, struct gw_ip is) {
+        struct gw_abi_former former = {.left_ns = gw_mono_now().ns};
+
+        if (gw_ip_is_unspecified(was) || gw_ip_eq(was, is))
                 return 0;
-        if (now->kind != GW_FORWARD_LOCAL && !memcmp(was.locator, now->locator, sizeof was.locator))
-                return 0;
-        memcpy(former.locator, was.locator, sizeof former.locator);
+        memcpy(former.locator, was.b, sizeof former.locator);
         return bpf_map_update_elem(dp->maps[MAP_FORMER], key, &former, BPF_ANY);
 }
 
@@ -64,20 +70,23 @@ int gw_datapath_fdb_set(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac,
         struct gw_abi_mac_key key = gw_mac_key(vni, mac);
         struct gw_abi_forward value = {
                 .kind = entry->kind, .flags = entry->flags, .ifindex = entry->ifindex, .epoch = entry->epoch};
+        struct gw_ip was = leads_to(dp, &key), is = {{0}};
         struct gw_abi_seen none = {0};
         int r = 0;
 
         memcpy(value.locator, entry->locator.b, sizeof value.locator);
         if (entry->kind != GW_FORWARD_LOCAL)
-                gw_next_hop_want(dp, entry->locator);
+                is = entry->locator;
         if (entry->kind == GW_FORWARD_MOVED) {
                 r = bpf_map_update_elem(dp->maps[MAP_FLIGHTS], &key, &none, BPF_NOEXIST);
                 if (r && r != -EEXIST)
                         return r;
         }
-        r = former_note(dp, &key, &value);
+        gw_locator_ref(dp, is);
+        r = former_note(dp, &key, was, is);
         if (!r)
                 r = bpf_map_update_elem(dp->maps[MAP_FDB], &key, &value, BPF_ANY);
+        gw_locator_unref(dp, r ? is : was);
         if (!r && entry->kind != GW_FORWARD_MOVED)
                 r = gw_map_del(dp->maps[MAP_FLIGHTS], &key);
         return r;
@@ -96,9 +105,13 @@ int gw_datapath_fdb_get(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac,
 
 int gw_datapath_fdb_del(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac) {
         struct gw_abi_mac_key key = gw_mac_key(vni, mac);
+        struct gw_ip was = leads_to(dp, &key);
         int r = gw_map_del(dp->maps[MAP_FDB], &key);
 
-        return r ? r : gw_map_del(dp->maps[MAP_FLIGHTS], &key);
+        if (r)
+                return r;
+        gw_locator_unref(dp, was);
+        return gw_map_del(dp->maps[MAP_FLIGHTS], &key);
 }
 
 struct fdb_walk {

@@ -14,6 +14,7 @@
 
 #include "base/time.h"
 #include "frames.h"
+#include "io/netlink.h"
 #include "worlds.h"
 
 enum { MEMBERS = GW_FLOOD_MAX + 6, VNI = 77 };
@@ -117,11 +118,93 @@ static void talkers_of_all_are_read_in_one_walk(void **state) {
                 assert_int_equal(seen[i], i % 2);
 }
 
+/* ---- next hops ---- */
+
+enum { CHURN = GW_NEXT_HOP_MAX + 500 };
+
+static struct gw_ip churning(int i) {
+        struct gw_ip ip = ip_of("10.97.0.0");
+
+        ip.b[14] = (uint8_t)(i >> 8);
+        ip.b[15] = (uint8_t)i;
+        return ip;
+}
+
+static void lead(struct host *h, int vm, int locator, bool gone) {
+        struct gw_forward entry = {.kind = GW_FORWARD_REMOTE, .locator = churning(locator), .epoch = 1};
+        struct gw_mac mac = {{2, 7, 0, 0, (uint8_t)(vm >> 8), (uint8_t)vm}};
+
+        assert_int_equal(gone ? gw_datapath_fdb_del(h->dp, VNI, mac) : gw_datapath_fdb_set(h->dp, VNI, mac, &entry), 0);
+}
+
+static int next_hops(const struct host *h) {
+        int fd = map_open(h, "gw_next_hop"), n = 0;
+        uint8_t key[16];
+
+        for (int r = bpf_map_get_next_key(fd, NULL, key); !r; r = bpf_map_get_next_key(fd, key, key))
+                n++;
+        close(fd);
+        return n;
+}
+
+static bool has_next_hop(const struct host *h, int locator) {
+        struct gw_abi_next_hop hop;
+        int fd = map_open(h, "gw_next_hop"), r = bpf_map_lookup_elem(fd, churning(locator).b, &hop);
+
+        close(fd);
+        return !r;
+}
+
+/* Hosts come and go, more than there is room for: those that entries lead to have a next hop, and no others. */
+static void next_hops_are_those_in_use(void **state) {
+        struct host *h = &((struct world *)*state)->hosts[0];
+        int others = next_hops(h);
+
+        for (int i = 0; i < CHURN; i++) {
+                lead(h, 1, i, false); /* one VM, from host to host */
+                lead(h, 2, i, false);
+        }
+        assert_int_equal(next_hops(h), others + 1);
+        assert_true(has_next_hop(h, CHURN - 1));
+        lead(h, 1, 0, true);
+        assert_true(has_next_hop(h, CHURN - 1)); /* the other one is still there */
+        lead(h, 2, 0, true);
+        assert_int_equal(next_hops(h), others);
+}
+
+static void a_place_that_is_free_is_taken(void **state) {
+        struct host *h = &((struct world *)*state)->hosts[0];
+        int last = GW_NEXT_HOP_MAX + 9, back;
+        struct gw_punt punt;
+
+        for (int i = 0; i <= last; i++)
+                lead(h, i, i, false);
+        assert_int_equal(next_hops(h), GW_NEXT_HOP_MAX);
+        assert_false(has_next_hop(h, last));
+        for (int i = 0; i < last; i++)
+                lead(h, i, i, true);
+        host_enter(h, &back);
+        assert_int_equal(gw_addr_add("lo", ip_of("10.96.0.1"), 32), 0); /* so that the routes are looked at */
+        assert_int_equal(gw_netns_leave(back), 0);
+        for (int i = 0; i < 500 && !has_next_hop(h, last); i++) {
+                assert_int_equal(gw_datapath_punt_read(h->dp, &punt), GW_E_AGAIN);
+                usleep(10000);
+        }
+        assert_true(has_next_hop(h, last));
+        host_close(h);
+        host_open(h); /* the next daemon counts those that outlived the last one */
+        assert_true(has_next_hop(h, last));
+        lead(h, last, last, true);
+        assert_false(has_next_hop(h, last));
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
                 cmocka_unit_test(another_port_is_refused),
                 cmocka_unit_test(talkers_of_all_are_read_in_one_walk),
+                cmocka_unit_test(next_hops_are_those_in_use),
+                cmocka_unit_test(a_place_that_is_free_is_taken),
         };
 
         if (!worlds_begin(argc, argv))
