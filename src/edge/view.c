@@ -82,25 +82,6 @@ void gw_edge_each_mapping(const struct gw_edge *edge, void (*each)(const struct 
         gw_table_each(loose(&edge->mappings), mapping_view, &(struct mapping_visit){each, user});
 }
 
-struct neigh_visit {
-        void (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user);
-        void *user;
-};
-
-static void neigh_view(struct gw_table_node *node, void *user) {
-        const struct neigh_visit *visit = user;
-        const struct edge_neigh *neigh = gw_container_of(node, struct edge_neigh, node);
-        struct gw_ip ip;
-
-        memcpy(ip.b, neigh->key.b, sizeof ip.b);
-        visit->each(neigh->key.vni, ip, neigh->mac, visit->user);
-}
-
-void gw_edge_each_neigh(const struct gw_edge *edge,
-                        void (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user), void *user) {
-        gw_table_each(loose(&edge->neighs), neigh_view, &(struct neigh_visit){each, user});
-}
-
 struct vn_visit {
         void (*each)(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user);
         void *user;

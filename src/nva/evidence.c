@@ -118,11 +118,13 @@ static void ask_redirected(struct nva_move *move) {
         struct gw_nve *nve = gw_directory_nve(&move->nva->directory, move->core.from.s);
         struct ask *ask =
                 nve && nve->nve_session && !move->redirect_ended ? nva_call_new(move->nva, sizeof *ask) : NULL;
+        char path[GW_NAME_MAX + 32];
 
         if (!ask)
                 return;
         *ask = (struct ask){.nva = move->nva, .move = move->core.id};
-        gw_call(nve->nve_session, "GET", "/v1/ports", NULL, gw_s(10), on_ports, ask);
+        snprintf(path, sizeof path, "/v1/ports?vm=%s", move->core.vm.s);
+        gw_call(nve->nve_session, "GET", path, NULL, gw_s(10), on_ports, ask);
 }
 
 static void ask_both(struct nva_move *move, bool after) {

@@ -115,11 +115,14 @@ struct look {
         struct gw_name nve;
 };
 
+static void look_on(struct look *look, struct gw_nve *nve, const char *after);
+
 /* An edge says which ports it holds: those of nobody we know, or of a task that is elsewhere, go. */
 static void on_ports(int status, json_t *body, void *user) {
         struct look *look = user;
         struct gw_nve *nve = gw_directory_nve(&look->nva->directory, look->nve.s);
         json_t *ports = json_is_array(body) ? body : json_object_get(body, "ports"), *item;
+        const char *next = nva_json_text(body, "next");
         size_t i;
 
         if (nve && status / 100 == 2) {
@@ -131,7 +134,18 @@ static void on_ports(int status, json_t *body, void *user) {
                                 take_off(nve, id);
                 }
         }
-        nva_call_free(look);
+        if (nve && nve->nve_session && *next)
+                look_on(look, nve, next);
+        else
+                nva_call_free(look);
+}
+
+/* A page, and the next one when it is there. */
+static void look_on(struct look *look, struct gw_nve *nve, const char *after) {
+        char path[GW_NAME_MAX + 64];
+
+        snprintf(path, sizeof path, "/v1/ports%s%s", *after ? "?after=" : "", after);
+        gw_call(nve->nve_session, "GET", path, NULL, gw_s(LIFE_CALL_S), on_ports, look);
 }
 
 void life_edge_back(struct nva *nva, struct gw_nve *nve) {
@@ -146,5 +160,5 @@ void life_edge_back(struct nva *nva, struct gw_nve *nve) {
                 return;
         look->nva = nva;
         look->nve = nve->id;
-        gw_call(nve->nve_session, "GET", "/v1/ports", NULL, gw_s(LIFE_CALL_S), on_ports, look);
+        look_on(look, nve, "");
 }

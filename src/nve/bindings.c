@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "nve/lists.h"
 #include "nve/nve.h"
 #include "wire/registration.h"
 
@@ -50,14 +51,21 @@ static json_t *binding_json(const struct nve *nve, const struct gw_edge_binding_
 
 struct walk {
         const struct nve *nve;
-        json_t *list, *one;
+        struct nve_names names;
+        struct nve_page page;
+        json_t *one;
         struct gw_name wanted;
 };
+
+static void name_each(const struct gw_edge_binding_view *view, void *user) {
+        nve_names_add(&((struct walk *)user)->names, view->vm->s);
+}
 
 static void list_each(const struct gw_edge_binding_view *view, void *user) {
         struct walk *walk = user;
 
-        json_array_append_new(walk->list, binding_json(walk->nve, view));
+        if (nve_names_has(&walk->names, view->vm->s))
+                nve_names_put(&walk->names, &walk->page, view->vm->s, binding_json(walk->nve, view));
 }
 
 static void find_each(const struct gw_edge_binding_view *view, void *user) {
@@ -68,10 +76,16 @@ static void find_each(const struct gw_edge_binding_view *view, void *user) {
 }
 
 void nve_show_bindings(struct gw_request *request, void *user) {
-        struct walk walk = {.nve = user, .list = json_array()};
+        struct walk walk = {.nve = user};
+        bool more;
 
+        if (!nve_page_begin(&walk.page, request))
+                return;
+        walk.names.after = walk.page.after;
+        gw_edge_each_binding(walk.nve->edge, name_each, &walk);
+        more = nve_names_choose(&walk.names, &walk.page);
         gw_edge_each_binding(walk.nve->edge, list_each, &walk);
-        gw_request_answer(request, 200, json_pack("{s:o}", "bindings", walk.list));
+        nve_names_answer(&walk.names, &walk.page, request, "bindings", more);
 }
 
 void nve_show_binding(struct gw_request *request, void *user) {

@@ -5,6 +5,7 @@
  * long; and putting entries right.
  *
  *      GET /v1/caches?table=forwarding|neighbours[&after=...]   a page, and where the next one begins
+ *      GET /v1/fdb, /v1/neighbours[?limit=...][&after=...]      the same for people, as the other lists are
  *      POST /v1/repair {entries: [{vni, mac} | {vni, address}]}
  *
  * The data plane is read, not the core: an audit is to find what packets follow.
@@ -18,12 +19,21 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "nve/lists.h"
 #include "nve/nve.h"
 
-enum { PAGE = 2000, REPAIRS_MAX = 1000, AT_SIZE = 80 };
+enum { AUDIT_PAGE = 2000, REPAIRS_MAX = 1000, AT_SIZE = 80 };
+
+struct page;
+typedef json_t *forward_json(const struct page *page, uint32_t vni, struct gw_mac mac,
+                             const struct gw_forward *forward);
+typedef json_t *neigh_json(const struct page *page, uint32_t vni, struct gw_ip ip, struct gw_mac mac);
 
 struct page {
         struct nve *nve;
+        size_t limit;
+        forward_json *forward; /* of a page of forwarding entries; else NULL, and of neighbours: */
+        neigh_json *neigh;
         json_t *entries;
         struct gw_mono now;
         struct gw_fdb_at fdb_last;
@@ -36,29 +46,52 @@ static json_t *age_json(const struct page *page, struct gw_edge_source source) {
                                : json_null();
 }
 
-static int forward_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
-        struct page *page = user;
+static json_t *forward_audited(const struct page *page, uint32_t vni, struct gw_mac mac,
+                               const struct gw_forward *forward) {
         struct gw_edge_source source = gw_edge_source_of_mac(page->nve->edge, vni, mac);
 
+        return json_pack("{s:I, s:o, s:s, s:o, s:I, s:s, s:o}", "vni", (json_int_t)vni, "mac", nve_json_mac(mac),
+                         "kind", nve_forward_word(forward->kind), "locator", nve_json_ip(forward->locator), "epoch",
+                         (json_int_t)forward->epoch, "origin", nve_origin_word(source.origin), "age_ms",
+                         age_json(page, source));
+}
+
+static json_t *forward_shown(const struct page *page, uint32_t vni, struct gw_mac mac,
+                             const struct gw_forward *forward) {
+        (void)page;
+        return json_pack("{s:I, s:o, s:s, s:I, s:o, s:I, s:b}", "vni", (json_int_t)vni, "mac", nve_json_mac(mac),
+                         "kind", nve_forward_word(forward->kind), "ifindex", (json_int_t)forward->ifindex, "locator",
+                         nve_json_ip(forward->locator), "epoch", (json_int_t)forward->epoch, "punt",
+                         (forward->flags & GW_FORWARD_PUNT) != 0);
+}
+
+static json_t *neigh_audited(const struct page *page, uint32_t vni, struct gw_ip ip, struct gw_mac mac) {
+        struct gw_edge_source source = gw_edge_source_of_ip(page->nve->edge, vni, ip);
+
+        return json_pack("{s:I, s:o, s:o, s:s, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip), "mac",
+                         nve_json_mac(mac), "origin", nve_origin_word(source.origin), "age_ms", age_json(page, source));
+}
+
+static json_t *neigh_shown(const struct page *page, uint32_t vni, struct gw_ip ip, struct gw_mac mac) {
+        (void)page;
+        return json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip), "mac",
+                         nve_json_mac(mac));
+}
+
+static int forward_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
+        struct page *page = user;
+
         page->fdb_last = (struct gw_fdb_at){vni, mac};
-        json_array_append_new(page->entries,
-                              json_pack("{s:I, s:o, s:s, s:o, s:I, s:s, s:o}", "vni", (json_int_t)vni, "mac",
-                                        nve_json_mac(mac), "kind", nve_forward_word(forward->kind), "locator",
-                                        nve_json_ip(forward->locator), "epoch", (json_int_t)forward->epoch, "origin",
-                                        nve_origin_word(source.origin), "age_ms", age_json(page, source)));
+        json_array_append_new(page->entries, page->forward(page, vni, mac, forward));
         return 0;
 }
 
 static int neigh_entry(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user) {
         struct page *page = user;
-        struct gw_edge_source source = gw_edge_source_of_ip(page->nve->edge, vni, ip);
 
         (void)flags;
         page->neigh_last = (struct gw_neigh_at){vni, ip};
-        json_array_append_new(page->entries,
-                              json_pack("{s:I, s:o, s:o, s:s, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip),
-                                        "mac", nve_json_mac(mac), "origin", nve_origin_word(source.origin), "age_ms",
-                                        age_json(page, source)));
+        json_array_append_new(page->entries, page->neigh(page, vni, ip, mac));
         return 0;
 }
 
@@ -81,7 +114,7 @@ static int forwarding_page(struct page *page, const char *after, bool *more, cha
 
         if (after && (!rest || gw_mac_parse(rest, &from.mac)))
                 return GW_E_INVALID;
-        r = gw_datapath_fdb_page(page->nve->dp, after ? &from : NULL, PAGE, more, forward_entry, page);
+        r = gw_datapath_fdb_page(page->nve->dp, after ? &from : NULL, page->limit, more, forward_entry, page);
         snprintf(at, AT_SIZE, "%u/%s", page->fdb_last.vni, gw_mac_text(page->fdb_last.mac, mac));
         return r;
 }
@@ -94,40 +127,75 @@ static int neighbours_page(struct page *page, const char *after, bool *more, cha
 
         if (after && (!rest || gw_ip_parse(rest, &from.ip)))
                 return GW_E_INVALID;
-        r = gw_datapath_neigh_page(page->nve->dp, after ? &from : NULL, PAGE, more, neigh_entry, page);
+        r = gw_datapath_neigh_page(page->nve->dp, after ? &from : NULL, page->limit, more, neigh_entry, page);
         snprintf(at, AT_SIZE, "%u/%s", page->neigh_last.vni, gw_ip_text(page->neigh_last.ip, ip));
         return r;
 }
 
-void nve_caches(struct gw_request *request, void *user) {
-        const char *table = gw_request_query(request, "table"), *after = gw_request_query(request, "after");
-        struct page page = {.nve = user, .entries = json_array(), .now = gw_mono_now()};
+/* False: the request was answered, and the entries are gone. */
+static bool read_page(struct page *page, struct gw_request *request, bool *more, char at[static AT_SIZE]) {
+        const char *after = gw_request_query(request, "after");
         struct gw_error error = {0};
-        char at[AT_SIZE] = "";
-        bool more = false;
-        int r = GW_E_INVALID;
+        int r = page->forward ? forwarding_page(page, after, more, at) : neighbours_page(page, after, more, at);
 
-        if (table && !strcmp(table, "forwarding"))
-                r = forwarding_page(&page, after, &more, at);
-        else if (table && !strcmp(table, "neighbours"))
-                r = neighbours_page(&page, after, &more, at);
-        else
-                gw_fail(&error, r, "table", "table is \"%.32s\"; allowed are \"forwarding\" and \"neighbours\"",
-                        table ? table : "");
-        if (!r) {
-                gw_request_answer(
-                        request, 200,
-                        json_pack("{s:o, s:o}", "entries", page.entries, "next", more ? json_string(at) : json_null()));
-                return;
-        }
-        json_decref(page.entries);
+        if (!r)
+                return true;
+        json_decref(page->entries);
         if (r == GW_E_NOT_FOUND)
                 gw_fail(&error, GW_E_CONFLICT, "after", "the entry \"%.64s\" is gone; begin with the first page",
                         after);
-        else if (!error.code)
+        else
                 gw_fail(&error, r, "after", "the page after \"%.64s\" cannot be read: %s", after ? after : "",
                         gw_error_word(r));
         gw_request_fail(request, &error);
+        return false;
+}
+
+void nve_caches(struct gw_request *request, void *user) {
+        const char *table = gw_request_query(request, "table");
+        struct page page = {.nve = user, .limit = AUDIT_PAGE, .now = gw_mono_now()};
+        struct gw_error error = {0};
+        char at[AT_SIZE] = "";
+        bool more = false;
+
+        if (table && !strcmp(table, "forwarding")) {
+                page.forward = forward_audited;
+        } else if (table && !strcmp(table, "neighbours")) {
+                page.neigh = neigh_audited;
+        } else {
+                gw_fail(&error, GW_E_INVALID, "table",
+                        "table is \"%.32s\"; allowed are \"forwarding\" and \"neighbours\"", table ? table : "");
+                gw_request_fail(request, &error);
+                return;
+        }
+        page.entries = json_array();
+        if (read_page(&page, request, &more, at))
+                gw_request_answer(
+                        request, 200,
+                        json_pack("{s:o, s:o}", "entries", page.entries, "next", more ? json_string(at) : json_null()));
+}
+
+static void show(struct gw_request *request, struct nve *nve, forward_json *forward, neigh_json *neigh,
+                 const char *noun) {
+        struct page page = {.nve = nve, .forward = forward, .neigh = neigh};
+        struct nve_page list;
+        char at[AT_SIZE] = "";
+        bool more = false;
+
+        if (!nve_page_begin(&list, request))
+                return;
+        page.limit = list.limit;
+        page.entries = list.items;
+        if (read_page(&page, request, &more, at))
+                nve_page_answer(&list, request, noun, more ? at : NULL);
+}
+
+void nve_show_fdb(struct gw_request *request, void *user) {
+        show(request, user, forward_shown, NULL, "fdb");
+}
+
+void nve_show_neighbours(struct gw_request *request, void *user) {
+        show(request, user, NULL, neigh_shown, "neighbours");
 }
 
 /* ---- repair ---- */

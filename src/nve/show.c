@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the NVE holds, as JSON: ports, forwarding entries (those that the data plane has now), neighbours, members,
- * counters, status. Looking changes nothing. */
+/* What the NVE holds, as JSON: ports, members, counters, status. Forwarding entries and neighbours are in caches.c. Looking
+ * changes nothing. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "io/renew.h"
+#include "nve/lists.h"
 #include "nve/nve.h"
 
 static const char *const role_words[] = {
@@ -44,14 +49,26 @@ const char *nve_origin_word(uint8_t origin) {
 
 struct port_list {
         struct nve *nve;
-        json_t *list;
+        const char *vm; /* of one VM; NULL: all */
+        struct nve_names names;
+        struct nve_page page;
 };
+
+static void name_port(const struct gw_edge_port_view *view, void *user) {
+        struct port_list *ports = user;
+
+        if (!ports->vm || strcmp(view->port->vm.s, ports->vm) == 0)
+                nve_names_add(&ports->names, view->port->id.s);
+}
 
 static void show_port(const struct gw_edge_port_view *view, void *user) {
         struct port_list *ports = user;
         const struct gw_edge_attach *port = view->port;
-        json_t *ips = json_array(), *shown;
+        json_t *ips, *shown;
 
+        if (!nve_names_has(&ports->names, port->id.s))
+                return;
+        ips = json_array();
         for (size_t i = 0; i < port->n_ips; i++)
                 json_array_append_new(ips, nve_json_ip(port->ips[i]));
         shown = json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
@@ -70,58 +87,71 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
         json_object_set_new(shown, "limits_in_force", nve_rules_in_force(ports->nve, port));
         json_object_set_new(shown, "snooped", json_boolean(view->snooped));
         json_object_set_new(shown, "groups", json_integer((json_int_t)view->n_groups));
-        json_array_append_new(ports->list, shown);
+        nve_names_put(&ports->names, &ports->page, port->id.s, shown);
 }
 
 void nve_show_ports(struct gw_request *request, void *user) {
-        struct port_list ports = {user, json_array()};
+        struct port_list ports = {.nve = user, .vm = gw_request_query(request, "vm")};
+        bool more;
 
+        if (!nve_page_begin(&ports.page, request))
+                return;
+        ports.names.after = ports.page.after;
+        gw_edge_each_port(ports.nve->edge, name_port, &ports);
+        more = nve_names_choose(&ports.names, &ports.page);
         gw_edge_each_port(ports.nve->edge, show_port, &ports);
-        gw_request_answer(request, 200, json_pack("{s:o}", "ports", ports.list));
+        nve_names_answer(&ports.names, &ports.page, request, "ports", more);
 }
 
-static int show_forward(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
-        json_array_append_new(user,
-                              json_pack("{s:I, s:o, s:s, s:I, s:o, s:I, s:b}", "vni", (json_int_t)vni, "mac",
-                                        nve_json_mac(mac), "kind", nve_forward_word(forward->kind), "ifindex",
-                                        (json_int_t)forward->ifindex, "locator", nve_json_ip(forward->locator), "epoch",
-                                        (json_int_t)forward->epoch, "punt", (forward->flags & GW_FORWARD_PUNT) != 0));
-        return 0;
+struct vn_list {
+        struct nve_names names;
+        struct nve_page page;
+};
+
+/* VNIs are ordered as their names are. */
+static struct gw_name name_of_vni(uint32_t vni) {
+        struct gw_name name;
+
+        snprintf(name.s, sizeof name.s, "%08u", vni);
+        return name;
 }
 
-void nve_show_fdb(struct gw_request *request, void *user) {
-        json_t *list = json_array();
-
-        gw_datapath_fdb_each(((struct nve *)user)->dp, show_forward, list);
-        gw_request_answer(request, 200, json_pack("{s:o}", "fdb", list));
-}
-
-static void show_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user) {
-        json_array_append_new(user, json_pack("{s:I, s:o, s:o}", "vni", (json_int_t)vni, "address", nve_json_ip(ip),
-                                              "mac", nve_json_mac(mac)));
-}
-
-void nve_show_neighbours(struct gw_request *request, void *user) {
-        json_t *list = json_array();
-
-        gw_edge_each_neigh(((struct nve *)user)->edge, show_neigh, list);
-        gw_request_answer(request, 200, json_pack("{s:o}", "neighbours", list));
+static void name_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
+        (void)ports, (void)members, (void)n;
+        nve_names_add(&((struct vn_list *)user)->names, name_of_vni(vni).s);
 }
 
 static void show_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
-        json_t *list = json_array();
+        struct gw_name name = name_of_vni(vni);
+        struct vn_list *vns = user;
+        json_t *list;
 
+        if (!nve_names_has(&vns->names, name.s))
+                return;
+        list = json_array();
         for (size_t i = 0; i < n; i++)
                 json_array_append_new(list, nve_json_ip(members[i]));
-        json_array_append_new(user, json_pack("{s:I, s:I, s:o}", "vni", (json_int_t)vni, "ports", (json_int_t)ports,
-                                              "members", list));
+        nve_names_put(
+                &vns->names, &vns->page, name.s,
+                json_pack("{s:I, s:I, s:o}", "vni", (json_int_t)vni, "ports", (json_int_t)ports, "members", list));
 }
 
 void nve_show_members(struct gw_request *request, void *user) {
-        json_t *list = json_array();
+        const struct nve *nve = user;
+        struct vn_list vns = {0};
+        struct gw_name after;
+        bool more;
 
-        gw_edge_each_vn(((struct nve *)user)->edge, show_vn, list);
-        gw_request_answer(request, 200, json_pack("{s:o}", "vns", list));
+        if (!nve_page_begin(&vns.page, request))
+                return;
+        if (vns.page.after) {
+                after = name_of_vni((uint32_t)strtoul(vns.page.after, NULL, 10));
+                vns.names.after = after.s;
+        }
+        gw_edge_each_vn(nve->edge, name_vn, &vns);
+        more = nve_names_choose(&vns.names, &vns.page);
+        gw_edge_each_vn(nve->edge, show_vn, &vns);
+        nve_names_answer(&vns.names, &vns.page, request, "vns", more);
 }
 
 void nve_show_counters(struct gw_request *request, void *user) {

@@ -212,7 +212,7 @@ class FakeHost:
         if path == "/v1/ports" and method == "POST":
             self.ports[body["id"]] = body
             self.subscribe()
-        if path == "/v1/ports" and method == "GET":
+        if path.split("?")[0] == "/v1/ports" and method == "GET":
             return 200, {"ports": list(self.ports.values())}
         if path.startswith("/v1/vms/") and method == "DELETE":
             self.ports = {k: p for k, p in self.ports.items() if p["vm"] != path.split("/")[3]}
