@@ -357,31 +357,105 @@ static void port_catch_up(struct nve *nve, struct gw_edge_attach *port) {
         port->epoch = forward.epoch;
 }
 
-static void port_restore(struct nve *nve, const char *path) {
-        struct gw_error error = {0};
+struct found {
         struct gw_edge_attach port;
-        struct gw_link device;
-        char name[NVE_DEVICE_SIZE];
-        json_t *value = NULL;
-        int r = gw_file_read_json(path, STATE_FILE_MAX, &value, &error);
+        char device[NVE_DEVICE_SIZE];
+};
+struct restoring {
+        struct nve *nve;
+        struct found *found;
+        size_t n, room;
+};
 
+static int found_room(struct restoring *all) {
+        struct found *more;
+
+        if (all->n < all->room)
+                return 0;
+        more = realloc(all->found, (all->room + 64) * 2 * sizeof *more);
+        if (!more)
+                return -ENOMEM;
+        all->found = more;
+        all->room = (all->room + 64) * 2;
+        return 0;
+}
+
+static void port_find(struct restoring *all, const char *path) {
+        struct gw_error error = {0};
+        json_t *value = NULL;
+        struct found *f;
+        int r = found_room(all);
+
+        if (r) {
+                gw_log(GW_ERR, "%s: left out: %s", path, gw_error_word(r));
+                return;
+        }
+        f = &all->found[all->n];
+        r = gw_file_read_json(path, STATE_FILE_MAX, &value, &error);
         if (!r)
-                r = port_of_json(value, &port, name, &error);
+                r = port_of_json(value, &f->port, f->device, &error);
         json_decref(value);
         if (r) {
                 gw_log(GW_ERR, "%s: left out: %s: %s", path, error.field, error.text);
                 return;
         }
-        port_catch_up(nve, &port);
-        if (name[0] && !gw_link_get(name, &device)) {
-                port.ifindex = (uint32_t)device.index;
-                port.queues = strcmp(device.kind, "tun") == 0;
+        port_catch_up(all->nve, &f->port);
+        all->n++;
+}
+
+static int by_vm(const void *a, const void *b) {
+        return strcmp(((const struct found *)a)->port.vm.s, ((const struct found *)b)->port.vm.s);
+}
+
+static bool is_newer(const struct gw_edge_attach *a, const struct gw_edge_attach *than) {
+        return a->epoch != than->epoch ? a->epoch > than->epoch : a->role < than->role;
+}
+
+/* A VM with several ports is cut, taken back or activated port by port, and the daemon may have been killed in between: what
+ * was begun counts for all of them. With one epoch, one that serves has been activated. */
+static void ports_agree(struct found *first, size_t n) {
+        const struct gw_edge_attach *newest = &first->port;
+
+        for (size_t i = 1; i < n; i++)
+                if (is_newer(&first[i].port, newest))
+                        newest = &first[i].port;
+        for (size_t i = 0; i < n; i++) {
+                first[i].port.role = newest->role;
+                first[i].port.epoch = newest->epoch;
+                first[i].port.peer = newest->peer;
         }
-        saved_note(nve, &port, name);
-        r = port.ifindex || port.role == GW_EDGE_MOVED ? gw_edge_attach(nve->edge, nve_now(), &port, &error) : -ENODEV;
+}
+
+static void port_restore(struct nve *nve, struct found *f) {
+        struct gw_error error = {0};
+        struct gw_link device;
+        int r;
+
+        if (f->device[0] && !gw_link_get(f->device, &device)) {
+                f->port.ifindex = (uint32_t)device.index;
+                f->port.queues = strcmp(device.kind, "tun") == 0;
+        }
+        saved_note(nve, &f->port, f->device);
+        r = f->port.ifindex || f->port.role == GW_EDGE_MOVED ? gw_edge_attach(nve->edge, nve_now(), &f->port, &error)
+                                                             : -ENODEV;
         if (r)
-                gw_log(GW_NOTICE, "port=%s is not restored: %s", port.id.s, r == -ENODEV ? "no device" : error.text);
-        nve_state_changed(nve, &port.vm);
+                gw_log(GW_NOTICE, "port=%s is not restored: %s", f->port.id.s, r == -ENODEV ? "no device" : error.text);
+        nve_state_changed(nve, &f->port.vm);
+}
+
+static void ports_restore(struct restoring *all) {
+        size_t n;
+
+        if (all->n)
+                qsort(all->found, all->n, sizeof *all->found, by_vm);
+        for (size_t i = 0; i < all->n; i += n) {
+                for (n = 1; i + n < all->n && !by_vm(&all->found[i], &all->found[i + n]); n++)
+                        ;
+                ports_agree(&all->found[i], n);
+                for (size_t j = i; j < i + n; j++)
+                        port_restore(all->nve, &all->found[j]);
+        }
+        free(all->found);
 }
 
 static int adopt_port(const struct gw_datapath_port *port, void *user) {
@@ -421,24 +495,24 @@ static int adopt_neigh(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t
 
 static int restore_files(struct nve *nve, struct gw_error *error) {
         char path[STATE_PATH_SIZE + sizeof(((struct dirent *)0)->d_name)];
+        struct restoring all = {.nve = nve};
         struct dirent *entry;
         DIR *dir;
-        size_t files = 0;
 
         snprintf(path, sizeof path, "%s/ports", nve->config.common.state_dir);
         dir = opendir(path);
         if (!dir)
                 return gw_fail(error, -errno, "state-dir", "%s cannot be read: %m", path);
-        while ((entry = readdir(dir)) && files < GW_EDGE_PORTS_MAX) {
+        while ((entry = readdir(dir)) && all.n < GW_EDGE_PORTS_MAX) {
                 size_t n = strlen(entry->d_name);
 
                 if (n < 6 || strcmp(entry->d_name + n - 5, ".json") != 0)
                         continue;
                 snprintf(path, sizeof path, "%s/ports/%s", nve->config.common.state_dir, entry->d_name);
-                port_restore(nve, path);
-                files++;
+                port_find(&all, path);
         }
         closedir(dir);
+        ports_restore(&all);
         return nve_gateway_restore(nve, error);
 }
 
