@@ -243,6 +243,7 @@ struct gw_edge {
         uint64_t strangers_tokens_ns;     /* as query_tokens_ns of a port */
         struct gw_mono source_said_until; /* that a host speaks for others' VMs */
         bool up, welcome;
+        bool greeted;              /* there has been a WELCOME */
         uint32_t features;         /* of the NVA, in this session */
         struct gw_absence absence; /* since the last session; the last one while there is a session */
         struct gw_mono away_since; /* 0: not known yet */

@@ -352,7 +352,7 @@ static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_
         if (edge->welcome || gw_welcome_decode(body, size, &nva, &restart_count))
                 return GW_E_MALFORMED;
         gw_edge_absence_end(edge, now); /* counts what still waits */
-        edge->welcome = true;
+        edge->welcome = edge->greeted = true;
         edge->features = gw_welcome_features(body, size);
         gw_edge_log(edge, GW_INFO, "the authority %s (start %llu) accepted this edge", nva.s,
                     (unsigned long long)restart_count);

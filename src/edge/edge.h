@@ -167,7 +167,8 @@ struct gw_edge_config {
 enum {
         GW_EDGE_QUERY_TIMEOUT_MS = 100, /* RFC 8171's pull timeout */
         GW_EDGE_QUERY_TRIES = 3,
-        GW_EDGE_NEGATIVE_MS = 1000, /* after no answer; an answer brings its own lifetime */
+        GW_EDGE_QUERY_TRIES_AT_START = 30, /* until the first session: what came up before is not given up meanwhile */
+        GW_EDGE_NEGATIVE_MS = 1000,        /* after no answer; an answer brings its own lifetime */
         GW_EDGE_QUERIES_MAX = 1024,
         GW_EDGE_HELD_OCTETS_MAX = 16 << 20, /* of all queries together, and for each arriving VM */
         GW_EDGE_HELD_FRAMES_MAX = 1024,     /* of one query */
@@ -269,6 +270,10 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
 /* The shell has read everything that was handed up before this event. */
 void gw_edge_punts_drained(struct gw_edge *edge, struct gw_edge_now now);
 
+/* The shell ends: each frame that waits here is handed to it as it came up, and is its to keep for the next one; how many.
+ * The bytes are valid during the call. */
+size_t gw_edge_give_back(struct gw_edge *edge, void (*each)(const struct gw_edge_punt *punt, void *user), void *user);
+
 /* `sender` still sends to us for (vni, mac), which is elsewhere. */
 void gw_edge_stale_sender(struct gw_edge *edge, struct gw_edge_now now, uint32_t vni, struct gw_mac mac,
                           struct gw_ip sender);
@@ -346,8 +351,6 @@ void gw_edge_each_binding(const struct gw_edge *edge, void (*each)(const struct 
 size_t gw_edge_vm_ips(const struct gw_edge *edge, const struct gw_name *vm, struct gw_ip *out, size_t max);
 void gw_edge_each_mapping(const struct gw_edge *edge, void (*each)(const struct gw_edge_mapping_view *view, void *user),
                           void *user);
-void gw_edge_each_neigh(const struct gw_edge *edge,
-                        void (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, void *user), void *user);
 void gw_edge_each_vn(const struct gw_edge *edge,
                      void (*each)(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user),
                      void *user);

@@ -285,7 +285,7 @@ void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct ed
                 query_free(edge, q);
                 return;
         }
-        if (q->tries < GW_EDGE_QUERY_TRIES) {
+        if (q->tries < (edge->greeted ? GW_EDGE_QUERY_TRIES : GW_EDGE_QUERY_TRIES_AT_START)) {
                 q->tries++;
                 edge->counters[GW_EDGE_C_QUERY_RETRIES]++;
                 gw_edge_timer_set(&edge->timers, &q->timer, gw_mono_after(now.mono, gw_ms(GW_EDGE_QUERY_TIMEOUT_MS)));
@@ -300,9 +300,14 @@ void gw_edge_query_timer(struct gw_edge *edge, struct gw_edge_now now, struct ed
                 query_negative(edge, now, q, GW_EDGE_NEGATIVE_MS);
 }
 
+/* With all their tries: the former ones went nowhere. */
 void gw_edge_query_again(struct gw_edge *edge) {
-        gw_list_for_each (link, &edge->asking)
-                query_send(edge, gw_list_entry(link, struct edge_query, link));
+        gw_list_for_each (link, &edge->asking) {
+                struct edge_query *q = gw_list_entry(link, struct edge_query, link);
+
+                q->tries = 1;
+                query_send(edge, q);
+        }
 }
 
 void gw_edge_query_drained(struct gw_edge *edge) {

@@ -183,8 +183,10 @@ static int open_edge(struct nve *nve, struct gw_error *error) {
                                       .snoop = nve->config.snoop,
                                       .queries_per_s = nve->config.limit_queries,
                                       .own_transport = nve_config_own_transport(&nve->config)};
-        int r = gw_datapath_open(&nve->dp, &dp, error);
+        int r;
 
+        dp.kept_fd = nve->took = nve_keep_take();
+        r = gw_datapath_open(&nve->dp, &dp, error);
         if (r) {
                 if (!error->code)
                         gw_fail(error, r, "pin-dir", "the data plane cannot be opened: %s", gw_error_word(r));
@@ -287,14 +289,17 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
                 r = open_sources(nve, error);
         if (!r)
                 r = open_sockets(nve, error);
-        if (!r)
-                arm(nve);
-        return r;
+        if (r)
+                return r;
+        nve_keep_give(nve);
+        arm(nve);
+        return 0;
 }
 
 void nve_deinit(struct nve *nve) {
         if (!nve->drains.next)
                 return;
+        nve_keep_end(nve);
         nve_drain_stop(nve, NULL);
         nve_presences_end(nve);
         nve_state_close(nve);

@@ -53,6 +53,9 @@ struct nve {
         struct gw_datapath *dp;
         struct gw_edge *edge;
         bool restoring; /* what outlived the last daemon is taken over */
+        int took;       /* keep.c: the punt device's descriptor that did; 0: none */
+        bool is_up;     /* it was offered to the supervisor: this daemon came up */
+        bool is_kept;   /* ... and outlives it */
         struct gw_tls *tls;
         struct gw_renewal *renewal;
         struct gw_session *session; /* with the NVA */
@@ -85,6 +88,11 @@ struct gw_datapath_config nve_datapath_config(const struct nve_config *config);
 int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *error);
 void nve_deinit(struct nve *nve);
 struct gw_edge_now nve_now(void);
+
+/* keep.c: frames that came up, from one daemon to the next */
+int nve_keep_take(void); /* the punt device's descriptor, from the supervisor; 0: none */
+void nve_keep_give(struct nve *nve);
+void nve_keep_end(struct nve *nve); /* what waits is put where the next one finds it */
 
 /* underlay.c */
 uint32_t nve_underlay_mtu(const struct nve *nve); /* octets of IP; 0: no device has the locator */
