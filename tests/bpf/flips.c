@@ -37,6 +37,7 @@ enum {
         FRAMES = 120, /* of each kind and sender in a round */
         OWN_FRAMES = 10,
         CUT_AFTER = FRAMES / 4,
+        CUT_BEFORE = FRAMES / 2, /* what comes after it tells that what came before has passed */
         QUIET_MS = 100,
         VM = 1,
         TALKERS = 2, /* the first one's number */
@@ -163,6 +164,7 @@ static void hear_everybody(void) {
 struct move {
         int from, to, third;
         volatile uint32_t sent;
+        volatile bool cut;
         bool failed;
         const char *why;
 };
@@ -196,14 +198,16 @@ static int set_forward(int host, uint8_t kind, uint32_t ifindex, int where) {
  * frame that was sent on says that those before it have come. */
 static void *move_vm(void *user) {
         struct move *m = user;
-        uint32_t from = copies[m->from].guest->ifindex, to = copies[m->to].guest->ifindex;
+        uint32_t from = copies[m->from].guest->ifindex, to = copies[m->to].guest->ifindex, sent;
 
         run_on(1);
         while (m->sent < CUT_AFTER)
                 usleep(50);
         own_frames(m, m->from, 0);
         m->failed |= gw_datapath_cut(world.hosts[m->from].dp, from, world.hosts[m->to].locator, 2, false) != 0;
-        if (!arrived_later(&copies[m->to], m->sent + 1))
+        sent = m->sent;
+        m->cut = true;
+        if (!arrived_later(&copies[m->to], sent + 1))
                 m->why = "nothing was sent on";
         usleep((useconds_t)(gw_mono_now().ns % 3000));
         m->failed |= set_forward(m->to, GW_FORWARD_LOCAL, to, m->to) ||
@@ -258,6 +262,8 @@ static void one_round(int round) {
                         usleep(1000);
                         continue;
                 }
+                while (i == CUT_BEFORE && !m.cut)
+                        usleep(100);
                 for (int t = 0; t < WORLD_HOSTS; t++)
                         for (enum kind kind = 0; kind < KINDS; kind++)
                                 assert_true(say(&talkers[t], (uint8_t)(TALKERS + t), kind, i));
