@@ -7,12 +7,14 @@
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
 A program or a pytest file is a job. Most of them wait rather than compute, so twice as many run side by side as there are
-processors (GW_JOBS: as many as that); jobs of the ring `vm` run one at a time, because an emulated guest takes a processor and its
-daemons want another. What a job prints is shown when it has ended, its verdicts at once.
+processors (GW_JOBS: as many as that): the compiled ones first, then those of `net`, and beside them those of `vm`, one after the
+other, because an emulated guest takes a processor when it moves; two when `net` needs less. What a job prints is shown when it has
+ended, its verdicts at once.
 
 --list names every test. Patterns select by substring of `ring/program/case`.
 """
 import argparse
+import collections
 import json
 import os
 import re
@@ -29,13 +31,15 @@ CASE = re.compile(r'\b(\w+)\(\s*(\w+)|\{"([^"]+)"')              # MACRO(case, o
 MACRO = re.compile(r"^#define (\w+)\((\w+)\)((?:.*\\\n)*.*)", re.M)  # of a program's own: one case or several of a function
 TAP = re.compile(r"^(ok|not ok)\b[ \d-]*(.*?)(?:\s*#\s*(SKIP|skip)\b(.*))?$")
 VERDICT = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$")
+INTERRUPTED = threading.Event()
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Those that take longest begin first: what begins late should be short. Seconds, once measured; only their order matters.
 LONG_S = {"unit/nva_daemon": 34, "unit/io_silence": 16, "unit/io_http": 8, "unit/nva_strangers": 8, "bpf/bpf_direct": 40,
           "bpf/bpf_hosts": 40, "bpf/bpf_arrivals": 20, "net/nve": 136, "net/failures": 100, "net/notices": 79,
           "net/authority_away": 78, "net/gateways": 65, "net/lab": 46, "net/layer2": 31, "net/drain": 24, "net/audit": 23,
-          "net/bindings": 20, "net/attacks": 15, "net/multicast": 14}
-TIMEOUT_S = {"unit": 120, "prop": 180, "sim": 180, "fuzz": 180, "bpf": 180}
+          "net/bindings": 20, "net/attacks": 15, "net/multicast": 14, "vm/move_hot": 80, "vm/move_disks": 56, "vm/demo": 50,
+          "vm/move_failures": 42, "vm/move_postcopy": 29}
+STUCK_S = 400      # several times what the longest takes on a machine that is busy
 
 
 class Tally:
@@ -113,17 +117,17 @@ def selected(names, patterns):
     return not patterns or any(p in n for p in patterns for n in names)
 
 
-def execute(ring, test):
+def execute(test):
     """(output, exit status) of a compiled test."""
     env = dict({**os.environ, **test.get("env", {})}, CMOCKA_MESSAGE_OUTPUT="TAP",
                ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1")
     try:
         run = subprocess.run(test["cmd"], env=env, cwd=test["workdir"], capture_output=True, text=True,
-                             errors="replace", timeout=TIMEOUT_S[ring])
+                             errors="replace", timeout=STUCK_S)
         return run.stdout + run.stderr, run.returncode
     except subprocess.TimeoutExpired as stuck:
         output = (stuck.stdout or b"").decode(errors="replace") + (stuck.stderr or b"").decode(errors="replace")
-        return output + f"\nstill running after {TIMEOUT_S[ring]} s", -1
+        return output + f"\nstill running after {STUCK_S} s", -1
 
 
 def verdicts_of(output, status, name):
@@ -144,7 +148,7 @@ def verdicts_of(output, status, name):
 
 def run_compiled(ring, name, test, tally):
     started = time.monotonic()
-    output, status = execute(ring, test)
+    output, status = execute(test)
     verdicts = verdicts_of(output, status, f"{ring}/{name}")
     for verdict in verdicts:
         tally.add(*verdict)
@@ -223,12 +227,31 @@ def jobs_of_pytest(ring, args, tally):
     return [(f"{ring}/{file_of(nodes[0])}", lambda nodes=nodes: run_pytest(ring, nodes, args.build, tally)) for nodes in files.values()]
 
 
+def longest_first(jobs):
+    return [job for _, job in sorted(jobs, key=lambda job: -LONG_S.get(job[0], 0))]
+
+
+def one_by_one(jobs):
+    """A function that runs jobs until none is left; several may run it at once."""
+    left = collections.deque(longest_first(jobs))
+
+    def run():
+        while not INTERRUPTED.is_set():
+            try:
+                job = left.popleft()
+            except IndexError:
+                return
+            job()
+    return run
+
+
 def run_jobs(jobs, side_by_side):
     with ThreadPoolExecutor(side_by_side) as pool:
         try:
-            for done in [pool.submit(job) for _, job in sorted(jobs, key=lambda job: -LONG_S.get(job[0], 0))]:
+            for done in [pool.submit(job) for job in jobs]:
                 done.result()
-        except BaseException:       # interrupted: what has not begun does not begin
+        except BaseException:       # what has not begun does not begin
+            INTERRUPTED.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -242,9 +265,11 @@ def main():
     args = parser.parse_args()
 
     tally, side_by_side = Tally(), int(os.environ.get("GW_JOBS", 2 * os.cpu_count()))
-    run_jobs(jobs_of_compiled(args.build_asan, [r for r in COMPILED if r not in PLAIN_BUILD], args, tally), side_by_side)
-    run_jobs(jobs_of_compiled(args.build, PLAIN_BUILD, args, tally) + jobs_of_pytest("net", args, tally), side_by_side)
-    run_jobs(jobs_of_pytest("vm", args, tally), 1)
+    sanitized = [ring for ring in COMPILED if ring not in PLAIN_BUILD]
+    compiled = jobs_of_compiled(args.build_asan, sanitized, args, tally) + jobs_of_compiled(args.build, PLAIN_BUILD, args, tally)
+    run_jobs(longest_first(compiled), side_by_side)
+    net, guests = longest_first(jobs_of_pytest("net", args, tally)), one_by_one(jobs_of_pytest("vm", args, tally))
+    run_jobs([guests, *net, guests], side_by_side)
     if args.list:
         return 0
     for skip in tally.skips:
