@@ -20,7 +20,7 @@
 #include "directory/internal.h"
 
 static bool settles(const struct gw_nve *nve, const struct gw_vm *vm, struct gw_now now) {
-        if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->updates))
+        if (!gw_list_empty(&nve->dirty) || !gw_list_empty(&nve->lists) || !gw_list_empty(&nve->updates))
                 return true;
         return vm &&
                (gw_vm_move(vm) || gw_binding_since(&vm->binding).ns + GW_AUDIT_SETTLE_MS * GW_NS_PER_MS > now.wall.ns);

@@ -142,6 +142,7 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
         d->next_vni = GW_VNI_AUTO_FIRST;
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);
+        gw_list_init(&d->lists);
         d->scratch = calloc(1, sizeof *d->scratch);
         r = d->scratch ? gw_slab_init(&d->slab) : -ENOMEM;
         if (r == 0) {

@@ -181,9 +181,10 @@ struct gw_nve {
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
         struct gw_list later;   /* the same, when .coalesce comes */
         struct gw_deadline coalesce;
+        struct gw_list lists;   /* the same: long lists, when those to others have got there */
         struct gw_list updates; /* on the way */
         uint32_t next_update;
-        struct gw_list in_dirty;
+        struct gw_list in_dirty, in_lists;
         struct gw_deadline timer; /* session down for too long */
         uint64_t mark;
 };
@@ -220,6 +221,7 @@ struct gw_directory_counters {
         uint64_t answers_positive, answers_negative; /* to queries */
         uint64_t flushes;
         uint64_t coalesced;                                  /* news that waited for the news before it */
+        uint64_t set_aside;                                  /* long lists that waited for those to others */
         uint64_t digests, buckets_agreed, buckets_different; /* anti-entropy, of whole VNs */
         uint64_t held_agreed, held_different;                /* and of single mappings */
 };
@@ -242,6 +244,8 @@ struct gw_directory {
         struct gw_heap heap;     /* all other deadlines */
         struct gw_list holders;  /* all, in the order in which they expire */
         struct gw_list dirty;    /* NVEs that must be told something */
+        struct gw_list lists;    /* NVEs for which long lists wait, the first to be next */
+        uint64_t lists_us;       /* of on_the_way_us, what has long lists in it and may still be there in time */
         uint64_t on_the_way_us;  /* what the updates on the way cost their ends, roughly */
         uint64_t epoch_floor;    /* no new VM starts at or below this */
         uint32_t next_vni;

@@ -5,7 +5,7 @@
  * An NVE is told things by items. An item is a pair (something, NVE): a member
  * (VN, NVE) is told the VN's members and, while the VN is pushed, its mappings;
  * a holder (VM, NVE) is told where that VM is. An item is clean (in no list),
- * dirty (in nve->dirty) or on the way (in the items of one update). An update
+ * dirty (in nve->dirty, .later or .lists) or on the way (in the items of one update). An update
  * is one UPDATE frame that has not been acknowledged; it is encoded anew each
  * time it is sent. A change of what an item tells takes the item out of its
  * update, so that a late acknowledgement cannot confirm the newer state.
@@ -25,6 +25,7 @@ enum {
         BATCH_VNS = 256,           /* in one frame */
         BATCH_OCTETS = 256 * 1024, /* enough for both */
         UPDATES_ON_THE_WAY = 16,   /* to one NVE */
+        LONG_LIST = 256,           /* members; more of them wait for lists that are on the way */
         RECORD_OCTETS = 8192,      /* any record but a VM's */
 };
 
@@ -37,18 +38,20 @@ struct directory_update {
         uint32_t id, cost_us;
         uint8_t tries;
         bool flush; /* one member's flush, in a FLUSH frame */
+        bool list;  /* a long list is in it: its cost counts in d->lists_us as well */
 };
 
 struct directory_item {
         struct gw_table_node node; /* in d->pairs */
         struct gw_ref about;       /* the VN or VM */
         struct gw_ref nve;
-        struct gw_list link; /* nve->dirty, or update->items */
+        struct gw_list link; /* nve->dirty, .later, .lists, or update->items */
         struct directory_update *update;
         uint32_t sent_ms; /* of a clock that wraps */
         uint8_t sends;    /* since it was last confirmed */
         uint8_t kind;
         bool known; /* a holder: has confirmed the present mapping */
+        bool aside; /* in nve->lists */
 };
 
 static inline struct gw_nve *gw_dir_item_nve(const struct directory_item *item) {
@@ -191,6 +194,8 @@ void gw_dir_member_touch(struct gw_directory *d, struct directory_member *m); /*
 void gw_dir_member_free(struct gw_directory *d, struct directory_member *m);
 void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m);
 void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m);
+/* More than LONG_LIST members are to be told. */
+bool gw_dir_member_has_long_list(const struct directory_member *m);
 bool gw_dir_member_fill(struct gw_directory *d, struct directory_member *m); /* false: no room for it in this frame */
 void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve);       /* its session ended */
 void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m);

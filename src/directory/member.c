@@ -317,6 +317,18 @@ static bool concerns(const struct gw_port *port, const struct gw_nve *nve) {
         return !(gw_binding_nve(b) == nve && !gw_dir_reachable(b));
 }
 
+bool gw_dir_member_has_long_list(const struct directory_member *m) {
+        const struct gw_list *head = &m->vn->members, *at = head->prev;
+        size_t n = 0;
+
+        if (!m->known_members)
+                return m->vn->n_members > LONG_LIST;
+        while (n <= LONG_LIST && at != head &&
+               gw_list_entry(at, struct directory_member, in_vn)->changed > m->known_members)
+                at = at->prev, n++;
+        return n > LONG_LIST;
+}
+
 /* After the last mapping: that it was the last, and whether others do not exist. */
 static void fill_final(struct gw_directory_scratch *s, struct directory_member *m) {
         m->sent_final = m->known_final;

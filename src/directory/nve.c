@@ -31,6 +31,7 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         gw_list_init(&nve->members);
         gw_ring_init(&nve->holders);
         gw_list_init(&nve->dirty);
+        gw_list_init(&nve->lists);
         gw_list_init(&nve->updates);
         *out = nve;
         return 0;
@@ -53,6 +54,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
         gw_heap_forget(&d->heap, &nve->timer);
         gw_heap_forget(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
+        gw_list_remove(&nve->in_lists);
         gw_order_remove(&d->nves, nve->id.s);
         if (!gw_ip_is_unspecified(nve->locator))
                 gw_table_remove(&d->by_locator, &nve->by_locator);

@@ -15,6 +15,12 @@
  * after GW_DIRECTORY_BURST sendings the next ones wait GW_DIRECTORY_COALESCE_MS for
  * each other, so that one VM, or one VN, that keeps changing costs a bounded rate.
  *
+ * Lists of a VN's members are long where many are its members, and when all of them
+ * subscribe at once, as after a restart, there is one to each. So no more of them are put
+ * on the way than get there in LISTS_US; the others stand aside, by their NVEs' turns, and
+ * whatever is short goes past them. One that was not acknowledged in time does not
+ * count any more: who is dead, or slow, does not hold up the rest.
+ *
  * Item and update are described in internal.h. An update owns its items' links,
  * not the items. Ids grow by one per NVE and update and skip 0.
  */
@@ -24,7 +30,7 @@
 #include <stdlib.h>
 
 /* Of one update, on a slow machine: its way there and back, and its octets. */
-enum { UPDATE_COST_US = 64, OCTETS_PER_US = 64 };
+enum { UPDATE_COST_US = 64, OCTETS_PER_US = 64, LISTS_US = 250 * 1000 };
 
 bool gw_dir_nve_listens(const struct gw_nve *nve) {
         return nve->nve_connected && !nve->behind;
@@ -56,10 +62,17 @@ struct directory_item *gw_dir_item_find(const struct gw_directory *d, const void
         return node ? gw_container_of(node, struct directory_item, node) : NULL;
 }
 
+static void update_costs(struct gw_directory *d, struct directory_update *u, uint32_t cost_us) {
+        d->on_the_way_us = d->on_the_way_us - u->cost_us + cost_us;
+        if (u->list)
+                d->lists_us = d->lists_us - u->cost_us + cost_us;
+        u->cost_us = cost_us;
+}
+
 static void update_free(struct gw_directory *d, struct directory_update *u) {
         gw_heap_forget(&d->heap, &u->timer);
         gw_list_remove(&u->in_nve);
-        d->on_the_way_us -= u->cost_us;
+        update_costs(d, u, 0);
         free(u);
 }
 
@@ -68,6 +81,7 @@ void gw_dir_item_clean(struct gw_directory *d, struct directory_item *item) {
 
         gw_list_remove(&item->link);
         item->update = NULL;
+        item->aside = false;
         if (u && gw_list_empty(&u->items))
                 update_free(d, u);
 }
@@ -81,14 +95,27 @@ static uint32_t wrapping_ms(const struct gw_directory *d) {
         return (uint32_t)(d->now.mono.ns / GW_NS_PER_MS);
 }
 
+static struct directory_member *flushing(struct directory_item *item) {
+        struct directory_member *m = gw_container_of(item, struct directory_member, item);
+
+        return item->kind == ITEM_MEMBER && m->flush ? m : NULL;
+}
+
 /* News about one thing that come faster than they are acknowledged are told together. The first few are not held up. */
 static bool must_wait(const struct gw_directory *d, const struct directory_item *item) {
         return item->sends >= GW_DIRECTORY_BURST && wrapping_ms(d) - item->sent_ms < GW_DIRECTORY_COALESCE_MS;
 }
 
+static void nve_dirty(struct gw_directory *d, struct gw_nve *nve) {
+        if (!gw_list_linked(&nve->in_dirty))
+                gw_list_append(&d->dirty, &nve->in_dirty);
+}
+
 void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item) {
         struct gw_nve *nve = gw_dir_item_nve(item);
 
+        if (item->aside && !flushing(item)) /* it keeps its turn, and is told as it is then */
+                return;
         gw_dir_item_clean(d, item);
         if (must_wait(d, item)) {
                 d->counters.coalesced++;
@@ -99,8 +126,7 @@ void gw_dir_item_dirty(struct gw_directory *d, struct directory_item *item) {
                 return;
         }
         gw_list_append(&nve->dirty, &item->link);
-        if (!gw_list_linked(&nve->in_dirty))
-                gw_list_append(&d->dirty, &nve->in_dirty);
+        nve_dirty(d, nve);
 }
 
 void gw_dir_updates_due(struct gw_directory *d, struct gw_nve *nve) {
@@ -108,8 +134,8 @@ void gw_dir_updates_due(struct gw_directory *d, struct gw_nve *nve) {
                 gw_list_remove(link);
                 gw_list_append(&nve->dirty, link);
         }
-        if (!gw_list_empty(&nve->dirty) && !gw_list_linked(&nve->in_dirty))
-                gw_list_append(&d->dirty, &nve->in_dirty);
+        if (!gw_list_empty(&nve->dirty))
+                nve_dirty(d, nve);
 }
 
 static bool item_fill(struct gw_directory *d, struct directory_item *item) {
@@ -127,12 +153,6 @@ static void item_confirmed(struct gw_directory *d, struct directory_item *item) 
         }
         h = gw_container_of(item, struct directory_holder, item);
         h->item.known = gw_dir_holder_concerned(d, h);
-}
-
-static struct directory_member *flushing(struct directory_item *item) {
-        struct directory_member *m = gw_container_of(item, struct directory_member, item);
-
-        return item->kind == ITEM_MEMBER && m->flush ? m : NULL;
 }
 
 static size_t flush_encode(struct gw_writer *w, const struct directory_update *u) {
@@ -165,9 +185,7 @@ static void update_send(struct gw_directory *d, struct directory_update *u) {
                 d->counters.retransmissions++;
         else
                 d->counters.updates++;
-        d->on_the_way_us -= u->cost_us;
-        u->cost_us = UPDATE_COST_US + (uint32_t)(size / OCTETS_PER_US);
-        d->on_the_way_us += u->cost_us;
+        update_costs(d, u, UPDATE_COST_US + (uint32_t)(size / OCTETS_PER_US));
         u->sent = d->now.mono;
         gw_heap_set(&d->heap, &u->timer, patience_ends(d, u));
         if (size)
@@ -222,6 +240,20 @@ static void update_confirmed(struct gw_directory *d, struct directory_update *u)
         }
 }
 
+static bool is_long(struct directory_item *item) {
+        return item->kind == ITEM_MEMBER &&
+               gw_dir_member_has_long_list(gw_container_of(item, struct directory_member, item));
+}
+
+static void set_aside(struct gw_directory *d, struct gw_nve *nve, struct directory_item *item) {
+        d->counters.set_aside++;
+        item->aside = true;
+        gw_list_remove(&item->link);
+        gw_list_append(&nve->lists, &item->link);
+        if (!gw_list_linked(&nve->in_lists))
+                gw_list_append(&d->lists, &nve->in_lists);
+}
+
 /* One update with as much as fits of what is dirty; false: nothing to send, or no memory for now. */
 static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
         struct gw_directory_scratch *s = d->scratch;
@@ -232,6 +264,7 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
         s->n_mappings = s->n_members = s->n_vns = 0;
         gw_list_for_each (link, &nve->dirty) {
                 struct directory_item *item = gw_list_entry(link, struct directory_item, link);
+                bool list = is_long(item);
 
                 if (flushing(item)) {
                         if (gw_list_empty(&u->items)) {
@@ -240,9 +273,14 @@ static bool update_next(struct gw_directory *d, struct gw_nve *nve) {
                         }
                         break;
                 }
+                if (list && d->lists_us >= LISTS_US) {
+                        set_aside(d, nve, item);
+                        continue;
+                }
                 if (s->n_mappings == BATCH_MAPPINGS || s->n_members == BATCH_MEMBERS || !item_fill(d, item))
                         break;
                 update_take(d, u, item);
+                u->list |= list;
         }
         if (s->n_mappings || s->n_members || s->n_vns || u->flush)
                 update_send(d, u);
@@ -259,7 +297,7 @@ static unsigned on_the_way(const struct gw_nve *nve) {
         return n;
 }
 
-void gw_dir_updates_flush(struct gw_directory *d) {
+static void flush_dirty(struct gw_directory *d) {
         gw_list_for_each (link, &d->dirty) {
                 struct gw_nve *nve = gw_list_entry(link, struct gw_nve, in_dirty);
 
@@ -267,6 +305,30 @@ void gw_dir_updates_flush(struct gw_directory *d) {
                         ;
                 if (gw_list_empty(&nve->dirty))
                         gw_list_remove(&nve->in_dirty);
+        }
+}
+
+/* The next NVE's next list; NVEs take turns. */
+static void take_back(struct gw_directory *d) {
+        struct gw_nve *nve = gw_list_entry(d->lists.next, struct gw_nve, in_lists);
+        struct gw_list *link = nve->lists.next;
+
+        gw_list_remove(&nve->in_lists);
+        if (gw_list_empty(&nve->lists))
+                return; /* it was to be told no more */
+        gw_list_remove(link);
+        gw_list_append(&nve->dirty, link);
+        gw_list_entry(link, struct directory_item, link)->aside = false;
+        if (!gw_list_empty(&nve->lists))
+                gw_list_append(&d->lists, &nve->in_lists);
+        nve_dirty(d, nve);
+}
+
+void gw_dir_updates_flush(struct gw_directory *d) {
+        flush_dirty(d);
+        while (!gw_list_empty(&d->lists) && d->lists_us < LISTS_US) {
+                take_back(d);
+                flush_dirty(d);
         }
 }
 
@@ -280,8 +342,11 @@ void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve) {
                 gw_dir_item_clean(d, gw_list_entry(nve->dirty.next, struct directory_item, link));
         while (!gw_list_empty(&nve->later))
                 gw_dir_item_clean(d, gw_list_entry(nve->later.next, struct directory_item, link));
+        while (!gw_list_empty(&nve->lists))
+                gw_dir_item_clean(d, gw_list_entry(nve->lists.next, struct directory_item, link));
         gw_heap_clear(&d->heap, &nve->coalesce);
         gw_list_remove(&nve->in_dirty);
+        gw_list_remove(&nve->in_lists);
 }
 
 static void fall_behind(struct gw_directory *d, struct gw_nve *nve) {
@@ -302,6 +367,10 @@ void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
                 return gw_heap_set(&d->heap, &u->timer, due);
         if (u->tries >= GW_DIRECTORY_TRIES)
                 return fall_behind(d, u->nve);
+        if (u->list) {
+                d->lists_us -= u->cost_us;
+                u->list = false;
+        }
         s->n_mappings = s->n_members = s->n_vns = 0;
         gw_list_for_each (link, &u->items)
                 if (!u->flush)

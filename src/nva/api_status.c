@@ -35,6 +35,7 @@ static json_t *directory_counters(const struct nva *nva) {
                 {"behind", c->behind},
                 {"lapsed", c->lapsed},
                 {"coalesced", c->coalesced},
+                {"set_aside", c->set_aside},
                 {"flushes", c->flushes},
                 {"answers_positive", c->answers_positive},
                 {"answers_negative", c->answers_negative},

@@ -488,7 +488,8 @@ static bool members_know(struct nva_move *move, const struct gw_vm *vm) {
                 mover_ask_edge(move);
                 return false;
         }
-        return gw_list_empty(&to->dirty) && gw_list_empty(&to->later) && gw_list_empty(&to->updates) &&
+        return gw_list_empty(&to->dirty) && gw_list_empty(&to->later) && gw_list_empty(&to->lists) &&
+               gw_list_empty(&to->updates) &&
                is_confirmed(move, gw_directory_pending_members(&move->nva->directory, vm));
 }
 
