@@ -177,24 +177,25 @@ static void beat(const struct counters *counters, int udp) {
         fflush(stdout);
 }
 
-/* The socket, which the child serves; or -1. */
-static int start(int type, void (*serve)(int fd, struct counters *counters), struct counters *counters) {
-        int fd = listen_on(type);
-        pid_t pid = fd < 0 ? -1 : branch();
+/* Has a child serve the socket. */
+static bool start(int fd, void (*serve)(int fd, struct counters *counters), struct counters *counters) {
+        pid_t pid = branch();
 
         if (pid == 0) {
                 serve(fd, counters);
                 _exit(1);
         }
-        return pid < 0 ? -1 : fd;
+        return pid > 0;
 }
 
 int guest_echo_run(bool with_beat) {
         struct counters *counters =
                 mmap(NULL, sizeof *counters, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        int udp = counters == MAP_FAILED ? -1 : start(SOCK_DGRAM, serve_udp, counters);
+        int udp = listen_on(SOCK_DGRAM), tcp = listen_on(SOCK_STREAM);
 
-        if (udp < 0 || start(SOCK_STREAM, serve_tcp, counters) < 0) {
+        /* Both listen before either is served: who is answered by one may use the other. */
+        if (counters == MAP_FAILED || udp < 0 || tcp < 0 || !start(udp, serve_udp, counters) ||
+            !start(tcp, serve_tcp, counters)) {
                 fprintf(stderr, "guest-echo: %s\n", strerror(errno));
                 return 1;
         }
