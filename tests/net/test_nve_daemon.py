@@ -135,35 +135,9 @@ def test_what_was_not_read_outlives_a_kill(world, kept):
     assert nw.drain(receiver) == list(range(200))
 
 
-def test_without_a_supervisor_it_is_said(world, kept):
-    """What waits and nobody keeps is lost, and the log has how many; a descriptor of a device that is gone does no harm."""
-    supervisor, a, *_ = kept
-    h1 = supervisor.host
-    h1.stop()
-    subprocess.run(h1.command("--flush"), capture_output=True, check=True,
-                   preexec_fn=lambda: nw.set_netns(f"/run/netns/{h1.space}"))
-    supervisor.start()
-    assert h1.port("a")["role"] == "serving"
-    h1.stop()
-    supervisor.drop()
-    h1.start()
-    world.nva.silent = True
-    h1.process.send_signal(signal.SIGSTOP)
-    nobody = nw.mac6("02:99:00:00:00:01") + nw.mac6(a.mac) + b"\x88\xb6" + bytes(46)
-    with nw.netns(a.space), contextlib.closing(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) as sock:
-        sock.bind(("eth0", 0x88b6))
-        sock.send(nobody)
-    h1.process.send_signal(signal.SIGTERM)
-    h1.process.send_signal(signal.SIGCONT)
-    h1.process.wait(10)
-    world.nva.silent = False
-    assert "1 frames that waited are lost: no supervisor keeps them" in open(f"{h1.folder}/log", encoding="utf-8").read()
-    h1.start()
-
-
 # ---- a VM with several ports ----
 
-SERVING, MOVED, MOVED_FLAG = 1, 3, 8
+SERVING, MOVED, MOVED_FLAG, PUNT_FLAG = 1, 3, 8, 1
 
 
 def pinned(host, table, key, change=None):
@@ -231,6 +205,33 @@ def test_killed_between_two_ports_of_a_vm(world):
     order("uncut", epoch=3)
     killed(MOVED, 2, h3.locator, MOVED_FLAG)
     all_are("serving", "local", 3, 0)
+
+
+def test_killed_within_a_cut(world, kept):
+    """The entry says moved, and hand up for now: what comes until there is a daemon again waits, and then follows the VM."""
+    supervisor, _, _, c = kept
+    h1, _, h3 = world.hosts
+    d, copy = nw.Guest(world, h1, "d", 0xd), nw.Guest(world, h3, "d", 0xd)
+    d.is_at(h1, 1)
+    h1.attach(d)
+    h3.attach(copy, 2, "arrive", **{"from": h1.locator})
+    for host in (h1, h3):
+        nw.wait_for("members", lambda h=host: any(len(vn["members"]) == 2 for vn in h.get("/v1/members")["vns"]))
+    nw.run("ip", "-n", c.space, "neigh", "replace", d.ips[0], "lladdr", d.mac, "dev", "eth0")
+    before, after, sender = d.udp(4, 7000), copy.udp(4, 7000), c.udp(4)
+    send(sender, d, range(10))
+    assert nw.drain(before) == list(range(10))
+    h1.post("/v1/vms/d@default/cut", {"to": h3.locator, "epoch": 2})
+    h1.stop(kill=True)
+
+    def hand_up(value):
+        value[13] |= PUNT_FLAG
+    pinned(h1, "gw_fdb", struct.pack("<I", 100) + nw.mac6(d.mac) + bytes(2), hand_up)
+    send(sender, d, range(10, 60))
+    h3.post("/v1/vms/d@default/activate", {"epoch": 2})
+    supervisor.start()
+    send(sender, d, range(60, 70))
+    assert sorted(nw.drain(after)) == list(range(10, 70))
 
 
 # ---- lists ----
@@ -316,3 +317,31 @@ def test_datagrams_that_the_host_fragments(world, kept):
         assert receiver.recv(65535) == payload
     assert h3.counters()["edge"]["too-big-answered"] == 0
     os.close(tap)
+
+
+# ---- without a supervisor: h1 has none from here on ----
+
+def test_without_a_supervisor_it_is_said(world, kept):
+    """What waits and nobody keeps is lost, and the log has how many; a descriptor of a device that is gone does no harm."""
+    supervisor, a, *_ = kept
+    h1 = supervisor.host
+    h1.stop()
+    subprocess.run(h1.command("--flush"), capture_output=True, check=True,
+                   preexec_fn=lambda: nw.set_netns(f"/run/netns/{h1.space}"))
+    supervisor.start()
+    assert h1.port("a")["role"] == "serving"
+    h1.stop()
+    supervisor.drop()
+    h1.start()
+    world.nva.silent = True
+    h1.process.send_signal(signal.SIGSTOP)
+    nobody = nw.mac6("02:99:00:00:00:01") + nw.mac6(a.mac) + b"\x88\xb6" + bytes(46)
+    with nw.netns(a.space), contextlib.closing(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) as sock:
+        sock.bind(("eth0", 0x88b6))
+        sock.send(nobody)
+    h1.process.send_signal(signal.SIGTERM)
+    h1.process.send_signal(signal.SIGCONT)
+    h1.process.wait(10)
+    world.nva.silent = False
+    assert "1 frames that waited are lost: no supervisor keeps them" in open(f"{h1.folder}/log", encoding="utf-8").read()
+    h1.start()
