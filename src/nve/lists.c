@@ -9,6 +9,7 @@
 #include "nve/lists.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,8 +81,19 @@ static const struct gw_name *chosen(const struct nve_names *names, const char *n
         return names->n ? bsearch(&key, names->names, names->n, sizeof key, compare) : NULL;
 }
 
+size_t nve_names_place(const struct nve_names *names, const char *name) {
+        const struct gw_name *at = chosen(names, name);
+
+        return at ? (size_t)(at - names->names) : SIZE_MAX;
+}
+
 bool nve_names_has(const struct nve_names *names, const char *name) {
         return chosen(names, name) != NULL;
+}
+
+void nve_names_cut(struct nve_names *names, struct nve_page *page, size_t n) {
+        for (; names->n > n; names->n--)
+                json_array_remove(page->items, names->n - 1);
 }
 
 void nve_names_put(const struct nve_names *names, struct nve_page *page, const char *name, json_t *item) {

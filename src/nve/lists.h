@@ -37,7 +37,10 @@ void nve_names_add(struct nve_names *names, const char *name);
 bool nve_names_choose(struct nve_names *names, struct nve_page *page);
 /* Takes the item over, if that name was chosen. */
 bool nve_names_has(const struct nve_names *names, const char *name);
+size_t nve_names_place(const struct nve_names *names, const char *name); /* among those chosen; SIZE_MAX: not */
 void nve_names_put(const struct nve_names *names, struct nve_page *page, const char *name, json_t *item);
+/* Only the first n of those chosen. */
+void nve_names_cut(struct nve_names *names, struct nve_page *page, size_t n);
 /* Answers, and frees the names. */
 void nve_names_answer(struct nve_names *names, struct nve_page *page, struct gw_request *request, const char *noun,
                       bool more);

@@ -103,9 +103,12 @@ void nve_show_ports(struct gw_request *request, void *user) {
         nve_names_answer(&ports.names, &ports.page, request, "ports", more);
 }
 
+enum { MEMBERS_AT_ONCE = 8192 }; /* in one answer, but for a VN that has more */
+
 struct vn_list {
         struct nve_names names;
         struct nve_page page;
+        size_t members[NVE_PAGE_ITEMS_MAX]; /* of those chosen */
 };
 
 /* VNIs are ordered as their names are. */
@@ -119,6 +122,27 @@ static struct gw_name name_of_vni(uint32_t vni) {
 static void name_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
         (void)ports, (void)members, (void)n;
         nve_names_add(&((struct vn_list *)user)->names, name_of_vni(vni).s);
+}
+
+static void count_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
+        struct vn_list *vns = user;
+        size_t place = nve_names_place(&vns->names, name_of_vni(vni).s);
+
+        (void)ports, (void)members;
+        if (place < NVE_PAGE_ITEMS_MAX)
+                vns->members[place] = n;
+}
+
+/* As many VNs as have few enough members together. True: not all. */
+static bool cut_vns(struct vn_list *vns) {
+        size_t n = 0, members = 0;
+
+        while (n < vns->names.n && (!n || members + vns->members[n] <= MEMBERS_AT_ONCE))
+                members += vns->members[n++];
+        if (n == vns->names.n)
+                return false;
+        nve_names_cut(&vns->names, &vns->page, n);
+        return true;
 }
 
 static void show_vn(uint32_t vni, size_t ports, const struct gw_ip *members, size_t n, void *user) {
@@ -150,6 +174,8 @@ void nve_show_members(struct gw_request *request, void *user) {
         }
         gw_edge_each_vn(nve->edge, name_vn, &vns);
         more = nve_names_choose(&vns.names, &vns.page);
+        gw_edge_each_vn(nve->edge, count_vn, &vns);
+        more |= cut_vns(&vns);
         gw_edge_each_vn(nve->edge, show_vn, &vns);
         nve_names_answer(&vns.names, &vns.page, request, "vns", more);
 }

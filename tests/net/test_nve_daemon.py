@@ -286,6 +286,18 @@ def test_lists_with_names_are_in_order(world, kept):
     assert not h2.get("/v1/ports?after=zz")["ports"]
 
 
+def test_vns_with_many_members_come_one_by_one(world, kept):
+    """An answer has no more members than 8,192, but for a VN that has more by itself."""
+    h3 = world.hosts[2]
+    for vni in (201, 202, 203):
+        world.nva.members[vni] = [f"10.{vni}.{i >> 8}.{i & 255}" for i in range(4000)]
+        h3.attach(nw.Guest(world, h3, f"m{vni}", 0x40, vni))
+    nw.wait_for("all of them", lambda: [len(vn["members"]) for vn in pages(h3, "/v1/members", "vns", 100)[0]][-3:] == [4000] * 3)
+    first = h3.get("/v1/members")
+    assert [vn["vni"] for vn in first["vns"]] == [100, 201, 202] and first["next"] == "00000202"
+    assert pages(h3, "/v1/members", "vns", 100)[1] == 2 and pages(h3, "/v1/members", "vns", 1)[1] == 4
+
+
 # ---- datagrams in pieces ----
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, GSO_UDP, NEEDS_CSUM = 0x400454ca, 2, 0x1000, 0x4000, 3, 1
