@@ -274,7 +274,7 @@ static unsigned connected(struct gw_client *client, const struct gw_lab *lab, ch
         size_t i;
 
         snprintf(missing, 64, "the authority");
-        if (gw_client_call(client, "GET", "/v1/nves", NULL, &answer, NULL))
+        if (gw_client_call(client, "GET", "/v1/nves?limit=1000", NULL, &answer, NULL))
                 return 0;
         *missing = 0;
         json_array_foreach (gw_answer_list(answer), i, nve) {

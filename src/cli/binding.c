@@ -18,6 +18,10 @@ static bool is_edges(const json_t *binding) {
         return json_object_get(binding, "role") != NULL;
 }
 
+static bool is_authoritys(const json_t *bindings) {
+        return !is_edges(json_array_get(bindings, 0));
+}
+
 /* "12 min", "45 s"; "-" when there is none. */
 static const char *left_text(const json_t *object, const char *key, char out[static 32]) {
         const json_t *member = json_object_get(object, key);
@@ -182,31 +186,12 @@ static int binding_list(struct gw_cli *cli, const struct gw_args *args) {
                                             "LEFT", "WAS",   "ANSWERED", "KEPT",    NULL};
         static const char *const list[] = {"VM",   "ROLE", "STATE", "LOCATOR", "EPOCH",
                                            "LEFT", "NEXT", "TRIES", "STATUS",  NULL};
-        json_t *answer, *bindings, *binding;
-        struct gw_columns t;
-        size_t i;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/bindings");
+        static const struct gw_list_view edges = {.heads = list, .row = list_row, .none = "no bindings"};
+        static const struct gw_list_view view = {
+                .heads = cache, .row = cache_row, .none = "no bindings", .choose = is_authoritys, .other = &edges};
 
         (void)args;
-        if (r)
-                return r;
-        bindings = gw_answer_list(answer);
-        if (cli->json) {
-                gw_print_json(answer);
-        } else if (!json_array_size(bindings)) {
-                printf("no bindings\n");
-        } else {
-                bool edges = is_edges(json_array_get(bindings, 0));
-
-                gw_columns_init(&t, edges ? list : cache);
-                json_array_foreach (bindings, i, binding) {
-                        gw_columns_row(&t);
-                        (edges ? list_row : cache_row)(&t, binding);
-                }
-                gw_columns_print(&t, cli, stdout);
-        }
-        json_decref(answer);
-        return GW_EXIT_OK;
+        return gw_cli_list(cli, &view, "/v1/bindings");
 }
 
 static int binding_show(struct gw_cli *cli, const struct gw_args *args) {

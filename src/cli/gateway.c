@@ -33,10 +33,9 @@ static int policy_delete(struct gw_cli *cli, const struct gw_args *args) {
 
 static int show_list(struct gw_cli *cli, const char *path, const char *const *heads,
                      void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
-        json_t *answer = NULL;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "%s", path);
+        struct gw_list_view view = {.heads = heads, .row = row, .none = none};
 
-        return r ? r : gw_print_list(cli, answer, heads, row, none);
+        return gw_cli_list(cli, &view, path);
 }
 
 static void policy_row(struct gw_columns *t, const json_t *policy) {

@@ -145,13 +145,14 @@ static void move_row(struct gw_columns *t, const json_t *move) {
 
 static int move_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"MOVE", "VM", "FROM", "TO", "PHASE", "RESULT", "PAUSE", NULL};
+        static const struct gw_list_view view = {
+                .heads = heads, .row = move_row, .none = "no moves; `godwit vm move VM --to NVE` makes one"};
         const char *vm = gw_args_text(args, "vm");
-        char segment[SEGMENT] = "";
-        json_t *answer;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/moves%s%s", vm ? "?vm=" : "",
-                            vm ? gw_client_segment(vm, segment, sizeof segment) : "");
+        char segment[SEGMENT] = "", path[SEGMENT + 32];
 
-        return r ? r : gw_print_list(cli, answer, heads, move_row, "no moves; `godwit vm move VM --to NVE` makes one");
+        snprintf(path, sizeof path, "/v1/moves%s%s", vm ? "?vm=" : "",
+                 vm ? gw_client_segment(vm, segment, sizeof segment) : "");
+        return gw_cli_list(cli, &view, path);
 }
 
 static int move_show(struct gw_cli *cli, const struct gw_args *args) {

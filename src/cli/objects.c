@@ -25,10 +25,11 @@ static int delete_object(struct gw_cli *cli, const struct gw_args *args, const c
 
 static int list_objects(struct gw_cli *cli, const char *collection, const char *const *heads,
                         void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
-        json_t *answer;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/%s", collection);
+        struct gw_list_view view = {.heads = heads, .row = row, .none = none};
+        char path[SEGMENT];
 
-        return r ? r : gw_print_list(cli, answer, heads, row, none);
+        snprintf(path, sizeof path, "/v1/%s", collection);
+        return gw_cli_list(cli, &view, path);
 }
 
 static void nve_row(struct gw_columns *t, const json_t *nve) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tables and figures. A table is collected whole and then printed, since the width
- * of a column is known only at its last row; cells are bounded, rows grow.
+ * of a column is known only at its last row; one that comes in parts has each part
+ * at least as wide as the one before. Cells are bounded, rows grow.
  */
 #include "cli/output.h"
 
@@ -48,57 +49,52 @@ void gw_columns_cell(struct gw_columns *t, size_t column, const char *format, ..
         va_end(args);
 }
 
-static int width_of(const struct gw_columns *t, size_t column) {
+static size_t width_of(const struct gw_columns *t, size_t column) {
         size_t width = strlen(t->heads[column]);
 
+        if (t->widths[column] > width)
+                width = t->widths[column];
         for (size_t row = 0; row < t->n_rows; row++) {
                 size_t n = strlen(t->cells[row * t->n_columns + column]);
 
                 if (n > width)
                         width = n;
         }
-        return (int)width;
+        return width;
 }
 
-void gw_columns_print(struct gw_columns *t, const struct gw_cli *cli, FILE *out) {
-        int widths[GW_COLUMNS_MAX];
-
-        for (size_t c = 0; c < t->n_columns; c++)
-                widths[c] = c + 1 < t->n_columns ? width_of(t, c) : 0;
+static void print_heads(const struct gw_columns *t, const struct gw_cli *cli, FILE *out) {
         fputs(gw_colour(cli, GW_BOLD), out);
         for (size_t c = 0; c < t->n_columns; c++)
-                fprintf(out, "%-*s%s", widths[c], t->heads[c], c + 1 < t->n_columns ? "  " : "");
+                fprintf(out, "%-*s%s", (int)t->widths[c], t->heads[c], c + 1 < t->n_columns ? "  " : "");
         fprintf(out, "%s\n", gw_colour(cli, GW_PLAIN));
+}
+
+void gw_columns_print_more(struct gw_columns *t, const struct gw_cli *cli, FILE *out) {
+        for (size_t c = 0; c + 1 < t->n_columns; c++)
+                t->widths[c] = width_of(t, c);
+        if (!t->begun)
+                print_heads(t, cli, out);
+        t->begun = true;
         for (size_t row = 0; row < t->n_rows; row++)
                 for (size_t c = 0; c < t->n_columns; c++) {
                         const char *cell = t->cells[row * t->n_columns + c];
 
-                        fprintf(out, "%-*s%s", widths[c], *cell ? cell : "-", c + 1 < t->n_columns ? "  " : "\n");
+                        fprintf(out, "%-*s%s", (int)t->widths[c], *cell ? cell : "-",
+                                c + 1 < t->n_columns ? "  " : "\n");
                 }
+        t->n_rows = 0;
+}
+
+void gw_columns_deinit(struct gw_columns *t) {
         free(t->cells);
         t->cells = NULL;
         t->n_rows = t->room = 0;
 }
 
-int gw_print_list(const struct gw_cli *cli, json_t *answer, const char *const *heads,
-                  void (*row)(struct gw_columns *t, const json_t *object), const char *none) {
-        struct gw_columns table;
-        json_t *object;
-        size_t i;
-
-        if (cli->json)
-                return gw_print_done(cli, GW_EXIT_OK, answer, "", "");
-        gw_columns_init(&table, heads);
-        json_array_foreach (gw_answer_list(answer), i, object) {
-                gw_columns_row(&table);
-                row(&table, object);
-        }
-        if (table.n_rows)
-                gw_columns_print(&table, cli, stdout);
-        else
-                puts(none);
-        json_decref(answer);
-        return GW_EXIT_OK;
+void gw_columns_print(struct gw_columns *t, const struct gw_cli *cli, FILE *out) {
+        gw_columns_print_more(t, cli, out);
+        gw_columns_deinit(t);
 }
 
 int gw_print_done(const struct gw_cli *cli, int r, json_t *answer, const char *name, const char *what) {

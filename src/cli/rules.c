@@ -58,13 +58,13 @@ static void rule_row(struct gw_columns *t, const json_t *rule) {
 
 static int rule_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"RULE", "KIND", "STATE", "VMS", NULL};
-        json_t *answer;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/rules");
+        static const struct gw_list_view view = {
+                .heads = heads,
+                .row = rule_row,
+                .none = "no rules; `godwit rule create spread --apart web1 web2` makes one"};
 
         (void)args;
-        return r ? r
-                 : gw_print_list(cli, answer, heads, rule_row,
-                                 "no rules; `godwit rule create spread --apart web1 web2` makes one");
+        return gw_cli_list(cli, &view, "/v1/rules");
 }
 
 static int rule_put(struct gw_cli *cli, const struct gw_args *args, bool suspended) {

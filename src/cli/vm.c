@@ -295,12 +295,11 @@ static void vm_row(struct gw_columns *t, const json_t *vm) {
 
 static int vm_list(struct gw_cli *cli, const struct gw_args *args) {
         static const char *const heads[] = {"VM", "KIND", "STATE", "NVE", "EPOCH", "ADDRESSES", NULL};
-        json_t *answer;
-        int r = gw_cli_call(cli, "GET", NULL, &answer, "/v1/vms");
+        static const struct gw_list_view view = {
+                .heads = heads, .row = vm_row, .none = "no VMs; `godwit help vm create` tells how to make one"};
 
         (void)args;
-        return r ? r
-                 : gw_print_list(cli, answer, heads, vm_row, "no VMs; `godwit help vm create` tells how to make one");
+        return gw_cli_list(cli, &view, "/v1/vms");
 }
 
 static void tell(const struct gw_cli *cli, const char *what, const char *text) {

@@ -51,10 +51,14 @@ static void count_port(struct gw_directory *d, const struct gw_port *port, struc
         }
 }
 
-static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all) {
+/* False: enough was looked at. */
+static bool count_holders(struct gw_directory *d, const struct gw_vm *vm, struct gw_directory_vn_confirmations *all,
+                          unsigned *looks) {
         gw_chain_for_each (link, &vm->holders) {
                 const struct directory_holder *h = gw_container_of(link, struct directory_holder, in_vm);
 
+                if (!(*looks)--)
+                        return false;
                 if (gw_dir_item_nve(&h->item) == gw_vm_nve(vm) || !gw_dir_holder_concerned(d, h))
                         continue;
                 all->holders++;
@@ -63,10 +67,12 @@ static void count_holders(struct gw_directory *d, const struct gw_vm *vm, struct
                 else if (!h->item.known)
                         all->away++;
         }
+        return (*looks)-- > 0;
 }
 
 struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn) {
-        struct gw_directory_vn_confirmations all = {0};
+        struct gw_directory_vn_confirmations all = {.complete = true};
+        unsigned looks = GW_CONFIRMATIONS_LOOKS;
 
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
@@ -79,8 +85,9 @@ struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_dir
                 else if (!gw_dir_member_complete(m))
                         all.waiting++;
         }
-        gw_ring_for_each (link, &vn->ports)
-                count_holders(d, gw_port_vm(gw_container_of(link, struct gw_port, in_vn)), &all);
+        for (const struct gw_ring *link = gw_ring_prev(&vn->ports); link != &vn->ports && all.complete;
+             link = gw_ring_prev(link))
+                all.complete = count_holders(d, gw_port_vm(gw_container_of(link, struct gw_port, in_vn)), &all, &looks);
         return all;
 }
 

@@ -127,7 +127,9 @@ struct gw_vn {
         struct gw_vn_settings settings; /* what its members are told */
         struct gw_name gateway_pin;     /* the NVE whose gateway all use; empty: the nearest */
         uint32_t n_ports, n_members;
+        uint32_t n_policies; /* that name it */
         /* the directory's own: */
+        uint64_t mark;
         struct gw_list in_tenant;
         struct gw_table_node by_vni;
         struct gw_list members; /* gw_directory_member, in the order of their last change */
@@ -301,6 +303,8 @@ struct gw_vm *gw_directory_vm_after(const struct gw_directory *d, const char *id
 /* Of the VMs whose place is nve, one after the other, in no order; NULL starts. */
 struct gw_vm *gw_directory_vm_at_after(const struct gw_nve *nve, const struct gw_vm *vm);
 struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id);
+/* In the order of their VMs, a VM's by rising index. */
+struct gw_port *gw_directory_port_after(const struct gw_directory *d, const char *id);
 struct gw_port *gw_directory_port_by_mac(const struct gw_directory *d, uint32_t vni, struct gw_mac mac);
 struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t vni, struct gw_ip ip);
 /* Members of a VN, one after the other (NULL starts): NVEs that have, or are about to have, a port in it. */
@@ -491,9 +495,12 @@ struct gw_directory_pending {
 };
 /* That the VM is where its binding says; that place itself is not asked. */
 struct gw_directory_pending gw_directory_pending(struct gw_directory *d, const struct gw_vm *vm);
-/* Of all that is told about a VN: who holds something of it, and who has not confirmed. Walks all its VMs. */
+/* Of all that is told about a VN: who holds something of it, and who has not confirmed. Walks its VMs from the one that
+ * changed last, as far as GW_CONFIRMATIONS_LOOKS VMs and holders: if not .complete there are more. */
+enum { GW_CONFIRMATIONS_LOOKS = 1 << 16 };
 struct gw_directory_vn_confirmations {
         uint32_t holders, waiting, away;
+        bool complete;
 };
 struct gw_directory_vn_confirmations gw_directory_vn_confirmations(struct gw_directory *d, const struct gw_vn *vn);
 /* That the reserved NVE is a member of the VM's VNs, and to it, who else is. */

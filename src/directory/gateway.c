@@ -20,6 +20,8 @@
 
 #include "directory/internal.h"
 
+enum { GATEWAYS_LOOKED_AT = 256 }; /* of one VN, by gw_directory_gateway_users */
+
 struct gw_policy *gw_directory_policy(const struct gw_directory *d, const char *name) {
         return gw_order_find(&d->policies, name);
 }
@@ -39,15 +41,15 @@ const struct gw_policy *gw_dir_policy_of(const struct gw_directory *d, const str
         return NULL;
 }
 
-bool gw_directory_vn_is_routed(const struct gw_directory *d, const struct gw_vn *vn) {
-        return vn->settings.n_gateways && gw_dir_policy_of(d, vn);
+bool gw_directory_vn_is_routed(const struct gw_vn *vn) {
+        return vn->settings.n_gateways && vn->n_policies;
 }
 
 /* --- members --- */
 
 static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve) {
         struct directory_member *m = gw_dir_member_find(d, vn, nve);
-        bool wanted = nve->gateway && gw_directory_vn_is_routed(d, vn), is = m && m->routes;
+        bool wanted = nve->gateway && gw_directory_vn_is_routed(vn), is = m && m->routes;
 
         if (wanted == is)
                 return;
@@ -139,22 +141,94 @@ static bool better(const struct gw_vn *vn, const struct gw_nve *a, const struct 
         return x != y ? x < y : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
 }
 
-const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const struct gw_vn *vn,
-                                             const struct gw_nve *nve) {
+static bool is_usable(const struct directory_member *m) {
+        return !m->gone && m->routes && gw_directory_gateway_lives(gw_dir_item_nve(&m->item));
+}
+
+/* Of these, what hosts at nve use; NULL: none. */
+static const struct gw_nve *choice_of(const struct gw_vn *vn, const struct gw_nve *const *gateways, size_t n,
+                                      const struct gw_nve *nve) {
         const struct gw_nve *found = NULL;
 
-        (void)d;
+        for (size_t i = 0; i < n; i++) {
+                if (gateways[i] == nve)
+                        return nve;
+                if (!found || better(vn, gateways[i], found, nve))
+                        found = gateways[i];
+        }
+        return found;
+}
+
+const struct gw_nve *gw_directory_gateway_of(const struct gw_vn *vn, const struct gw_nve *nve) {
+        const struct gw_nve *pair[2] = {NULL};
+
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                if (m->gone || !m->routes || !gw_directory_gateway_lives(gw_dir_item_nve(&m->item)))
+                if (!is_usable(m))
                         continue;
-                if (gw_dir_item_nve(&m->item) == nve)
-                        return nve;
-                if (!found || better(vn, gw_dir_item_nve(&m->item), found, nve))
-                        found = gw_dir_item_nve(&m->item);
+                pair[pair[0] ? 1 : 0] = gw_dir_item_nve(&m->item);
+                pair[0] = choice_of(vn, pair, pair[1] ? 2 : 1, nve);
+                if (pair[0] == nve)
+                        break;
         }
-        return found;
+        return pair[0];
+}
+
+/* The VN's gateways that can be used, at most max; how many there are. */
+static size_t usable_of(const struct gw_vn *vn, const struct gw_nve **out, size_t max) {
+        size_t n = 0;
+
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (is_usable(m) && n++ < max)
+                        out[n - 1] = gw_dir_item_nve(&m->item);
+        }
+        return n;
+}
+
+static void users_in(const struct gw_vn *vn, const struct gw_nve *gateway, struct gw_gateway_users *users) {
+        const struct gw_nve *gateways[GATEWAYS_LOOKED_AT];
+        size_t n = usable_of(vn, gateways, GATEWAYS_LOOKED_AT);
+
+        if (n > GATEWAYS_LOOKED_AT || vn->n_members > users->looks || users->n == users->max) {
+                users->more = true;
+                return;
+        }
+        users->looks -= vn->n_members;
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+                const struct gw_nve *nve = gw_dir_item_nve(&m->item);
+
+                if (m->gone || choice_of(vn, gateways, n, nve) != gateway)
+                        continue;
+                if (users->n == users->max) {
+                        users->more = true;
+                        return;
+                }
+                users->list[users->n++] = (struct gw_gateway_user){vn, nve};
+        }
+}
+
+static int compare_users(const void *a, const void *b) {
+        const struct gw_gateway_user *x = a, *y = b;
+        int r = strcmp(x->vn->id.s, y->vn->id.s);
+
+        return r ? r : strcmp(x->nve->id.s, y->nve->id.s);
+}
+
+void gw_directory_gateway_users(const struct gw_nve *gateway, struct gw_gateway_users *users) {
+        users->n = 0;
+        users->more = false;
+        gw_list_for_each (link, &gateway->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                if (is_usable(m))
+                        users_in(m->vn, gateway, users);
+        }
+        if (users->n)
+                qsort(users->list, users->n, sizeof *users->list, compare_users);
 }
 
 void gw_directory_gateway_pin(struct gw_directory *d, struct gw_vn *vn, const struct gw_nve *nve, struct gw_now now) {
@@ -263,32 +337,52 @@ static size_t ways_of(const struct gw_vn *from, const struct gw_vn *to, bool one
         return (to ? to->n_subnets : 2U) + (one_way ? 0U : from->n_subnets);
 }
 
-static size_t own_ways(const struct gw_vn *vn) {
-        return vn && vn->settings.n_gateways ? (size_t)vn->n_subnets + vn->settings.n_gateways : 0;
+/* Once in a count, however many policies name it. */
+static size_t own_ways(const struct gw_directory *d, struct gw_vn *vn) {
+        bool counted = !vn || vn->mark == d->mark;
+
+        if (vn)
+                vn->mark = d->mark;
+        return !counted && vn->settings.n_gateways ? (size_t)vn->n_subnets + vn->settings.n_gateways : 0;
 }
 
-/* One more policy. Its VNs are counted as if they were not routed yet: a little more than there will be. */
-static int room_check(const struct gw_directory *d, const struct gw_vn *from, const struct gw_vn *to, bool one_way,
-                      struct gw_error *error) {
-        size_t n = ways_of(from, to, one_way) + own_ways(from) + own_ways(to);
+static size_t count_ways(struct gw_directory *d) {
+        size_t n = 0;
 
+        d->mark++;
+        for (const struct gw_policy *p = NULL; (p = next(d, p));)
+                n += ways_of(p->from, p->to, p->one_way) + own_ways(d, p->from) + own_ways(d, p->to);
+        return n;
+}
+
+static int too_many_ways(const char *field, struct gw_error *error) {
+        return gw_fail(error, GW_E_FULL, field,
+                       "with it, gateways would have more than %d ways to tell apart, the most allowed; each "
+                       "subnet that a VN can reach is one",
+                       GW_WAYS_MAX);
+}
+
+/* One more policy. */
+static int room_check(struct gw_directory *d, struct gw_vn *from, struct gw_vn *to, bool one_way,
+                      struct gw_error *error) {
         if (d->policies.count >= GW_POLICIES_MAX)
                 return gw_fail(error, GW_E_FULL, "name", "there are %d policies, the most allowed", GW_POLICIES_MAX);
-        for (const struct gw_policy *p = NULL; (p = next(d, p));)
-                n += ways_of(p->from, p->to, p->one_way);
-        for (const struct gw_vn *vn = NULL; n <= GW_WAYS_MAX && (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));)
-                if (gw_directory_vn_is_routed(d, vn))
-                        n += own_ways(vn);
-        if (n > GW_WAYS_MAX)
-                return gw_fail(error, GW_E_FULL, "name",
-                               "with it, gateways would have more than %d ways to tell apart, the most allowed; each "
-                               "subnet that a VN can reach is one",
-                               GW_WAYS_MAX);
+        if (count_ways(d) + ways_of(from, to, one_way) + own_ways(d, from) + own_ways(d, to) > GW_WAYS_MAX)
+                return too_many_ways("name", error);
         return 0;
 }
 
-static int policy_check(const struct gw_directory *d, const char *name, const struct gw_vn *from,
-                        const struct gw_vn *to, bool one_way, struct gw_error *error) {
+int gw_dir_gateways_room_check(struct gw_directory *d, const struct gw_vn *vn, size_t n_gateways,
+                               struct gw_error *error) {
+        size_t had = vn->settings.n_gateways ? (size_t)vn->n_subnets + vn->settings.n_gateways : 0;
+
+        if (!vn->n_policies || n_gateways + vn->n_subnets <= had || !n_gateways)
+                return 0;
+        return count_ways(d) - had + n_gateways + vn->n_subnets > GW_WAYS_MAX ? too_many_ways("gateways", error) : 0;
+}
+
+static int policy_check(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,
+                        struct gw_error *error) {
         struct gw_name parsed;
         int r;
 
@@ -321,6 +415,9 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
                 gw_slab_free(&d->slab, p, sizeof *p);
                 return -ENOMEM;
         }
+        from->n_policies++;
+        if (to)
+                to->n_policies++;
         gw_dir_gateways_review_vn(d, from);
         if (to)
                 gw_dir_gateways_review_vn(d, to);
@@ -329,6 +426,9 @@ int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *fr
 }
 
 void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *p) {
+        p->from->n_policies--;
+        if (p->to)
+                p->to->n_policies--;
         gw_order_remove(&d->policies, p->name.s);
         gw_slab_free(&d->slab, p, sizeof *p);
 }

@@ -33,10 +33,21 @@ int gw_directory_policy_create(struct gw_directory *d, const char *name, struct 
 void gw_directory_policy_delete(struct gw_directory *d, struct gw_policy *policy, struct gw_now now);
 
 /* It is routed: it has gateway addresses, and a policy names it. */
-bool gw_directory_vn_is_routed(const struct gw_directory *d, const struct gw_vn *vn);
+bool gw_directory_vn_is_routed(const struct gw_vn *vn);
 /* The gateway that hosts at nve use for the VN; NULL: none. */
-const struct gw_nve *gw_directory_gateway_of(const struct gw_directory *d, const struct gw_vn *vn,
-                                             const struct gw_nve *nve);
+const struct gw_nve *gw_directory_gateway_of(const struct gw_vn *vn, const struct gw_nve *nve);
+/* The hosts that use a gateway, and for which VNs: those that fit, by VN and host. */
+struct gw_gateway_user {
+        const struct gw_vn *vn;
+        const struct gw_nve *nve;
+};
+struct gw_gateway_users {
+        struct gw_gateway_user *list; /* the caller's, of max */
+        size_t max, n;
+        size_t looks; /* members that may be looked at; what is left of that */
+        bool more;    /* there may be others */
+};
+void gw_directory_gateway_users(const struct gw_nve *gateway, struct gw_gateway_users *users);
 /* What hosts at nve reckon that gateway's cost for the VN to be. */
 uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve);
 bool gw_directory_gateway_lives(const struct gw_nve *gateway);

@@ -28,22 +28,49 @@ struct gw_name gw_port_id(const struct gw_port *port) {
         return out;
 }
 
-struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id) {
+/* What the id of a port says of its VM; *index is the text behind that. False: it is none. */
+static bool split_id(const char *id, struct gw_name *vm, const char **index) {
         const char *at = strchr(id, '@'), *dash = at;
-        struct gw_name vm_id;
-        struct gw_port *port;
-        struct gw_vm *vm;
 
         while (dash && dash > id && *dash != '-')
                 dash--;
         if (!dash || dash == id || strlen(id) > GW_NAME_MAX)
+                return false;
+        snprintf(vm->s, sizeof vm->s, "%.*s%s", (int)(dash - id), id, at);
+        *index = dash + 1;
+        return true;
+}
+
+struct gw_port *gw_directory_port(const struct gw_directory *d, const char *id) {
+        struct gw_name vm_id;
+        struct gw_port *port;
+        const char *index;
+        struct gw_vm *vm;
+
+        if (!split_id(id, &vm_id, &index))
                 return NULL;
-        snprintf(vm_id.s, sizeof vm_id.s, "%.*s%s", (int)(dash - id), id, at);
         vm = gw_directory_vm(d, vm_id.s);
         for (port = vm ? gw_vm_ports(vm) : NULL; port; port = gw_port_next(port))
                 if (strcmp(gw_port_id(port).s, id) == 0)
                         return port;
         return NULL;
+}
+
+/* The port, and even its VM, may be gone by now: then the next is what would have come after it. */
+struct gw_port *gw_directory_port_after(const struct gw_directory *d, const char *id) {
+        struct gw_name vm_id = {""};
+        struct gw_vm *vm = NULL;
+        const char *index = "";
+
+        if (id && split_id(id, &vm_id, &index))
+                vm = gw_directory_vm(d, vm_id.s);
+        for (struct gw_port *port = vm ? gw_vm_ports(vm) : NULL; port; port = gw_port_next(port))
+                if (port->index > strtoul(index, NULL, 10))
+                        return port;
+        vm = gw_directory_vm_after(d, vm_id.s[0] ? vm_id.s : id);
+        while (vm && !gw_vm_ports(vm))
+                vm = gw_directory_vm_after(d, gw_vm_name(vm).s);
+        return vm ? gw_vm_ports(vm) : NULL;
 }
 
 /* --- what is of no fixed size --- */

@@ -161,6 +161,11 @@ static void subnets_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
                 vn->subnets[i] = spec->subnets[i];
 }
 
+static bool same_subnets(const struct gw_vn *vn, const struct gw_vn_spec *spec) {
+        return vn->n_subnets == spec->n_subnets &&
+               (!spec->n_subnets || !memcmp(vn->subnets, spec->subnets, spec->n_subnets * sizeof *vn->subnets));
+}
+
 /* True when the settings are others than before. */
 static bool settings_copy(struct gw_vn *vn, const struct gw_vn_spec *spec) {
         struct gw_vn_settings was = vn->settings;
@@ -320,9 +325,11 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                 return gw_fail(error, GW_E_INVALID, "vni", "the VNI of VN %s is %u and cannot change", vn->id.s,
                                vn->vni);
         if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_gateways_check(d, vn, spec, error)) ||
+            (r = gw_dir_gateways_room_check(d, vn, spec->n_gateways, error)) ||
             (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
                 return r;
-        gw_index_each(&d->by_ip, find_orphan, &use);
+        if (!same_subnets(vn, spec)) /* a walk over all addresses that there are */
+                gw_index_each(&d->by_ip, find_orphan, &use);
         if (use.orphan)
                 return gw_fail(error, GW_E_CONFLICT, "subnets", "%s of VM %s would be in no subnet of VN %s",
                                gw_ip_text(gw_port_ip(use.orphan, use.nth), text), gw_vm_name(gw_port_vm(use.orphan)).s,

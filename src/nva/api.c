@@ -164,7 +164,3 @@ bool api_no_body(struct gw_request *request) {
         gw_request_fail(request, &error);
         return false;
 }
-
-void api_answer_list(struct gw_request *request, const char *noun, json_t *list) {
-        gw_request_answer(request, 200, json_pack("{s:o}", noun, list));
-}

@@ -86,6 +86,4 @@ struct gw_nve *api_nve(struct nva *nva, struct gw_request *request);
 bool api_id(struct gw_request *request, const char *param, struct gw_name *out);
 /* For requests whose body must be empty; false: answered. */
 bool api_no_body(struct gw_request *request);
-/* Lists, by name: {"<noun>": [...]}. Takes over list. */
-void api_answer_list(struct gw_request *request, const char *noun, json_t *list);
 void api_not_found(struct gw_request *request, const char *what, const char *id, const char *hint);

@@ -6,6 +6,7 @@
 #include "nva/api.h"
 #include "nva/claims.h"
 #include "nva/json.h"
+#include "nva/page.h"
 
 static json_t *optional_ns(struct gw_wall at) {
         return at.ns ? json_integer((json_int_t)at.ns) : json_null();
@@ -89,12 +90,14 @@ static json_t *binding_json(const struct nva *nva, const struct gw_vm *vm) {
 
 void api_bindings_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_vm *vm = NULL;
-        json_t *list = json_array();
+        struct nva_page page;
+        const struct gw_vm *vm;
 
-        while ((vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL)))
-                json_array_append_new(list, binding_json(nva, vm));
-        api_answer_list(request, "bindings", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((vm = gw_directory_vm_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, gw_vm_name(vm).s, binding_json(nva, vm));
+        page_answer(&page, request, "bindings", vm);
 }
 
 void api_bindings_show(struct gw_request *request, void *user) {

@@ -9,15 +9,18 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/page.h"
 
 void api_nves_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_nve *nve = NULL;
-        json_t *list = json_array();
+        const struct gw_nve *nve;
+        struct nva_page page;
 
-        while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL)))
-                json_array_append_new(list, nva_json_nve(nve));
-        api_answer_list(request, "nves", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((nve = gw_directory_nve_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, nve->id.s, nva_json_nve(nve));
+        page_answer(&page, request, "nves", nve);
 }
 
 void api_nves_show(struct gw_request *request, void *user) {

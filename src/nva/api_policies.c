@@ -6,6 +6,9 @@
 #include "nva/api.h"
 #include "nva/gateway.h"
 #include "nva/json.h"
+#include "nva/page.h"
+
+enum { USERS_MAX = 1024 /* shown of one gateway */, LOOKS_MAX = 1 << 16 };
 
 static json_t *policy_json(const struct gw_policy *p) {
         return json_pack("{s:s, s:s, s:s, s:b, s:b}", "name", p->name.s, "from", p->from->id.s, "to",
@@ -14,12 +17,14 @@ static json_t *policy_json(const struct gw_policy *p) {
 
 void api_policies_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_policy *p = NULL;
-        json_t *list = json_array();
+        const struct gw_policy *p;
+        struct nva_page page;
 
-        while ((p = gw_directory_policy_after(&nva->directory, p ? p->name.s : NULL)))
-                json_array_append_new(list, policy_json(p));
-        api_answer_list(request, "policies", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((p = gw_directory_policy_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, p->name.s, policy_json(p));
+        page_answer(&page, request, "policies", p);
 }
 
 static struct gw_policy *policy_of(struct nva *nva, struct gw_request *request) {
@@ -83,32 +88,46 @@ void api_policies_delete(struct gw_request *request, void *user) {
         gw_request_answer(request, 204, NULL);
 }
 
-static json_t *users_of(const struct nva *nva, const struct gw_nve *gateway) {
-        const struct gw_directory *d = &nva->directory;
+/* looks: what one request may cost, for all the gateways of its page. */
+static json_t *users_of(const struct gw_nve *gateway, size_t *looks, bool *more) {
+        struct gw_gateway_user room[USERS_MAX];
+        struct gw_gateway_users users = {.list = room, .max = USERS_MAX, .looks = *looks};
         json_t *list = json_array();
 
-        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));) {
-                if (!gw_directory_vn_is_routed(d, vn))
-                        continue;
-                for (struct gw_nve *nve = NULL; (nve = gw_directory_member_after(vn, nve));)
-                        if (gw_directory_gateway_of(d, vn, nve) == gateway)
-                                json_array_append_new(list, json_pack("{s:s, s:s}", "vn", vn->id.s, "nve", nve->id.s));
-        }
+        gw_directory_gateway_users(gateway, &users);
+        for (size_t i = 0; i < users.n; i++)
+                json_array_append_new(list, json_pack("{s:s, s:s}", "vn", room[i].vn->id.s, "nve", room[i].nve->id.s));
+        *looks = users.looks;
+        *more = users.more;
         return list;
+}
+
+static json_t *gateway_json(const struct gw_nve *nve, size_t *looks) {
+        bool more;
+        json_t *users = users_of(nve, looks, &more);
+
+        return json_pack("{s:s, s:s, s:I, s:b, s:o, s:b}", "nve", nve->id.s, "site", nve->site.s, "cost",
+                         (json_int_t)nve->gateway_cost, "live", nve->nve_connected && !nve->behind, "used_by", users,
+                         "used_by_more", more);
 }
 
 void api_gateways_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_nve *nve = NULL;
-        json_t *list = json_array();
+        const char *after = NULL;
+        size_t looks = LOOKS_MAX;
+        const struct gw_nve *nve;
+        struct nva_page page;
 
-        while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL)))
-                if (nve->gateway)
-                        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b, s:o}", "nve", nve->id.s, "site",
-                                                              nve->site.s, "cost", (json_int_t)nve->gateway_cost,
-                                                              "live", nve->nve_connected && !nve->behind, "used_by",
-                                                              users_of(nva, nve)));
-        api_answer_list(request, "gateways", list);
+        if (!page_begin(&page, request))
+                return;
+        for (after = page_after(&page); (nve = gw_directory_nve_after(&nva->directory, after)); after = nve->id.s) {
+                if (!nve->gateway)
+                        continue;
+                if (!page_has_room(&page))
+                        break;
+                page_add(&page, nve->id.s, gateway_json(nve, &looks));
+        }
+        page_answer(&page, request, "gateways", nve);
 }
 
 void api_vns_pin(struct gw_request *request, void *user) {

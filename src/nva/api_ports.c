@@ -10,17 +10,20 @@
 #include "nva/definition.h"
 #include "nva/json.h"
 #include "nva/life.h"
+#include "nva/page.h"
 
 enum { TASK_MEMORY_MIB = 0 };
 
 void api_ports_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        json_t *list = json_array();
+        const struct gw_port *port;
+        struct nva_page page;
 
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
-                for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
-                        json_array_append_new(list, nva_json_port(port));
-        api_answer_list(request, "ports", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((port = gw_directory_port_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, gw_port_id(port).s, nva_json_port(port));
+        page_answer(&page, request, "ports", port);
 }
 
 static struct gw_port *port_of(struct nva *nva, struct gw_request *request) {

@@ -6,6 +6,7 @@
 #include "directory/rules.h"
 #include "nva/api.h"
 #include "nva/definition.h"
+#include "nva/page.h"
 
 static const char *const kind_words[] = {[GW_RULE_APART] = "apart", [GW_RULE_TOGETHER] = "together"};
 
@@ -25,12 +26,14 @@ static json_t *rule_json(const struct nva *nva, const struct gw_rule *rule) {
 
 void api_rules_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_rule *rule = NULL;
-        json_t *list = json_array();
+        const struct gw_rule *rule;
+        struct nva_page page;
 
-        while ((rule = gw_directory_rule_after(&nva->directory, rule ? rule->id.s : NULL)))
-                json_array_append_new(list, rule_json(nva, rule));
-        api_answer_list(request, "rules", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((rule = gw_directory_rule_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, rule->id.s, rule_json(nva, rule));
+        page_answer(&page, request, "rules", rule);
 }
 
 static struct gw_rule *rule_of(struct nva *nva, struct gw_request *request) {

@@ -5,15 +5,18 @@
 #include "directory/rules.h"
 #include "nva/api.h"
 #include "nva/json.h"
+#include "nva/page.h"
 
 void api_tenants_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_tenant *t = NULL;
-        json_t *list = json_array();
+        const struct gw_tenant *t;
+        struct nva_page page;
 
-        while ((t = gw_directory_tenant_after(&nva->directory, t ? t->name.s : NULL)))
-                json_array_append_new(list, nva_json_tenant(t));
-        api_answer_list(request, "tenants", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((t = gw_directory_tenant_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, t->name.s, nva_json_tenant(t));
+        page_answer(&page, request, "tenants", t);
 }
 
 static struct gw_tenant *tenant_of(struct nva *nva, struct gw_request *request) {

@@ -8,6 +8,7 @@
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
+#include "nva/page.h"
 #include "nva/predict.h"
 #include "nva/suspend.h"
 #include "nva/terms.h"
@@ -20,12 +21,14 @@ enum {
 
 void api_vms_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_vm *vm = NULL;
-        json_t *list = json_array();
+        struct nva_page page;
+        const struct gw_vm *vm;
 
-        while ((vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL)))
-                json_array_append_new(list, nva_json_vm(nva, vm));
-        api_answer_list(request, "vms", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((vm = gw_directory_vm_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, gw_vm_name(vm).s, nva_json_vm(nva, vm));
+        page_answer(&page, request, "vms", vm);
 }
 
 void api_vms_show(struct gw_request *request, void *user) {

@@ -6,15 +6,18 @@
 #include "nva/definition.h"
 #include "nva/gateway.h"
 #include "nva/json.h"
+#include "nva/page.h"
 
 void api_vns_list(struct gw_request *request, void *user) {
         const struct nva *nva = user;
-        struct gw_vn *vn = NULL;
-        json_t *list = json_array();
+        const struct gw_vn *vn;
+        struct nva_page page;
 
-        while ((vn = gw_directory_vn_after(&nva->directory, vn ? vn->id.s : NULL)))
-                json_array_append_new(list, nva_json_vn(vn));
-        api_answer_list(request, "vns", list);
+        if (!page_begin(&page, request))
+                return;
+        while ((vn = gw_directory_vn_after(&nva->directory, page_after(&page))) && page_has_room(&page))
+                page_add(&page, vn->id.s, nva_json_vn(vn));
+        page_answer(&page, request, "vns", vn);
 }
 
 /* Who holds something of it costs a walk over its VMs: only when one VN is looked at. */
@@ -23,6 +26,7 @@ static json_t *with_confirmations(struct nva *nva, const struct gw_vn *vn) {
         json_t *object = nva_json_vn(vn);
 
         json_object_set_new(object, "holders", json_integer(all.holders));
+        json_object_set_new(object, "holders_complete", json_boolean(all.complete));
         json_object_set_new(object, "unconfirmed",
                             json_pack("{s:I, s:I}", "waiting", (json_int_t)all.waiting, "away", (json_int_t)all.away));
         return object;

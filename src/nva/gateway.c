@@ -60,7 +60,7 @@ static json_t *list_of(const struct gw_directory *d) {
         json_t *vns = json_array(), *routes = json_array();
 
         for (struct gw_vn *vn = gw_directory_vn_after(d, NULL); vn; vn = gw_directory_vn_after(d, vn->id.s)) {
-                if (!gw_directory_vn_is_routed(d, vn))
+                if (!gw_directory_vn_is_routed(vn))
                         continue;
                 json_array_append_new(vns,
                                       json_pack("{s:I, s:I}", "vni", (json_int_t)vn->vni, "mtu", (json_int_t)vn->mtu));

@@ -302,7 +302,7 @@ void mover_deinit(struct nva *nva) {
         }
 }
 
-static uint64_t number_of(const struct nva_move *move) {
+uint64_t mover_number(const struct nva_move *move) {
         return strtoull(move->core.id.s + 1, NULL, 10);
 }
 
@@ -310,11 +310,11 @@ static uint64_t number_of(const struct nva_move *move) {
 static void insert(struct nva *nva, struct nva_move *move) {
         struct gw_list *after = nva->moves.prev;
 
-        while (after != &nva->moves && number_of(mover_entry(after)) > number_of(move))
+        while (after != &nva->moves && mover_number(mover_entry(after)) > mover_number(move))
                 after = after->prev;
         gw_list_append(after->next, &move->link);
-        if (number_of(move) >= nva->next_move)
-                nva->next_move = number_of(move) + 1;
+        if (mover_number(move) >= nva->next_move)
+                nva->next_move = mover_number(move) + 1;
 }
 
 int mover_load(struct nva *nva, const void *value, size_t size, struct gw_error *error) {

@@ -93,6 +93,7 @@ bool mover_uses(const struct nva *nva, const char *nve);                   /* an
 void mover_feed(struct nva_move *move, const struct gw_move_event *event); /* now */
 void mover_write(struct nva_move *move);                                   /* to the journal */
 const char *mover_id(const struct nva_move *move);
+uint64_t mover_number(const struct nva_move *move); /* m12 is 12: later ones have greater ones */
 json_t *mover_json(const struct nva_move *move); /* new */
 
 /* orders.c: calls to agents, and to the target's edge: is its session in order? */

@@ -140,9 +140,9 @@ static void tell_gateways(const struct nva *nva, const struct gw_vm *vm, const s
         for (const struct gw_port *port = gw_vm_ports(vm); port && plan->n < MOVER_CHECKS_MAX;
              port = gw_port_next(port)) {
                 const struct gw_vn *vn = gw_port_vn(port);
-                const struct gw_nve *gateway = gw_directory_gateway_of(&nva->directory, vn, to);
+                const struct gw_nve *gateway = gw_directory_gateway_of(vn, to);
 
-                if (gw_directory_vn_is_routed(&nva->directory, vn))
+                if (gw_directory_vn_is_routed(vn))
                         gw_fail(add(plan, "gateway"), 0, "to", "in VN %s hosts at %s use %s%s%s", vn->id.s, to->id.s,
                                 gateway ? gateway->id.s : "no gateway, for none lives",
                                 vn->gateway_pin.s[0] ? "; the VN is pinned to " : "", vn->gateway_pin.s);

@@ -136,7 +136,7 @@ static bool say_policy(struct trace *t, const struct gw_vn *vn) {
         char text[REASON_SIZE], ip[GW_IP_TEXT];
 
         gw_ip_text(t->to, ip);
-        if (!gw_directory_vn_is_routed(&t->nva->directory, vn))
+        if (!gw_directory_vn_is_routed(vn))
                 snprintf(text, sizeof text, "it is in no subnet of %s, and %s", vn->id.s,
                          vn->settings.n_gateways ? "no policy lets packets leave the VN"
                                                  : "the VN has no gateway address");
@@ -150,7 +150,7 @@ static bool say_policy(struct trace *t, const struct gw_vn *vn) {
                          vn->id.s, to->id.s, policy->one_way ? ", and nothing comes back" : "", ip,
                          port ? gw_port_id(port).s : "no port there", nve ? " at " : "", nve ? nve->id.s : "");
         own_step(t, "policy", policy ? "pass" : "drop", text);
-        if (gw_directory_vn_is_routed(&t->nva->directory, vn))
+        if (gw_directory_vn_is_routed(vn))
                 return true;
         finish(t, "dropped", text);
         return false;
@@ -158,7 +158,7 @@ static bool say_policy(struct trace *t, const struct gw_vn *vn) {
 
 static void say_gateways(struct trace *t, const struct gw_vn *vn) {
         const struct gw_nve *nve = gw_directory_nve(&t->nva->directory, t->nve.s), *g = NULL;
-        const struct gw_nve *used = gw_directory_gateway_of(&t->nva->directory, vn, nve);
+        const struct gw_nve *used = gw_directory_gateway_of(vn, nve);
         char text[REASON_SIZE];
         size_t at = (size_t)snprintf(text, sizeof text, "%.64s %s%.64s", nve->id.s,
                                      used == nve ? "is a gateway itself"

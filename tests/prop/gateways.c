@@ -288,10 +288,10 @@ static void choices_check(void) {
                 for (unsigned i = 0; i < HOSTS + GATEWAYS; i++) {
                         const struct gw_nve *nve = nve_at(i), *want, *got;
 
-                        if (!gw_directory_vn_is_routed(&w->d, vn_at(v)))
+                        if (!gw_directory_vn_is_routed(vn_at(v)))
                                 continue;
                         want = model_choice(vn_at(v), nve);
-                        got = gw_directory_gateway_of(&w->d, vn_at(v), nve);
+                        got = gw_directory_gateway_of(vn_at(v), nve);
                         if (got != want)
                                 fail_msg("n%d at %s: %s, the model says %s", v, nve->id.s, got ? got->id.s : "-",
                                          want ? want->id.s : "-");
