@@ -24,7 +24,8 @@
  *
  * Replay: a time stamp (option 27) must be within registration-window-ms of our
  * clock and newer than the VM's last (the directory sees to that). A Message-ID
- * (option 10) must be within MESSAGE_ID_SKEW_S and newer than the peer's last.
+ * (option 10) must be within MESSAGE_ID_SKEW_S and newer than the peer's last, which is in the store: a start of
+ * ours would else let the last seconds be repeated.
  * The latter is remembered per peer, at most one for each key.
  *
  * An answer is signed with the key of its question. Replies wait for the turn's
@@ -36,6 +37,7 @@
 #include "nva/mobility.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +53,8 @@
 
 enum {
         MESSAGE_ID_SKEW_S = 7, /* RFC 4285's default */
-        FORGERIES_PER_S = 10,  /* answered with 146 */
+        LAST_ID_KEY_SIZE = 64,
+        FORGERIES_PER_S = 10, /* answered with 146 */
         LOG_BURST = 20,
 };
 
@@ -190,6 +193,30 @@ static bool peer_match(const struct gw_table_node *node, const void *key) {
         return gw_ip_eq(gw_container_of(node, struct peer, node)->address, *(const struct gw_ip *)key);
 }
 
+#define LAST_ID_KEY "message-id/" /* of META, and the peer's address */
+
+static size_t last_id_key(struct gw_ip address, char out[static LAST_ID_KEY_SIZE]) {
+        char text[GW_IP_TEXT];
+
+        return (size_t)snprintf(out, LAST_ID_KEY_SIZE, LAST_ID_KEY "%s", gw_ip_text(address, text));
+}
+
+/* What it said last, also to the start before this one; 0: nothing. */
+static uint64_t last_id_stored(const struct nva *nva, struct gw_ip address) {
+        char key[LAST_ID_KEY_SIZE];
+        size_t n = last_id_key(address, key);
+        uint64_t id = 0;
+
+        return gw_store_get(nva->store, GW_STORE_META, key, n, &id, sizeof id) == sizeof id ? id : 0;
+}
+
+static void last_id_store(struct nva *nva, const struct peer *peer) {
+        char key[LAST_ID_KEY_SIZE];
+
+        last_id_key(peer->address, key);
+        nva_put(nva, GW_STORE_META, key, &peer->last_id, sizeof peer->last_id);
+}
+
 static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address) {
         uint64_t hash = gw_table_hash(&m->peers, &address, sizeof address);
         struct gw_table_node *node = gw_table_find(&m->peers, hash, &address);
@@ -201,6 +228,7 @@ static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address) {
         if (!peer)
                 return NULL;
         peer->address = address;
+        peer->last_id = last_id_stored(m->nva, address);
         if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
                 free(peer);
                 return NULL;
@@ -222,6 +250,7 @@ static uint8_t check_replay(const struct arrival *a, const struct gw_registratio
                 return GW_MH_ID_MISMATCH;
         }
         peer->last_id = request->message_id;
+        last_id_store(a->m->nva, peer);
         return 0;
 }
 

@@ -530,6 +530,22 @@ def test_message_id(world):
     h1.sequence = last
 
 
+def test_message_id_after_restart_of_authority(world):
+    """Killed right after its answer, with the seven seconds still open."""
+    vm, h1 = world.vm(), world.peers["h1"]
+    octets = vm.request(stamp=None, ntp=0.0)
+    h1.send(octets)
+    assert h1.receive().status == 0
+    world.nva.restart()
+    for host in world.nva.hosts.values():
+        host.connect()
+    h1.quiet()
+    with Counted(world, replayed=1, status_144=1):
+        h1.send(octets)
+        assert h1.receive().status == 144
+    assert vm.ask(stamp=None, ntp=0.0).status == 0
+
+
 def test_both_transports_share_the_state(world):
     """What came over the session is remembered against the datagram."""
     vm = world.vm("h1")
