@@ -172,9 +172,24 @@ const char *const gw_check_words[GW_CHECKS] = {
         [GW_CHECK_RULES] = "rules",   [GW_CHECK_DRAIN] = "drain",
 };
 
-static int edge_check(const struct gw_nve *nve, struct gw_error *error) {
-        bool well = nve->nve_connected && !nve->behind;
+/* One of the VM's VNs that can have no more members, so that nve cannot become one; NULL. */
+static const struct gw_vn *full_vn(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve) {
+        for (const struct gw_port *port = gw_vm_ports(vm); port; port = gw_port_next(port))
+                if (gw_port_vn(port)->n_members >= GW_DIRECTORY_MEMBERS_MAX &&
+                    !gw_dir_member_is(d, gw_port_vn(port), nve))
+                        return gw_port_vn(port);
+        return NULL;
+}
 
+static int edge_check(const struct gw_directory *d, const struct gw_vm *vm, const struct gw_nve *nve,
+                      struct gw_error *error) {
+        bool well = nve->nve_connected && !nve->behind;
+        const struct gw_vn *full = full_vn(d, vm, nve);
+
+        if (full)
+                return gw_fail(error, GW_E_CONFLICT, "nve",
+                               "VN %s is on %u hosts, the most allowed, and %s is none of them", full->id.s,
+                               full->n_members, nve->id.s);
         return gw_fail(error, well ? 0 : GW_E_CONFLICT, "nve", "the godwit-nve of %s is %sconnected", nve->id.s,
                        well ? "" : "not ");
 }
@@ -232,7 +247,7 @@ static int one_check(const struct gw_directory *d, enum gw_check check, const st
                      const struct gw_nve *nve, struct gw_error *error) {
         switch (check) {
         case GW_CHECK_EDGE:
-                return edge_check(nve, error);
+                return edge_check(d, vm, nve, error);
         case GW_CHECK_AGENT:
                 return agent_check(vm, nve, error);
         case GW_CHECK_MTU:

@@ -47,10 +47,11 @@ enum {
         GW_VN_MTU_MIN = 576,
         GW_VN_MTU_MIN_V6 = 1280, /* with an IPv6 subnet */
         GW_VN_MTU_MAX = 65000,
-        GW_VNI_AUTO_FIRST = 4096,          /* a VN made without a VNI gets the lowest free one from here */
-        GW_SUBNET_AUTO_FIRST = 2,          /* automatic addresses start here: the first host is left for a router */
-        GW_DIRECTORY_PUSH_MAX = 256,       /* ports of a VN up to which all its members are sent all its mappings */
-        GW_DIRECTORY_PUSH_AGAIN = 192,     /* and down to which it must shrink before they are again */
+        GW_VNI_AUTO_FIRST = 4096,      /* a VN made without a VNI gets the lowest free one from here */
+        GW_SUBNET_AUTO_FIRST = 2,      /* automatic addresses start here: the first host is left for a router */
+        GW_DIRECTORY_PUSH_MAX = 256,   /* ports of a VN up to which all its members are sent all its mappings */
+        GW_DIRECTORY_PUSH_AGAIN = 192, /* and down to which it must shrink before they are again */
+        GW_DIRECTORY_MEMBERS_MAX = GW_VN_MEMBERS_MAX - 384, /* of a VN, by placing VMs; gateways come on top */
         GW_DIRECTORY_RETRY_MS = 100,       /* an unacknowledged update is sent again after this, then doubled */
         GW_DIRECTORY_RETRY_MORE_MS = 2000, /* and so much later at most while many are on the way */
         GW_DIRECTORY_TRIES = 5,            /* sent this often in vain, its receiver counts as behind */

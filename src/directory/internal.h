@@ -21,7 +21,7 @@ enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 
 enum {
         BATCH_MAPPINGS = 64,       /* in one frame */
-        BATCH_MEMBERS = 4096,      /* in one frame; a VN with more has no complete list */
+        BATCH_MEMBERS = 4096,      /* in one frame; a VN with more is told in several */
         BATCH_VNS = 256,           /* in one frame */
         BATCH_OCTETS = 256 * 1024, /* enough for both */
         UPDATES_ON_THE_WAY = 16,   /* to one NVE */
@@ -67,6 +67,7 @@ struct directory_member {
         uint64_t sent_members, known_members, sent_ports, known_ports;
         uint32_t planned;              /* ports of VMs that are, or will be, there */
         uint8_t flush;                 /* FLUSH_* that it has not acknowledged */
+        bool sent_all, known_all;      /* that it was told all members, once in its session */
         bool sent_final, known_final;  /* that it was told everything */
         struct gw_mono negative_until; /* it may hold negative answers about the VN as long */
         struct directory_patch *patch; /* what its digests said it has already */

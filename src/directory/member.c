@@ -217,7 +217,7 @@ void gw_dir_member_unplan(struct gw_directory *d, struct gw_vn *vn, struct gw_nv
 bool gw_dir_member_knows_members(const struct directory_member *m) {
         const struct directory_member *last = gw_list_entry(m->vn->members.prev, struct directory_member, in_vn);
 
-        return m->known_members && m->known_members >= last->changed && m->known_members >= m->vn->set;
+        return m->known_all && m->known_members >= last->changed && m->known_members >= m->vn->set;
 }
 
 bool gw_dir_member_complete(const struct directory_member *m) {
@@ -238,6 +238,7 @@ bool gw_dir_member_complete(const struct directory_member *m) {
 
 void gw_dir_member_confirmed(struct gw_directory *d, struct directory_member *m) {
         m->known_members = m->sent_members;
+        m->known_all |= m->sent_all;
         m->known_ports = m->sent_ports;
         m->known_final |= m->sent_final;
         if (m->patch && m->known_ports >= m->patch->as_of) {
@@ -257,15 +258,20 @@ static void put_member(struct gw_directory_scratch *s, const struct directory_me
                 gw_dir_gateway_role(m, to, out);
 }
 
-/* The whole list, after a mark that it is. A list too long for one frame goes without the mark. */
+static void put_mark(struct gw_directory_scratch *s, const struct gw_vn *vn, bool more, bool final) {
+        s->members[s->n_members++] = (struct gw_member){.vni = vn->vni, .gone = true, .more = more, .final = final};
+}
+
+/* The whole list, after a mark that it is. Of one too long for one frame, as much as fits: the rest follows as news
+ * does, and then a mark that it was all. */
 static bool fill_all_members(struct gw_directory_scratch *s, struct directory_member *m) {
         const struct gw_vn *vn = m->vn;
         bool whole = vn->n_members < BATCH_MEMBERS;
 
         if (whole && s->n_members + vn->n_members + 1 > BATCH_MEMBERS)
                 return false;
-        if (whole)
-                s->members[s->n_members++] = (struct gw_member){.vni = vn->vni, .gone = true};
+        put_mark(s, vn, !whole, false);
+        m->sent_members = 0;
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *other = gw_list_entry(link, struct directory_member, in_vn);
 
@@ -276,6 +282,7 @@ static bool fill_all_members(struct gw_directory_scratch *s, struct directory_me
                 m->sent_members = other->changed;
         }
         m->sent_members = vn->change;
+        m->sent_all = whole;
         return true;
 }
 
@@ -292,6 +299,7 @@ static void fill_settings(struct gw_directory_scratch *s, const struct directory
 static bool fill_members(struct gw_directory_scratch *s, struct directory_member *m) {
         const struct gw_list *head = &m->vn->members, *at = head->prev;
 
+        m->sent_all = m->known_all;
         if (!m->known_members)
                 return fill_all_members(s, m);
         while (at != head && gw_list_entry(at, struct directory_member, in_vn)->changed > m->known_members)
@@ -306,6 +314,11 @@ static bool fill_members(struct gw_directory_scratch *s, struct directory_member
                         put_member(s, other, gw_dir_item_nve(&m->item));
                 m->sent_members = other->changed;
         }
+        if (!m->known_all && s->n_members == BATCH_MEMBERS)
+                return true;
+        if (!m->known_all)
+                put_mark(s, m->vn, false, true);
+        m->sent_all = true;
         m->sent_members = m->vn->change;
         return true;
 }
@@ -395,9 +408,15 @@ void gw_dir_members_forget(struct gw_directory *d, struct gw_nve *nve) {
         }
 }
 
+/* All members are told to it, from the beginning. */
+static void list_again(struct directory_member *m) {
+        m->known_members = 0;
+        m->known_all = false;
+}
+
 void gw_dir_member_renumbered(struct gw_directory *d, struct directory_member *m) {
         gw_list_for_each (link, &m->vn->members)
-                gw_list_entry(link, struct directory_member, in_vn)->known_members = 0;
+                list_again(gw_list_entry(link, struct directory_member, in_vn));
         receivers_dirty(d, m->vn);
 }
 
@@ -416,7 +435,8 @@ static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t v
         m->named = m->attached = true;
         if (!m->listening) {
                 m->listening = true;
-                m->known_members = m->known_ports = 0;
+                list_again(m);
+                m->known_ports = 0;
                 m->known_final = false;
         }
         member_enter(d, m);

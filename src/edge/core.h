@@ -45,8 +45,11 @@ struct held_queue {
 };
 
 struct edge_member {
+        struct gw_table_node node; /* in edge->members */
+        struct edge_vn *vn;
+        size_t at; /* in vn->members */
         struct gw_ip locator;
-        bool confirmed; /* heard of since the last WELCOME */
+        bool confirmed; /* in the last list of all members, or told since */
         uint8_t role;   /* enum gw_member_role */
         uint32_t cost;
 };
@@ -54,8 +57,9 @@ struct edge_vn {
         struct gw_table_node node;
         uint32_t vni;
         size_t ports; /* also those of which only the redirect is left */
-        struct edge_member *members;
+        struct edge_member **members;
         size_t n_members, size_members;
+        bool listed;             /* the NVA has told all members in this session */
         bool all_told;           /* the NVA has told all mappings in this session */
         bool final;              /* and those that it did not tell do not exist */
         struct gw_prefix v4, v6; /* for a report: what covers the addresses here */
@@ -229,6 +233,7 @@ struct gw_edge {
         struct edge_timers timers;
         struct edge_timer sweep, report_timer;
         struct gw_table vns, vms, ports_by_id, ports_by_mac, ports_by_ifindex, mappings, neighs, queries, bindings;
+        struct gw_table members;
         struct gw_list asking, releasing, ended, offers, suspects;
         struct edge_timer presence, groups, path_timer;
         struct gw_list paths; /* to gateways */
@@ -283,12 +288,20 @@ struct edge_vn *gw_edge_vn_find(const struct gw_edge *edge, uint32_t vni);
 int gw_edge_vn_ref(struct gw_edge *edge, uint32_t vni, struct edge_vn **out);
 void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn);
 void gw_edge_vn_free_all(struct gw_edge *edge);
+void gw_edge_vns_untold(struct gw_edge *edge);
+void gw_edge_subscribe(struct gw_edge *edge);
+
+/* member.c */
+bool gw_edge_member_match(const struct gw_table_node *node, const void *key);
+struct edge_member *gw_edge_member_find(const struct gw_edge *edge, const struct edge_vn *vn, struct gw_ip locator);
 void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, bool confirmed);
 void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator);
-void gw_edge_vns_untold(struct gw_edge *edge);
-void gw_edge_members_mark(struct gw_edge *edge);
+void gw_edge_members_drop(struct gw_edge *edge, struct edge_vn *vn); /* all; no gateway is chosen any more */
+void gw_edge_members_free(struct gw_edge *edge, struct edge_vn *vn); /* the same without any effect */
+void gw_edge_members_doubt(struct gw_edge *edge);                    /* of all VNs: a session begins */
+void gw_edge_members_mark(struct gw_edge *edge, struct gw_edge_now now, struct edge_vn *vn,
+                          const struct gw_member *mark); /* of a list of members: .gone and no locator */
 void gw_edge_members_sweep(struct gw_edge *edge);
-void gw_edge_subscribe(struct gw_edge *edge);
 
 /* announce.c */
 void gw_edge_announced(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);

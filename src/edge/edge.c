@@ -158,6 +158,7 @@ static int tables_init(struct gw_edge *edge) {
                 {&edge->neighs, match_neigh},
                 {&edge->queries, match_query},
                 {&edge->bindings, match_binding},
+                {&edge->members, gw_edge_member_match},
         };
 
         for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
@@ -182,6 +183,7 @@ static void tables_deinit(struct gw_edge *edge) {
         gw_table_deinit(&edge->neighs);
         gw_table_deinit(&edge->queries);
         gw_table_deinit(&edge->bindings);
+        gw_table_deinit(&edge->members);
 }
 
 int gw_edge_new(struct gw_edge **out, const struct gw_edge_config *config, const struct gw_edge_effects *effects,
@@ -356,7 +358,7 @@ static int on_welcome(struct gw_edge *edge, struct gw_edge_now now, const uint8_
         edge->features = gw_welcome_features(body, size);
         gw_edge_log(edge, GW_INFO, "the authority %s (start %llu) accepted this edge", nva.s,
                     (unsigned long long)restart_count);
-        gw_edge_members_mark(edge);
+        gw_edge_members_doubt(edge);
         gw_edge_mappings_mark(edge);
         gw_edge_timer_set(&edge->timers, &edge->sweep, gw_mono_after(now.mono, gw_ms(GW_EDGE_SWEEP_MS)));
         report_later(edge, now);
@@ -411,7 +413,9 @@ static uint32_t batch_apply(struct gw_edge *edge, struct gw_edge_now now, const 
                         vn->final = member.final;
                         continue;
                 }
-                if (vn && member.gone)
+                if (vn && member.gone && gw_ip_is_unspecified(member.locator))
+                        gw_edge_members_mark(edge, now, vn, &member);
+                else if (vn && member.gone)
                         gw_edge_member_remove(edge, vn, member.locator);
                 if (vn && !member.gone) {
                         gw_edge_member_add(edge, vn, member.locator, true);

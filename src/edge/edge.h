@@ -176,7 +176,6 @@ enum {
         GW_EDGE_HOLD_SERVING_MS = 1000,     /* a VM that serves is held no longer */
         GW_EDGE_MAPPINGS_MAX = 1 << 18,
         GW_EDGE_NEGATIVES_MAX = 1 << 14,
-        GW_EDGE_MEMBERS_MAX = 4096, /* of one VN */
         GW_EDGE_PORTS_MAX = 1 << 16,
         GW_EDGE_CLAIMS_MAX = 256,
         GW_EDGE_PATHS_MAX = 64, /* gateways that are asked; any more count as answering */

@@ -62,7 +62,7 @@ static struct gw_ip best(const struct gw_edge *edge, const struct edge_vn *vn) {
         const struct edge_member *found = NULL, *present = NULL;
 
         for (size_t i = 0; i < vn->n_members; i++) {
-                const struct edge_member *m = &vn->members[i];
+                const struct edge_member *m = vn->members[i];
 
                 if (!(m->role & GW_MEMBER_ROUTES))
                         continue;
@@ -101,18 +101,15 @@ void gw_edge_member_routes(struct gw_edge *edge, struct edge_vn *vn, struct edge
 }
 
 void gw_edge_member_role(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role, uint32_t cost) {
-        for (size_t i = 0; i < vn->n_members; i++) {
-                struct edge_member *m = &vn->members[i];
+        struct edge_member *m = gw_edge_member_find(edge, vn, locator);
 
-                if (!gw_ip_eq(m->locator, locator) || (m->role == role && m->cost == cost))
-                        continue;
-                if ((m->role ^ role) & GW_MEMBER_ROUTES)
-                        edge->fx->member_set(edge->user, vn->vni, locator, role);
-                gw_edge_member_routes(edge, vn, m, role);
-                m->cost = cost;
-                gw_edge_gateway_choose(edge, vn);
+        if (!m || (m->role == role && m->cost == cost))
                 return;
-        }
+        if ((m->role ^ role) & GW_MEMBER_ROUTES)
+                edge->fx->member_set(edge->user, vn->vni, locator, role);
+        gw_edge_member_routes(edge, vn, m, role);
+        m->cost = cost;
+        gw_edge_gateway_choose(edge, vn);
 }
 
 bool gw_edge_gateway_fdb(const struct gw_edge *edge, uint32_t vni, struct gw_edge_fdb *out) {
@@ -138,7 +135,7 @@ void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
         struct gw_edge_gateway_view view;
 
         for (size_t i = 0; vn && i < vn->n_members; i++) {
-                const struct edge_member *m = &vn->members[i];
+                const struct edge_member *m = vn->members[i];
 
                 if (!(m->role & GW_MEMBER_ROUTES))
                         continue;
@@ -153,12 +150,12 @@ void gw_edge_each_gateway(const struct gw_edge *edge, uint32_t vni,
 
 /* Nothing is chosen yet: the entry for the present one is adopted after the members. */
 void gw_edge_gateway_adopt_member(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, uint8_t role) {
-        for (size_t i = 0; role && i < vn->n_members; i++) {
-                if (!gw_ip_eq(vn->members[i].locator, locator))
-                        continue;
-                gw_edge_member_routes(edge, vn, &vn->members[i], role);
-                edge->fx->member_set(edge->user, vn->vni, locator, role);
-        }
+        struct edge_member *m = role ? gw_edge_member_find(edge, vn, locator) : NULL;
+
+        if (!m)
+                return;
+        gw_edge_member_routes(edge, vn, m, role);
+        edge->fx->member_set(edge->user, vn->vni, locator, role);
 }
 
 /* The entry that outlived the last daemon stays until the NVA has named the gateways. */

@@ -105,7 +105,7 @@ static void search_vn(struct gw_table_node *node, void *user) {
         struct search *s = user;
 
         for (size_t i = 0; vn->vni != s->except && i < vn->n_members; i++)
-                if (vn->members[i].role & GW_MEMBER_ROUTES && gw_ip_eq(vn->members[i].locator, s->locator))
+                if (vn->members[i]->role & GW_MEMBER_ROUTES && gw_ip_eq(vn->members[i]->locator, s->locator))
                         s->found = vn->vni;
 }
 

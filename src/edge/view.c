@@ -95,7 +95,7 @@ static void vn_view(struct gw_table_node *node, void *user) {
         if (!members)
                 return;
         for (size_t i = 0; i < vn->n_members; i++)
-                members[i] = vn->members[i].locator;
+                members[i] = vn->members[i]->locator;
         visit->each(vn->vni, vn->ports, members, vn->n_members, visit->user);
         free(members);
 }

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VNs that have a port (or a redirect) here, and their other members.
+ * VNs that have a port (or a redirect) here.
  *
- * Members come from the NVA; two come from a call: the locator that a VM
- * arrives from, or was cut over to. A VN goes when its last port goes, and with
+ * Their members are member.c's. A VN goes when its last port goes, and with
  * it its members, its gateway's entry, mappings, neighbours, negative answers and frames that
  * wait (RFC 8014: state for a VN is dropped when its last tenant system detaches). Each change of the list
  * of VNs is told to the NVA with SUBSCRIBE, which always carries the whole list.
- *
- * After a WELCOME the NVA sends the members anew. Those it has not named
- * when the sweep comes are gone.
  */
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "edge/core.h"
 
 struct edge_vn *gw_edge_vn_find(const struct gw_edge *edge, uint32_t vni) {
@@ -50,12 +45,8 @@ void gw_edge_vn_unref(struct gw_edge *edge, struct edge_vn *vn) {
                 gw_edge_presence_look(edge, vn);
                 return;
         }
-        for (size_t i = 0; i < vn->n_members; i++) {
-                gw_edge_member_routes(edge, vn, &vn->members[i], 0);
-                edge->fx->member_del(edge->user, vni, vn->members[i].locator);
-        }
+        gw_edge_members_drop(edge, vn);
         gw_table_remove(&edge->vns, &vn->node);
-        free(vn->members);
         free(vn->sums);
         free(vn);
         if (had_gateway)
@@ -72,90 +63,13 @@ static void vn_free(struct gw_table_node *node, void *user) {
         struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
 
         gw_table_remove(&edge->vns, node);
-        free(vn->members);
+        gw_edge_members_free(edge, vn);
         free(vn->sums);
         free(vn);
 }
 
 void gw_edge_vn_free_all(struct gw_edge *edge) {
         gw_table_each(&edge->vns, vn_free, edge);
-}
-
-static struct edge_member *member_find(struct edge_vn *vn, struct gw_ip locator) {
-        for (size_t i = 0; i < vn->n_members; i++)
-                if (gw_ip_eq(vn->members[i].locator, locator))
-                        return &vn->members[i];
-        return NULL;
-}
-
-static bool members_grow(struct edge_vn *vn) {
-        size_t size = vn->size_members ? vn->size_members * 2 : 8;
-        struct edge_member *members;
-
-        if (vn->n_members < vn->size_members)
-                return true;
-        if (vn->n_members >= GW_EDGE_MEMBERS_MAX)
-                return false;
-        members = realloc(vn->members, size * sizeof *members);
-        if (!members)
-                return false;
-        vn->members = members;
-        vn->size_members = size;
-        return true;
-}
-
-void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, bool confirmed) {
-        struct edge_member *member = member_find(vn, locator);
-
-        if (gw_ip_eq(locator, edge->config.locator) || !gw_ip_is_unicast(locator))
-                return;
-        if (member) {
-                member->confirmed |= confirmed;
-                return;
-        }
-        if (!members_grow(vn)) {
-                gw_edge_log(edge, GW_WARNING, "vni=%u has more members than fit (%d); one is left out", vn->vni,
-                            GW_EDGE_MEMBERS_MAX);
-                return;
-        }
-        vn->members[vn->n_members++] = (struct edge_member){.locator = locator, .confirmed = confirmed};
-        edge->fx->member_set(edge->user, vn->vni, locator, 0);
-}
-
-void gw_edge_member_remove(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator) {
-        struct edge_member *member = member_find(vn, locator);
-
-        if (!member)
-                return;
-        gw_edge_member_routes(edge, vn, member, 0);
-        *member = vn->members[--vn->n_members];
-        edge->fx->member_del(edge->user, vn->vni, locator);
-        gw_edge_gateway_choose(edge, vn);
-}
-
-static void members_mark(struct gw_table_node *node, void *user) {
-        struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
-
-        (void)user;
-        for (size_t i = 0; i < vn->n_members; i++)
-                vn->members[i].confirmed = false;
-}
-
-static void members_sweep(struct gw_table_node *node, void *user) {
-        struct gw_edge *edge = user;
-        struct edge_vn *vn = gw_container_of(node, struct edge_vn, node);
-
-        for (size_t i = vn->n_members; i-- > 0;)
-                if (!vn->members[i].confirmed)
-                        gw_edge_member_remove(edge, vn, vn->members[i].locator);
-}
-
-void gw_edge_members_mark(struct gw_edge *edge) {
-        gw_table_each(&edge->vns, members_mark, edge);
-}
-
-void gw_edge_members_sweep(struct gw_edge *edge) {
-        gw_table_each(&edge->vns, members_sweep, edge);
 }
 
 static void vn_untold(struct gw_table_node *node, void *user) {

@@ -32,6 +32,7 @@ enum {
         GW_DIGEST_BUCKETS_MAX = 4096,
         GW_HELD_MAX = 1024,     /* mappings in one HELD */
         GW_VN_GATEWAYS_MAX = 8, /* addresses of a VN's gateway: one for each subnet */
+        GW_VN_MEMBERS_MAX = 16384,
 };
 
 /* The MAC address of every VN's gateway, the same on every NVE: what a VM has in its cache stays right when it moves.
@@ -103,12 +104,13 @@ enum gw_member_role {
         GW_MEMBER_LIVE = 2,   /* and can be used, as far as the NVA knows */
 };
 /* A member: an NVE that has a port in the VN; gets its broadcast, may send into it.
- * With the locator :: it is a mark. `gone`: a list of all members follows. Not `gone`: all mappings of the VN have been
+ * With the locator :: it is a mark. `gone`: a list of all members follows in this frame, or with `more` also in later ones, until
+ * a mark `gone` with `final` says that it was all. Not `gone`: all mappings of the VN have been
  * told, and with `final` what is not among them does not exist (a VN with the model push). */
 struct gw_member {
         uint32_t vni;
         struct gw_ip locator;
-        bool gone, final;
+        bool gone, final, more;
         uint8_t role;  /* enum gw_member_role */
         uint32_t cost; /* of a gateway, for the receiver: the least is taken */
 };

@@ -20,6 +20,7 @@ enum {
         MEMBER_SIZE = 4 + 16 + 1,
         MEMBER_FINAL = 1, /* in the octet behind that; the role is in the bits above */
         MEMBER_ROLE_SHIFT = 1,
+        MEMBER_MORE = 8,
         VN_FIXED_SIZE = 4 + 4 + 1
 };
 
@@ -70,7 +71,8 @@ static bool get_mapping(struct gw_reader *r, struct gw_mapping *out) {
 }
 
 static void put_member(struct gw_writer *w, const struct gw_member *m) {
-        uint8_t more = (uint8_t)((m->final ? MEMBER_FINAL : 0) | m->role << MEMBER_ROLE_SHIFT);
+        uint8_t more =
+                (uint8_t)((m->final ? MEMBER_FINAL : 0) | (m->more ? MEMBER_MORE : 0) | m->role << MEMBER_ROLE_SHIFT);
 
         gw_tlv_put(w, GW_TLV_MEMBER, MEMBER_SIZE + (more != 0) + (m->role ? 4U : 0));
         gw_put_u32(w, m->vni);
@@ -92,6 +94,7 @@ static bool get_member(struct gw_reader *r, struct gw_member *out) {
         out->gone = gone == 1;
         more = r->ok && gw_reader_left(r) ? gw_get_u8(r) : 0;
         out->final = more & MEMBER_FINAL;
+        out->more = more & MEMBER_MORE;
         out->role = more >> MEMBER_ROLE_SHIFT & (GW_MEMBER_ROUTES | GW_MEMBER_LIVE);
         if (out->role)
                 out->cost = gw_get_u32(r);

@@ -378,6 +378,7 @@ static void batches(void **state) {
                         members[i].vni = (uint32_t)below(GW_VNI_MAX + 1);
                         members[i].locator = any_ip();
                         members[i].gone = below(2);
+                        members[i].more = below(2);
                 }
                 for (size_t i = 0; i < n_vns; i++)
                         any_settings(&vns[i]);
