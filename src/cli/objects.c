@@ -90,19 +90,36 @@ static int nve_show(struct gw_cli *cli, const struct gw_args *args) {
         return show_object(cli, args, "nves");
 }
 
+static void nve_of(const struct gw_args *args, json_t *body) {
+        static const char *const flags[] = {"locator", "gateway", "claims"};
+
+        for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+                if (gw_args_has(args, flags[i]))
+                        json_object_set_new(body, flags[i], json_string(gw_args_text(args, flags[i])));
+}
+
 static int nve_add(struct gw_cli *cli, const struct gw_args *args) {
-        json_t *answer = NULL,
-               *body = json_pack("{s:s, s:s}", "id", args->words[0], "locator", gw_args_text(args, "locator"));
-        int r = gw_cli_call(cli, "POST", body, &answer, "/v1/nves");
+        json_t *answer = NULL, *body = json_pack("{s:s}", "id", args->words[0]);
+        int r;
+
+        nve_of(args, body);
+        r = gw_cli_call(cli, "POST", body, &answer, "/v1/nves");
 
         return gw_print_done(cli, r, answer, args->words[0], "added");
 }
 
 static int nve_set(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
-        json_t *answer = NULL, *body = json_pack("{s:s}", "locator", gw_args_text(args, "locator"));
-        int r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/nves/%s",
-                            gw_client_segment(args->words[0], segment, sizeof segment));
+        json_t *answer = NULL, *body = json_object();
+        int r;
+
+        nve_of(args, body);
+        if (!json_object_size(body)) {
+                json_decref(body);
+                return gw_cli_fail(GW_EXIT_USAGE, "nothing is to be changed; give --locator, --gateway or --claims");
+        }
+        r = gw_cli_call(cli, "PATCH", body, &answer, "/v1/nves/%s",
+                        gw_client_segment(args->words[0], segment, sizeof segment));
 
         return gw_print_done(cli, r, answer, args->words[0], "changed");
 }
@@ -356,8 +373,22 @@ static int status(struct gw_cli *cli, const struct gw_args *args) {
         return GW_EXIT_OK;
 }
 
+static const char permits[] = "allowed forbidden default";
+#define PERMIT_FLAGS                                                                                                   \
+        {"gateway", GW_FLAG_CHOICE, "PERMIT", "may it be a gateway, when it says so; default: as nva.conf has it",     \
+         .choices = permits},                                                                                          \
+        {                                                                                                              \
+                "claims", GW_FLAG_CHOICE, "PERMIT",                                                                    \
+                        "may tasks be taken over by announcing themselves there; default: yes", .choices = permits     \
+        }
 static const struct gw_flag nve_add_flags[] = {
         {"locator", GW_FLAG_IP, "IP", "its address in the underlay", .required = true},
+        PERMIT_FLAGS,
+        {0},
+};
+static const struct gw_flag nve_set_flags[] = {
+        {"locator", GW_FLAG_IP, "IP", "its address in the underlay, which it cannot change itself while it has VMs"},
+        PERMIT_FLAGS,
         {0},
 };
 static const char models[] = "hybrid push pull";
@@ -433,8 +464,7 @@ const struct gw_command gw_object_commands[] = {
         {"nve", "list", "", 0, 0, "the hosts' edges", .run = nve_list},
         {"nve", "show", "NVE", 1, 1, "one of them", .run = nve_show},
         {"nve", "add", "NVE", 1, 1, "make one known before it connects", nve_add_flags, nve_add},
-        {"nve", "set", "NVE", 1, 1, "change its address, which it cannot do itself while it has VMs", nve_add_flags,
-         nve_set},
+        {"nve", "set", "NVE", 1, 1, "change its address, and what it may be", nve_set_flags, nve_set},
         {"nve", "delete", "NVE", 1, 1, "forget one that has no VMs", .run = nve_delete},
         {"nve", "lost", "NVE", 1, 1, "say that a host is off, certainly: what was there may be started elsewhere",
          .run = nve_lost},

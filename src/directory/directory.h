@@ -143,6 +143,14 @@ struct gw_vn {
         struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
 };
 
+/* What the operator said of something that a host says of itself. */
+enum gw_permit {
+        GW_PERMIT_UNSAID, /* routing: as gw_directory.gateways_listed says; claims: yes */
+        GW_PERMIT_YES,
+        GW_PERMIT_NO,
+        GW_PERMITS
+};
+
 struct gw_nve {
         struct gw_name id;
         struct gw_ip locator; /* unspecified until known */
@@ -172,7 +180,10 @@ struct gw_nve {
         } * tenancies; /* whose those VMs are */
         uint32_t n_tenancies;
         struct gw_name site; /* may be empty */
-        bool gateway;        /* it has that role */
+        bool gateway;        /* it has that role: it offers it, and may */
+        bool offers_gateway; /* what its HELLO said */
+        uint8_t may_route;   /* enum gw_permit: be a gateway */
+        uint8_t may_claim;   /* take over tasks that announce themselves there */
         uint32_t gateway_cost;
         struct gw_ip *unreached; /* gateways that do not answer it, as it said in this session */
         uint16_t n_unreached;
@@ -234,6 +245,7 @@ struct gw_directory {
         void *user;
         uint64_t seed[2];
         uint32_t lease_ms;   /* longest lifetime granted to a registration */
+        bool gateways_listed; /* only NVEs with GW_PERMIT_YES may be gateways; the shell's, set before anything is loaded */
         struct gw_slab slab; /* all objects that others refer to */
         struct gw_order tenants, vns, nves, vms, rules, policies;
         struct gw_table by_vni, by_locator;
@@ -351,6 +363,9 @@ void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positi
 /* locator: may be NULL until its first HELLO. */
 int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
                             struct gw_error *error);
+/* What it may say of itself; at once, and for good. */
+void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw_permit may_route,
+                             enum gw_permit may_claim, struct gw_now now);
 int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error);
 /* It is, or will be, at another address. All who send there are told; a session that it has is ended. */
 int gw_directory_nve_relocate(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator, struct gw_now now,

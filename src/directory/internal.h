@@ -156,6 +156,7 @@ int gw_dir_vn_add(struct gw_directory *d, const struct gw_vn_spec *spec, struct 
 void gw_dir_nve_conflict(struct gw_directory *d, struct gw_nve *nve, const struct gw_vm *vm, uint64_t claimed);
 void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve);
 int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out);
+bool gw_dir_nve_is_gateway(const struct gw_directory *d, const struct gw_nve *nve); /* by what it and people say */
 int gw_dir_nve_set_locator(struct gw_directory *d, struct gw_nve *nve, struct gw_ip locator);
 void gw_dir_tenant_free(struct gw_directory *d, struct gw_tenant *tenant);
 void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn);

@@ -178,11 +178,16 @@ static int load_nve(struct gw_directory *d, const char *key, struct gw_reader *r
         nve->underlay_mtu = gw_get_u32(r);
         if (gw_reader_left(r)) { /* older ones end here */
                 get_name(r, &nve->site);
-                nve->gateway = gw_get_u8(r);
+                nve->offers_gateway = gw_get_u8(r);
                 nve->gateway_cost = gw_get_u32(r);
         }
-        if (!whole(r))
+        if (gw_reader_left(r)) {
+                nve->may_route = gw_get_u8(r);
+                nve->may_claim = gw_get_u8(r);
+        }
+        if (!whole(r) || nve->may_route >= GW_PERMITS || nve->may_claim >= GW_PERMITS)
                 return GW_E_MALFORMED;
+        nve->gateway = gw_dir_nve_is_gateway(d, nve);
         return gw_ip_is_unspecified(locator) ? 0 : gw_dir_nve_set_locator(d, nve, locator);
 }
 

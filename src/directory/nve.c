@@ -209,6 +209,26 @@ static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struc
         return 0;
 }
 
+bool gw_dir_nve_is_gateway(const struct gw_directory *d, const struct gw_nve *nve) {
+        return nve->offers_gateway && nve->may_route != GW_PERMIT_NO &&
+               (nve->may_route == GW_PERMIT_YES || !d->gateways_listed);
+}
+
+void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw_permit may_route,
+                             enum gw_permit may_claim, struct gw_now now) {
+        bool was_gateway = nve->gateway;
+
+        d->now = now;
+        nve->may_route = (uint8_t)may_route;
+        nve->may_claim = (uint8_t)may_claim;
+        nve->gateway = gw_dir_nve_is_gateway(d, nve);
+        gw_dir_store_nve(d, nve);
+        if (nve->gateway != was_gateway)
+                gw_dir_gateways_review_nve(d, nve);
+        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        gw_dir_updates_flush(d);
+}
+
 int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, struct gw_now now, struct gw_nve **out,
                        struct gw_error *error) {
         struct gw_nve *nve = NULL;
@@ -229,7 +249,13 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         nve->site = hello->site;
         nve->gateway_cost = hello->gateway_cost;
         was_gateway = nve->gateway;
-        nve->gateway = hello->gateway;
+        nve->offers_gateway = hello->gateway;
+        nve->gateway = gw_dir_nve_is_gateway(d, nve);
+        if (nve->offers_gateway && !nve->gateway)
+                gw_dir_note(d, GW_NOTE_REFUSED,
+                            "nve=%s says that it is a gateway, which it may not be; `godwit nve set %s "
+                            "--gateway allowed` lets it",
+                            nve->id.s, nve->id.s);
         gw_directory_unreached(nve, NULL, 0);
         if (nve->gateway || was_gateway)
                 gw_dir_gateways_review_nve(d, nve);

@@ -128,8 +128,12 @@ void gw_dir_store_nve(struct gw_directory *d, const struct gw_nve *nve) {
         gw_put_u32(&w, nve->capacity_vcpus);
         gw_put_u32(&w, nve->underlay_mtu);
         put_name(&w, nve->site.s);
-        gw_put_u8(&w, nve->gateway);
+        gw_put_u8(&w, nve->offers_gateway);
         gw_put_u32(&w, nve->gateway_cost);
+        if (nve->may_route || nve->may_claim) { /* so that who says nothing can go back to an older version */
+                gw_put_u8(&w, nve->may_route);
+                gw_put_u8(&w, nve->may_claim);
+        }
         stage(d, GW_RECORD_NVE, nve->id.s, &w);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "nva/drain.h"
+#include "nva/gateway.h"
 #include "nva/json.h"
 #include "nva/life.h"
 #include "nva/mover.h"
@@ -30,10 +31,22 @@ void api_nves_show(struct gw_request *request, void *user) {
                 gw_request_answer(request, 200, nva_json_nve(nve));
 }
 
+static enum gw_permit read_permit(struct gw_json_reader *r, const char *key, enum gw_permit present) {
+        const char *word = gw_json_string(r, key, nva_permit_words[present]);
+
+        for (int i = 0; i < GW_PERMITS; i++)
+                if (!strcmp(word, nva_permit_words[i]))
+                        return (enum gw_permit)i;
+        gw_json_fault(r, key, "%s is \"%.32s\"; allowed are allowed, forbidden and default", key, word);
+        return present;
+}
+
 void api_nves_create(struct gw_request *request, void *user) {
         struct nva *nva = user;
         struct gw_error error = {0};
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        enum gw_permit may_route = read_permit(&r, "gateway", GW_PERMIT_UNSAID),
+                       may_claim = read_permit(&r, "claims", GW_PERMIT_UNSAID);
         struct gw_name id = {""};
         struct gw_ip locator;
         struct gw_nve *nve;
@@ -43,6 +56,8 @@ void api_nves_create(struct gw_request *request, void *user) {
         placed = gw_json_ip(&r, "locator", GW_JSON_OPTIONAL, &locator);
         if (gw_json_done(&r) || gw_directory_nve_create(&nva->directory, id.s, placed ? &locator : NULL, &nve, &error))
                 return gw_request_fail(request, &error);
+        if (may_route || may_claim)
+                gw_directory_nve_permit(&nva->directory, nve, may_route, may_claim, nva_now());
         gw_request_answer(request, 201, nva_json_nve(nve));
 }
 
@@ -167,17 +182,26 @@ void api_drain_end(struct gw_request *request, void *user) {
         gw_request_answer(request, 204, NULL);
 }
 
+/* What is not said stays. */
 void api_nves_update(struct gw_request *request, void *user) {
         struct nva *nva = user;
         struct gw_nve *nve = api_nve(nva, request);
         struct gw_error error = {0};
         struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        enum gw_permit may_route, may_claim;
         struct gw_ip locator;
+        bool placed;
 
         if (!nve)
                 return;
-        gw_json_ip(&r, "locator", GW_JSON_NEEDED, &locator);
-        if (gw_json_done(&r) || gw_directory_nve_relocate(&nva->directory, nve, locator, nva_now(), &error))
+        placed = gw_json_ip(&r, "locator", GW_JSON_OPTIONAL, &locator);
+        may_route = read_permit(&r, "gateway", nve->may_route);
+        may_claim = read_permit(&r, "claims", nve->may_claim);
+        if (gw_json_done(&r) || (placed && gw_directory_nve_relocate(&nva->directory, nve, locator, nva_now(), &error)))
                 return gw_request_fail(request, &error);
+        if (may_route != nve->may_route || may_claim != nve->may_claim) {
+                gw_directory_nve_permit(&nva->directory, nve, may_route, may_claim, nva_now());
+                gateway_tell(nva, nve);
+        }
         gw_request_answer(request, 200, nva_json_nve(nve));
 }

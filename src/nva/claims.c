@@ -27,7 +27,19 @@
 
 enum { CALL_S = 5, LOG_BURST = 20 };
 
-enum reason { ACCEPTED, UNKNOWN, NOT_A_TASK, POLICY, BUSY, DAMPED, UNREACHABLE, STILL_THERE, FAILED, REASONS };
+enum reason {
+        ACCEPTED,
+        UNKNOWN,
+        NOT_A_TASK,
+        POLICY,
+        BUSY,
+        DAMPED,
+        UNREACHABLE,
+        STILL_THERE,
+        FAILED,
+        FORBIDDEN,
+        REASONS
+};
 static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
                                            [UNKNOWN] = "unknown",
                                            [NOT_A_TASK] = "not-a-task",
@@ -36,7 +48,8 @@ static const char *const words[REASONS] = {[ACCEPTED] = "accepted",
                                            [DAMPED] = "damped",
                                            [UNREACHABLE] = "old-place-unreachable",
                                            [STILL_THERE] = "still-there",
-                                           [FAILED] = "failed"};
+                                           [FAILED] = "failed",
+                                           [FORBIDDEN] = "forbidden"};
 _Static_assert((int)REASONS == NVA_CLAIM_REASONS, "one counter for each");
 
 struct claim_history {
@@ -222,6 +235,8 @@ void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
         claims_settle(nva, vm);
         if (gw_vm_nve(vm) == nve)
                 return; /* said again while it was being taken in */
+        if (nve->may_claim == GW_PERMIT_NO)
+                return refuse(nva, nve->id.s, id, FORBIDDEN);
         verdict = gw_claim_judge(vm, h ? &h->h : NULL, mover_open(nva, gw_vm_name(vm).s), nva_now().mono);
         if (reason_of(verdict) != ACCEPTED)
                 return refuse(nva, nve->id.s, id, reason_of(verdict));

@@ -45,6 +45,10 @@ static const struct gw_conf_row rows[] = {
                     "which hosts may connect: any with a certificate of our authority, or only those made known "
                     "with godwit nve add",
                     .choices = "any listed"),
+        GW_CONF_ROW(struct nva_config, gateways, "gateways", GW_CONF_CHOICE, "any",
+                    "which hosts may be gateways: any that says so, or only those that godwit nve set HOST --gateway "
+                    "allowed named; forbidden ones never",
+                    .choices = "any listed"),
         GW_CONF_ROW(struct nva_config, handshakes, "handshakes", GW_CONF_INT, "256",
                     "TLS handshakes under way at a time; a quarter of them from one address", .min = 8, .max = 65536),
         GW_CONF_ROW(struct nva_config, sessions_per_address, "sessions-per-address", GW_CONF_INT, "1024",

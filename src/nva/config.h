@@ -11,7 +11,8 @@ struct nva_config {
         struct gw_endpoint listen, api_listen; /* api_listen: port 0 when not wanted */
         char api_clients[NVA_CLIENTS_SIZE];    /* names, separated by spaces */
         uint32_t lease_s;
-        char admit[8]; /* any, listed */
+        char admit[8];    /* any, listed */
+        char gateways[8]; /* any, listed */
         uint32_t handshakes, sessions_per_address, frames_per_s;
         char registration_listen
                 [NVA_REGISTRATION_SIZE]; /* one address of each family; none: Mobility Headers are not wanted */

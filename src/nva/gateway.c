@@ -87,13 +87,27 @@ static void on_told(int status, json_t *body, void *user) {
                 gw_log(GW_ERR, "a gateway does not take what it is to route: %s", error.text);
 }
 
-void gateway_tell(struct nva *nva, struct gw_nve *nve) {
-        if (nve->gateway && nve->nve_session)
-                gw_call(nve->nve_session, "PUT", "/v1/gateway", list_of(&nva->directory), gw_s(CALL_S), on_told, NULL);
+static void tell(struct gw_nve *nve, json_t *list) {
+        gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(CALL_S), on_told, NULL);
 }
 
+/* One that says it is a gateway and may not be is told that nothing is routed. */
+void gateway_tell(struct nva *nva, struct gw_nve *nve) {
+        if (nve->offers_gateway && nve->nve_session)
+                tell(nve, nve->gateway ? list_of(&nva->directory) : json_pack("{s:[], s:[]}", "vns", "routes"));
+}
+
+/* The list is made once: it may have thousands of ways. */
 void gateway_tell_all(struct nva *nva) {
+        json_t *list = NULL;
+
         for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
-             nve = gw_directory_nve_after(&nva->directory, nve->id.s))
-                gateway_tell(nva, nve);
+             nve = gw_directory_nve_after(&nva->directory, nve->id.s)) {
+                if (!nve->gateway || !nve->nve_session)
+                        continue;
+                if (!list)
+                        list = list_of(&nva->directory);
+                tell(nve, json_incref(list));
+        }
+        json_decref(list);
 }

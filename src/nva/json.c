@@ -121,7 +121,10 @@ static json_t *unreached(const struct gw_nve *nve) {
         return list;
 }
 
-json_t *nva_json_nve(const struct gw_nve *nve) {
+const char *const nva_permit_words[GW_PERMITS] = {
+        [GW_PERMIT_UNSAID] = "default", [GW_PERMIT_YES] = "allowed", [GW_PERMIT_NO] = "forbidden"};
+
+static json_t *nve_json(const struct gw_nve *nve) {
         char text[GW_IP_TEXT];
         bool known = !gw_ip_is_unspecified(nve->locator);
         /* The end of the certificate that it connected with; 0 while it is away. */
@@ -136,6 +139,16 @@ json_t *nva_json_nve(const struct gw_nve *nve) {
                          (json_int_t)nve->restart_count, "absence", absence_of(nve), "draining", nve->draining, "modes",
                          gw_modes_json(nve->modes), "conflicts", (json_int_t)nve->conflicts, "last_conflict",
                          conflict_of(nve), "gateways_unreached", unreached(nve));
+}
+
+json_t *nva_json_nve(const struct gw_nve *nve) {
+        json_t *object = nve_json(nve);
+
+        json_object_set_new(object, "gateway", json_string(nva_permit_words[nve->may_route]));
+        json_object_set_new(object, "gateway_offered", json_boolean(nve->offers_gateway));
+        json_object_set_new(object, "gateway_now", json_boolean(nve->gateway));
+        json_object_set_new(object, "claims", json_string(nva_permit_words[nve->may_claim]));
+        return object;
 }
 
 json_t *nva_json_addresses(const struct gw_port *port) {

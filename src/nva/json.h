@@ -14,6 +14,7 @@ enum { NVA_VN_ABSENT = 3 };
 extern const char *const nva_vn_absent_words[NVA_VN_ABSENT]; /* "absent" of a VN */
 extern const uint32_t nva_vn_absent_flags[NVA_VN_ABSENT];    /* their enum gw_vn_flag */
 json_t *nva_json_vn(const struct gw_vn *vn);
+extern const char *const nva_permit_words[GW_PERMITS]; /* "gateway" and "claims" of an NVE */
 json_t *nva_json_nve(const struct gw_nve *nve);
 json_t *nva_json_port(const struct gw_port *port);
 json_t *nva_json_addresses(const struct gw_port *port);

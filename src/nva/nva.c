@@ -265,6 +265,7 @@ static int open_directory(struct nva *nva, struct gw_error *error) {
         if (gw_directory_init(&nva->directory, seed, nva->config.lease_s, &directory_effects, nva) ||
             life_init(nva, seed + 2) || claims_init(nva, seed + 2))
                 return gw_fail(error, -ENOMEM, "", "out of memory");
+        nva->directory.gateways_listed = !strcmp(nva->config.gateways, "listed");
         gw_directory_routers(&nva->directory, routers,
                              gw_ip_parse_list(nva->config.default_routers, routers, GW_NOTICE_ROUTERS_MAX));
         mover_init(nva);

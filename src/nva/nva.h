@@ -21,7 +21,7 @@
 #include "nva/registrar.h"
 #include "store/store.h"
 
-enum { NVA_MOVES_KEPT = 1000 /* ended ones; older ones are forgotten */, NVA_CLAIM_REASONS = 9 /* claims.c */ };
+enum { NVA_MOVES_KEPT = 1000 /* ended ones; older ones are forgotten */, NVA_CLAIM_REASONS = 10 /* claims.c */ };
 
 struct nva {
         struct nva_config config;

@@ -76,7 +76,7 @@ def registration(vm, macs, addresses, epoch, sequence, locator, lifetime=900, ha
 class Session:
     """One TLS session; reads in a thread of its own. answer(method, path, body) -> (status, body) or None for silence."""
 
-    def __init__(self, nva, name, role, locator, answer=None, on_frame=None, cert=None):
+    def __init__(self, nva, name, role, locator, answer=None, on_frame=None, cert=None, hello=b""):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
@@ -89,7 +89,7 @@ class Session:
         self.lock = threading.Lock()
         self.next_id = 1
         self.send(HELLO, tlv(1, bytes([role])) + tlv(2, name.encode()) + tlv(3, ip16(locator)) +
-                  tlv(4, struct.pack("!Q", 1)))
+                  tlv(4, struct.pack("!Q", 1)) + hello)
         threading.Thread(target=self.read, daemon=True).start()
 
     def send(self, kind, body=b"", ident=None):

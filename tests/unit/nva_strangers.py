@@ -6,13 +6,14 @@ Usage: nva_strangers.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nva_harness import REPORT, ROLE_HV, Session, run_all, tlv, wait  # noqa: E402
+from nva_harness import REPORT, ROLE_HV, ROLE_NVE, Session, run_all, tlv, wait  # noqa: E402
 
 WEB = {"name": "web", "kernel": "/boot/vmlinuz", "memory_mib": 128, "ports": [{"vn": "blue"}]}
 
@@ -232,7 +233,42 @@ def a_drain_that_is_watched(nva):
     wait(lambda: any("progress" in v for v in nva.get("/v1/nves/h1/drain")["vms"]), "no progress is shown")
 
 
+def a_host_that_says_it_is_a_gateway(nva):
+    """Where only those that were named may be, and one that was forbidden to; what it is told follows."""
+    nva.settings["gateways"] = "listed"
+    nva.restart()
+    blue(nva)
+    assert nva.request("PATCH", "/v1/vns/blue", {"gateways": ["10.1.0.1"]})[0] == 200
+    nva.post("/v1/policies", {"name": "world", "from": "blue", "outside": True}, 201)
+    nva.issue("h1")
+    told = []
+    h1 = Session(nva, "h1", ROLE_NVE, "10.99.0.1", lambda method, path, body: told.append(body) or (200, {}),
+                 hello=tlv(41, struct.pack("!I", 0)))
+    wait(lambda: nva.request("GET", "/v1/nves/h1")[0] == 200, "not known")
+
+    def gateways():
+        return [g["nve"] for g in nva.get("/v1/gateways")["gateways"]]
+
+    def says(**what):
+        status, nve = nva.request("PATCH", "/v1/nves/h1", what)
+        assert status == 200, nve
+        return nve["gateway"], nve["gateway_offered"], nve["gateway_now"], nve["claims"]
+
+    assert gateways() == [] and says() == ("default", True, False, "default")
+    assert says(gateway="allowed") == ("allowed", True, True, "default") and gateways() == ["h1"]
+    wait(lambda: told and len(told[-1]["vns"]) == 1, "it is not told what to route")
+    assert says(gateway="forbidden", claims="forbidden") == ("forbidden", True, False, "forbidden") and gateways() == []
+    wait(lambda: told[-1] == {"vns": [], "routes": []}, "it goes on routing")
+    assert nva.request("PATCH", "/v1/nves/h1", {"gateway": "perhaps"})[0] == 400
+    h1.send(REPORT, tlv(12, b"\x11") + tlv(2, b"web@default") + tlv(13, bytes(8)) + tlv(14, b""))
+    nva.post("/v1/vms", WEB, 201)
+    h1.send(REPORT, tlv(12, b"\x11") + tlv(2, b"web@default") + tlv(13, bytes(8)) + tlv(14, b""))
+    wait(lambda: nva.get("/v1/status")["claims"]["forbidden"] == 1, "its claim is looked into")
+    nva.restart()
+    assert says() == ("forbidden", True, False, "forbidden")
+
+
 run_all([refused_emulators, a_refused_start_is_no_home, stopped_while_it_starts, power_off_during_a_move,
          power_off_after_a_move, a_claim_cut_off_by_a_restart, an_audit_without_end, an_audit_of_a_liar,
          an_edge_that_dies_while_it_is_repaired, words_that_steer_terminals, an_inventory_without_measure,
-         a_drain_that_is_watched])
+         a_drain_that_is_watched, a_host_that_says_it_is_a_gateway])
