@@ -224,6 +224,7 @@ void api_vms_plan(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         mover_settle_mode(nva, vm, &wanted);
         mover_plan(nva, vm, &wanted, &plan);
+        mover_plan_gateways(vm, wanted.to, &plan);
         mover_predict(nva, vm, &wanted, &expected);
         answer = mover_plan_json(nva, vm, &wanted, &plan);
         json_object_set_new(answer, "expected", mover_prediction_json(&expected));

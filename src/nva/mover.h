@@ -74,6 +74,8 @@ struct mover_plan {
 };
 void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct mover_request *request,
                 struct mover_plan *out);
+/* And which gateways the VM will use there, for people: never a reason against it, and a walk over the VNs' members. */
+void mover_plan_gateways(const struct gw_vm *vm, const struct gw_nve *to, struct mover_plan *plan);
 json_t *mover_plan_json(const struct nva *nva, const struct gw_vm *vm, const struct mover_request *request,
                         const struct mover_plan *plan); /* new */
 /* What it does: runs, stands still, or is nowhere; and where it leaves from: its place, or its home. NULL: unknown. */
@@ -94,7 +96,7 @@ void mover_feed(struct nva_move *move, const struct gw_move_event *event); /* no
 void mover_write(struct nva_move *move);                                   /* to the journal */
 const char *mover_id(const struct nva_move *move);
 uint64_t mover_number(const struct nva_move *move); /* m12 is 12: later ones have greater ones */
-json_t *mover_json(const struct nva_move *move); /* new */
+json_t *mover_json(const struct nva_move *move);    /* new */
 
 /* orders.c: calls to agents, and to the target's edge: is its session in order? */
 void mover_order(const struct gw_move *core, enum gw_move_order order, uint32_t serial, void *user);

@@ -134,13 +134,11 @@ void mover_settle_mode(const struct nva *nva, const struct gw_vm *vm, struct mov
         }
 }
 
-/* Which gateways the VM will use there: never a reason against a move. */
-static void tell_gateways(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *to,
-                          struct mover_plan *plan) {
+void mover_plan_gateways(const struct gw_vm *vm, const struct gw_nve *to, struct mover_plan *plan) {
         for (const struct gw_port *port = gw_vm_ports(vm); port && plan->n < MOVER_CHECKS_MAX;
              port = gw_port_next(port)) {
                 const struct gw_vn *vn = gw_port_vn(port);
-                const struct gw_nve *gateway = gw_directory_gateway_of(vn, to);
+                const struct gw_nve *gateway = gw_directory_vn_is_routed(vn) ? gw_directory_gateway_of(vn, to) : NULL;
 
                 if (gw_directory_vn_is_routed(vn))
                         gw_fail(add(plan, "gateway"), 0, "to", "in VN %s hosts at %s use %s%s%s", vn->id.s, to->id.s,
@@ -162,7 +160,6 @@ void mover_plan(const struct nva *nva, const struct gw_vm *vm, const struct move
         gw_directory_check(&nva->directory, vm, to, checks);
         for (int i = 0; i < GW_CHECKS; i++)
                 *add(out, gw_check_words[i]) = checks[i];
-        tell_gateways(nva, vm, to, out);
         for (size_t i = 0; i < out->n; i++)
                 out->allowed = out->allowed && !out->checks[i].error.code;
 }

@@ -96,6 +96,10 @@ static void test_nothing_ends_without_the_nva(void **state) {
         assert_true(world_member_is(w, "10.99.0.9"));
         world_pass(w, 12000); /* not confirmed by the NVA that came back, and not in use */
         assert_null(world_fdb_find(w, 9));
+        assert_true(world_member_is(w, "10.99.0.9")); /* the list of members has not come yet */
+        member = (struct gw_member){.vni = WORLD_VNI, .gone = true};
+        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 2, NULL, 0, &member, 1), 0);
+        world_pass(w, 12000);
         assert_false(world_member_is(w, "10.99.0.9"));
 }
 

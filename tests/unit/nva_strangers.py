@@ -260,7 +260,6 @@ def a_host_that_says_it_is_a_gateway(nva):
     assert says(gateway="forbidden", claims="forbidden") == ("forbidden", True, False, "forbidden") and gateways() == []
     wait(lambda: told[-1] == {"vns": [], "routes": []}, "it goes on routing")
     assert nva.request("PATCH", "/v1/nves/h1", {"gateway": "perhaps"})[0] == 400
-    h1.send(REPORT, tlv(12, b"\x11") + tlv(2, b"web@default") + tlv(13, bytes(8)) + tlv(14, b""))
     nva.post("/v1/vms", WEB, 201)
     h1.send(REPORT, tlv(12, b"\x11") + tlv(2, b"web@default") + tlv(13, bytes(8)) + tlv(14, b""))
     wait(lambda: nva.get("/v1/status")["claims"]["forbidden"] == 1, "its claim is looked into")
