@@ -8,6 +8,7 @@
 #include "nva/drain.h"
 #include "nva/gateway.h"
 #include "nva/json.h"
+#include "nva/leaving.h"
 #include "nva/life.h"
 #include "nva/mover.h"
 #include "nva/page.h"
@@ -165,7 +166,7 @@ void api_drain_begin(struct gw_request *request, void *user) {
         if (gw_json_done(&r))
                 return gw_request_fail(request, &error);
         if (plan)
-                return gw_request_answer(request, 200, drain_plan_json(nva, nve, leave));
+                return leaving_plan(nva, nve, leave, request);
         drain_begin(nva, nve, concurrent, leave);
         gw_request_answer(request, 202, drain_json(nva, nve));
 }

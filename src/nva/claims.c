@@ -9,6 +9,8 @@
  *   reported --checks--> the old place is asked --silent, gone--> epochs reserved
  *        --the new place serves--> committed; the old place redirects what is under way
  *
+ * One host can claim every VM that there is: of so many, those that nothing came of are forgotten again.
+ *
  * Until the new place serves nothing but the reservation is written; a failure leaves all
  * as it was. A reservation outlasts this process, a claim does not: what is left of one is
  * ended when its task is heard of again.
@@ -25,7 +27,7 @@
 #include "nva/json.h"
 #include "nva/mover.h"
 
-enum { CALL_S = 5, LOG_BURST = 20 };
+enum { CALL_S = 5, LOG_BURST = 20, HISTORIES_MAX = 16384 };
 
 enum reason {
         ACCEPTED,
@@ -54,6 +56,7 @@ _Static_assert((int)REASONS == NVA_CLAIM_REASONS, "one counter for each");
 
 struct claim_history {
         struct gw_table_node node;
+        struct gw_list link; /* nva->claimed: the one claimed longest ago first */
         struct gw_name vm;
         struct gw_claim_history h;
         struct claim_log log;
@@ -70,6 +73,7 @@ static bool history_match(const struct gw_table_node *node, const void *key) {
 }
 
 int claims_init(struct nva *nva, const uint64_t seed[2]) {
+        gw_list_init(&nva->claimed);
         return gw_table_init(&nva->claims, seed, history_match);
 }
 
@@ -84,16 +88,43 @@ static void history_free(struct claim_history *h) {
         free(h);
 }
 
+static void history_drop(struct nva *nva, struct claim_history *h) {
+        gw_table_remove(&nva->claims, &h->node);
+        gw_list_remove(&h->link);
+        history_free(h);
+}
+
+/* Room for one more. What damps a task that was followed stays. */
+static bool make_room(struct nva *nva) {
+        if (nva->claims.count < HISTORIES_MAX)
+                return true;
+        gw_list_for_each (link, &nva->claimed) {
+                struct claim_history *h = gw_list_entry(link, struct claim_history, link);
+
+                if (h->h.busy || h->h.n)
+                        continue;
+                history_drop(nva, h);
+                return true;
+        }
+        return false;
+}
+
 static struct claim_history *history_get(struct nva *nva, const char *vm) {
         struct claim_history *h = history_find(nva, vm);
 
-        if (h || !(h = calloc(1, sizeof *h)))
+        if (h) {
+                gw_list_remove(&h->link);
+                gw_list_append(&nva->claimed, &h->link);
                 return h;
+        }
+        if (!make_room(nva) || !(h = calloc(1, sizeof *h)))
+                return NULL;
         snprintf(h->vm.s, sizeof h->vm.s, "%s", vm);
         if (gw_table_insert(&nva->claims, &h->node, gw_table_hash(&nva->claims, vm, strlen(vm)))) {
                 free(h);
                 return NULL;
         }
+        gw_list_append(&nva->claimed, &h->link);
         return h;
 }
 
@@ -255,10 +286,8 @@ void claims_heard(struct nva *nva, struct gw_nve *nve, const char *id) {
 void claims_forget(struct nva *nva, const char *vm) {
         struct claim_history *h = history_find(nva, vm);
 
-        if (!h)
-                return;
-        gw_table_remove(&nva->claims, &h->node);
-        history_free(h);
+        if (h)
+                history_drop(nva, h);
 }
 
 static void history_free_each(struct gw_table_node *node, void *user) {

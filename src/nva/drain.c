@@ -6,16 +6,12 @@
  *         ^                        | failed, cancelled
  *         '---- after a while -----'---- DRAIN_TRIES times ----> STUCK
  *
- * The target of each move is chosen when it begins: of all hosts whose checks pass
- * (plan.c, the same as for any move) the one with most memory left. A plan that is
- * shown before does the same on paper, and remembers what it has given away; rules
- * that look at other VMs see them where they are, not where they will be, so what
- * happens can differ from the plan where VMs of one rule are on one host.
+ * The target of each move is chosen when it begins (leaving.c).
  *
  * A suspended VM moves cold, and is suspended there. So does a stopped one whose
  * disks are here: it has no binding, but its home is this host; those are looked
- * for once, when the drain begins or is loaded: later ones were here before they
- * stopped, since none comes. The operator may want to leave either (LEFT).
+ * for once, some at a time, from when the drain begins or is loaded: later ones were here
+ * before they stopped, since none comes. The operator may want to leave either (LEFT).
  *
  * A task cannot be moved by us: it is shown as STAYS, and the host is drained only
  * when nothing is left but what was to be left.
@@ -29,7 +25,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "nva/json.h"
-#include "nva/terms.h"
+#include "nva/leaving.h"
 
 enum {
         LOOK_MS = 500,
@@ -55,8 +51,8 @@ struct nva_drain {
         struct gw_list link;
         struct gw_name nve;
         uint32_t concurrent;
-        unsigned leave; /* DRAIN_LEAVE_.. */
-        bool looked;    /* for stopped VMs */
+        unsigned leave;           /* DRAIN_LEAVE_.. */
+        struct leaving_walk walk; /* for stopped VMs */
         struct gw_wall since;
         struct gw_mono look_at; /* 0: nothing to do before something happens */
         struct gw_list vms;     /* drain_vm */
@@ -84,154 +80,10 @@ static struct drain_vm *find_vm(struct nva_drain *drain, const char *vm) {
         return NULL;
 }
 
-/* ---- where to ---- */
-
-struct given { /* on paper, by the plan that is being made */
-        const struct gw_nve *nve;
-        uint64_t memory_mib, vcpus;
-};
-
-static uint64_t memory_left(const struct gw_nve *nve, const struct given *given, size_t n) {
-        uint64_t used = nve->used_memory_mib;
-
-        for (size_t i = 0; i < n; i++)
-                used += given[i].nve == nve ? given[i].memory_mib : 0;
-        return used < nve->capacity_memory_mib ? nve->capacity_memory_mib - used : 0;
-}
-
-static uint64_t vcpus_left(const struct gw_nve *nve, const struct given *given, size_t n) {
-        uint64_t used = nve->used_vcpus;
-
-        for (size_t i = 0; i < n; i++)
-                used += given[i].nve == nve ? given[i].vcpus : 0;
-        return used < nve->capacity_vcpus ? nve->capacity_vcpus - used : 0;
-}
-
-/* The error is of the last host that was refused: with two hosts it is the one that matters. */
-static struct gw_nve *choose(const struct nva *nva, const struct gw_vm *vm, const struct given *given, size_t n,
-                             struct gw_error *error) {
-        struct gw_nve *nve = NULL, *best = NULL, *from = mover_place(nva, vm);
-        struct mover_plan plan;
-
-        gw_fail(error, GW_E_CONFLICT, "to", "there is no other host");
-        while ((nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL))) {
-                uint64_t left = memory_left(nve, given, n);
-                struct mover_request wanted = {.to = nve};
-
-                if (nve == from || nve->draining)
-                        continue;
-                mover_settle_mode(nva, vm, &wanted);
-                mover_plan(nva, vm, &wanted, &plan);
-                for (size_t i = 0; i < plan.n; i++)
-                        if (plan.checks[i].error.code)
-                                *error = plan.checks[i].error;
-                if (!plan.allowed)
-                        continue;
-                if (left < vm->memory_mib || vcpus_left(nve, given, n) < vm->vcpus)
-                        gw_fail(error, GW_E_CONFLICT, "to", "%s has room for the others of this plan, not for %s too",
-                                nve->id.s, gw_vm_name(vm).s);
-                else if (!best || left > memory_left(best, given, n))
-                        best = nve;
-        }
-        return best;
-}
-
 /* ---- what is here ---- */
 
-static bool is_stopped(const struct gw_vm *vm) {
-        return vm->kind == GW_VM_MACHINE && !gw_vm_nve(vm) &&
-               (vm->state == GW_VM_STOPPED || vm->state == GW_VM_CRASHED);
-}
-
-/* A stopped VM has something on a host only if it has disks. */
-static bool is_at_home(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve) {
-        return !gw_vm_nve(vm) && vm->kind == GW_VM_MACHINE && terms_home(nva, vm) == nve && ways_has_disks(vm);
-}
-
 static bool is_here(const struct nva *nva, const struct gw_vm *vm, const struct gw_nve *nve) {
-        return gw_vm_nve(vm) == nve || is_at_home(nva, vm, nve);
-}
-
-static bool can_move(const struct gw_vm *vm) {
-        return is_stopped(vm) || (vm->kind == GW_VM_MACHINE && gw_vm_nve(vm) &&
-                                  (vm->state == GW_VM_RUNNING || vm->state == GW_VM_PAUSED));
-}
-
-/* It is about to be one of those that can, or to be gone. */
-static bool is_passing(const struct gw_vm *vm) {
-        return vm->kind == GW_VM_MACHINE && vm->state != GW_VM_RUNNING && vm->state != GW_VM_PAUSED &&
-               vm->state != GW_VM_STOPPED && vm->state != GW_VM_CRASHED;
-}
-
-static bool is_to_be_left(const struct gw_vm *vm, unsigned leave) {
-        enum gw_move_as as = mover_as(vm);
-
-        return (as == GW_MOVE_AS_SUSPENDED && leave & DRAIN_LEAVE_SUSPENDED) ||
-               (as == GW_MOVE_AS_STOPPED && leave & DRAIN_LEAVE_STOPPED);
-}
-
-static const char *why_it_stays(const struct gw_vm *vm) {
-        return vm->kind == GW_VM_TASK ? "a task: detach its port, and attach it elsewhere"
-                                      : "it has crashed, and is not ended yet";
-}
-
-/* ---- the plan ---- */
-
-struct paper {
-        const struct nva *nva;
-        unsigned leave;
-        struct given *given;
-        size_t n, size;
-        json_t *list;
-};
-
-static void give(struct paper *paper, const struct gw_vm *vm, const struct gw_nve *to) {
-        struct given *given = paper->given;
-
-        if (mover_as(vm) == GW_MOVE_AS_STOPPED) /* needs room there while it moves, and none afterwards */
-                return;
-        if (paper->n == paper->size) {
-                paper->size = paper->size ? 2 * paper->size : 16;
-                given = reallocarray(given, paper->size, sizeof *given);
-                if (!given)
-                        abort();
-                paper->given = given;
-        }
-        given[paper->n++] = (struct given){to, vm->memory_mib, vm->vcpus};
-}
-
-static void plan_vm(struct paper *paper, const struct gw_vm *vm) {
-        struct mover_request wanted = {.to = NULL};
-        struct gw_error error = {0};
-        struct gw_nve *to = NULL;
-
-        if (is_to_be_left(vm, paper->leave))
-                gw_fail(&error, GW_E_CONFLICT, "vm", "left, as was asked for");
-        else if (can_move(vm) || is_passing(vm))
-                to = choose(paper->nva, vm, paper->given, paper->n, &error);
-        else
-                gw_fail(&error, GW_E_CONFLICT, "vm", "%s", why_it_stays(vm));
-        if (to)
-                give(paper, vm, to);
-        mover_settle_mode(paper->nva, vm, &wanted);
-        json_array_append_new(paper->list,
-                              json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:b}", "vm", gw_vm_name(vm).s, "memory_mib",
-                                        (json_int_t)vm->memory_mib, "mode", gw_move_mode_word(wanted.mode), "as",
-                                        gw_move_as_word(mover_as(vm)), "to", to ? to->id.s : "", "reason",
-                                        to ? "" : error.text, "leave", is_to_be_left(vm, paper->leave)));
-}
-
-json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve, unsigned leave) {
-        struct paper paper = {.nva = nva, .leave = leave, .list = json_array()};
-
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
-                if (gw_vm_nve(vm) == nve)
-                        plan_vm(&paper, vm);
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
-                if (is_at_home(nva, vm, nve))
-                        plan_vm(&paper, vm);
-        free(paper.given);
-        return json_pack("{s:s, s:o}", "nve", nve->id.s, "vms", paper.list);
+        return gw_vm_nve(vm) == nve || leaving_is_at_home(nva, vm, nve);
 }
 
 /* ---- beginning and end ---- */
@@ -289,7 +141,7 @@ void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent, unsig
         forget_stuck(drain);
         drain->concurrent = concurrent;
         drain->leave = leave;
-        drain->looked = false;
+        drain->walk = (struct leaving_walk){0};
         drain->look_at = nva_now().mono;
         write_down(nva, drain);
 }
@@ -371,7 +223,7 @@ static void failed(struct drain_vm *noted, const char *reason, struct gw_now now
 /* True: it moves now. */
 static bool begin_move(struct nva *nva, struct drain_vm *noted, struct gw_vm *vm, struct gw_now now) {
         struct gw_error error = {0};
-        struct mover_request wanted = {.to = choose(nva, vm, NULL, 0, &error), .downtime_ms = DOWNTIME_MS};
+        struct mover_request wanted = {.to = leaving_choose(nva, vm, NULL, 0, &error), .downtime_ms = DOWNTIME_MS};
         struct nva_move *move;
 
         if (!wanted.to || mover_begin(nva, vm, &wanted, &move, &error)) {
@@ -397,16 +249,15 @@ static void let_go(struct nva *nva, struct nva_drain *drain, const struct gw_nve
         }
 }
 
+static bool note_stopped(struct gw_vm *vm, void *user) {
+        return note(user, vm) != NULL;
+}
+
 static void note_all(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve) {
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
                 if (gw_vm_nve(vm) == nve)
                         note(drain, vm);
-        if (drain->looked)
-                return;
-        drain->looked = true;
-        for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_after(&nva->directory, vm ? gw_vm_name(vm).s : NULL));)
-                if (is_at_home(nva, vm, nve))
-                        note(drain, vm);
+        leaving_walk(nva, &drain->walk, nve, note_stopped, drain);
 }
 
 /* What it is in for, but for a move that would begin now. */
@@ -414,15 +265,15 @@ static enum drain_fate fate_of(const struct nva *nva, const struct nva_drain *dr
                                const struct gw_vm *vm) {
         if (mover_open(nva, gw_vm_name(vm).s)) /* also when somebody else asked for it */
                 return FATE_MOVING;
-        if (is_to_be_left(vm, drain->leave))
+        if (leaving_is_left(vm, drain->leave))
                 return FATE_LEFT;
-        if (is_passing(vm) || noted->fate == FATE_STUCK)
+        if (leaving_is_passing(vm) || noted->fate == FATE_STUCK)
                 return noted->fate == FATE_STUCK ? FATE_STUCK : FATE_WAITING;
-        return can_move(vm) ? FATE_WAITING : FATE_STAYS;
+        return leaving_can_move(vm) ? FATE_WAITING : FATE_STAYS;
 }
 
 static bool is_due(const struct drain_vm *noted, const struct gw_vm *vm, struct gw_now now) {
-        return noted->fate == FATE_WAITING && can_move(vm) &&
+        return noted->fate == FATE_WAITING && leaving_can_move(vm) &&
                (!noted->not_before.ns || gw_mono_reached(now.mono, noted->not_before));
 }
 
@@ -448,7 +299,9 @@ static void look(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve, s
                 if (moving < drain->concurrent && is_due(noted, vm, now))
                         moving += begin_move(nva, noted, vm, now);
         }
-        drain->look_at = left ? gw_mono_after(now.mono, gw_ms(LOOK_MS)) : (struct gw_mono){0};
+        drain->look_at = !drain->walk.done ? now.mono
+                         : left            ? gw_mono_after(now.mono, gw_ms(LOOK_MS))
+                                           : (struct gw_mono){0};
 }
 
 struct gw_mono drain_next(const struct nva *nva) {
@@ -523,7 +376,7 @@ static json_t *vm_json(const struct nva *nva, const struct drain_vm *noted) {
 }
 
 static const char *state_word(const struct nva_drain *drain, const uint32_t counts[static FATES]) {
-        if (!drain->looked || counts[FATE_WAITING] || counts[FATE_MOVING])
+        if (!drain->walk.done || counts[FATE_WAITING] || counts[FATE_MOVING])
                 return "draining";
         return counts[FATE_STUCK] || counts[FATE_STAYS] ? "stuck" : "drained";
 }

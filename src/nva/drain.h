@@ -27,9 +27,6 @@ struct gw_mono drain_next(const struct nva *nva);
 void drain_tick(struct nva *nva, struct gw_now now);
 void drain_moved(struct nva *nva, const struct gw_move *move); /* one that has ended; whoever asked for it */
 
-/* What would move where, now, and how: {nve, vms: [{vm, memory_mib, mode, as, to, reason, leave}]}, `to` empty where
- * nothing fits, and with leave. New. */
-json_t *drain_plan_json(const struct nva *nva, struct gw_nve *nve, unsigned leave);
 /* Begins, or begins anew. */
 void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent, unsigned leave);
 /* Back into service. Moves under way end as they would. GW_E_NOT_FOUND: it was not being drained. */

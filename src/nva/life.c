@@ -30,20 +30,9 @@
 #include "base/log.h"
 #include "io/http.h"
 #include "nva/json.h"
+#include "nva/lives.h"
 #include "nva/mover.h"
 #include "nva/terms.h"
-
-/* What is known of a VM beyond the directory; lost with this process. */
-struct life {
-        struct gw_table_node node;
-        struct gw_name vm;
-        bool starting;           /* a start is on its way */
-        unsigned crashes;        /* in a row */
-        struct gw_list due;      /* nva->restarts, while: */
-        struct gw_mono start_at; /* when to start it again; 0: not */
-        struct gw_mono up_since;
-        char reason[160];
-};
 
 /* One call to an agent or an edge. Ids, not pointers: objects may go meanwhile. */
 struct call {
@@ -53,83 +42,6 @@ struct call {
         struct gw_request *request; /* to be answered, or NULL */
         enum gw_vm_state then;      /* the state that follows */
 };
-
-/* --- the table of lives --- */
-
-static bool life_match(const struct gw_table_node *node, const void *key) {
-        return !strcmp(gw_container_of(node, struct life, node)->vm.s, key);
-}
-
-int life_init(struct nva *nva, const uint64_t seed[2]) {
-        return gw_table_init(&nva->lives, seed, life_match);
-}
-
-static void free_life(struct gw_table_node *node, void *user) {
-        (void)user;
-        free(gw_container_of(node, struct life, node));
-}
-
-void life_deinit(struct nva *nva) {
-        if (!nva->lives.buckets)
-                return;
-        gw_table_each(&nva->lives, free_life, NULL);
-        gw_table_deinit(&nva->lives);
-}
-
-static struct life *find_life(const struct nva *nva, const char *vm) {
-        struct gw_table_node *node = gw_table_find(&nva->lives, gw_table_hash(&nva->lives, vm, strlen(vm)), vm);
-
-        return node ? gw_container_of(node, struct life, node) : NULL;
-}
-
-/* NULL only when memory is short: then there is no restart, and no reason to show. */
-static struct life *life_of(struct nva *nva, const char *vm) {
-        struct life *life = find_life(nva, vm);
-
-        if (life)
-                return life;
-        life = calloc(1, sizeof *life);
-        if (!life)
-                return NULL;
-        snprintf(life->vm.s, sizeof life->vm.s, "%s", vm);
-        if (gw_table_insert(&nva->lives, &life->node, gw_table_hash(&nva->lives, vm, strlen(vm)))) {
-                free(life);
-                return NULL;
-        }
-        return life;
-}
-
-void life_forget(struct nva *nva, const char *vm) {
-        struct life *life = find_life(nva, vm);
-
-        if (!life)
-                return;
-        gw_table_remove(&nva->lives, &life->node);
-        gw_list_remove(&life->due);
-        free(life);
-}
-
-static void start_at(struct nva *nva, struct life *life, struct gw_mono at) {
-        life->start_at = at;
-        gw_list_remove(&life->due);
-        if (at.ns)
-                gw_list_append(&nva->restarts, &life->due);
-}
-
-const char *life_reason(const struct nva *nva, const char *vm) {
-        const struct life *life = find_life(nva, vm);
-
-        return life ? life->reason : "";
-}
-
-static void say_why(struct nva *nva, const char *vm, const char *reason) {
-        struct life *life = life_of(nva, vm);
-
-        if (!life)
-                return;
-        snprintf(life->reason, sizeof life->reason, "%s", reason ? reason : "");
-        gw_text_mend(life->reason);
-}
 
 /* --- calls --- */
 
@@ -205,7 +117,8 @@ static void schedule_restart(struct nva *nva, struct gw_vm *vm) {
         for (unsigned i = 0; i < life->crashes && wait_ms < LIFE_BACKOFF_MAX_MS; i++)
                 wait_ms *= 2;
         life->crashes++;
-        start_at(nva, life, gw_mono_after(now, gw_ms(wait_ms > LIFE_BACKOFF_MAX_MS ? LIFE_BACKOFF_MAX_MS : wait_ms)));
+        life_start_at(nva, life,
+                      gw_mono_after(now, gw_ms(wait_ms > LIFE_BACKOFF_MAX_MS ? LIFE_BACKOFF_MAX_MS : wait_ms)));
 }
 
 /* It is nowhere. */
@@ -251,7 +164,7 @@ static void start_refused(struct call *call, struct gw_vm *vm, struct gw_error *
 
         gw_log(GW_WARNING, "start refused: vm=%s nve=%s reason=\"%s\"", call->vm.s, call->nve.s, error->text);
         terms_tell_disks(call->nva, vm, call->nve.s, error);
-        say_why(call->nva, call->vm.s, error->text);
+        life_say(call->nva, call->vm.s, error->text);
         if (by_operator) {
                 life_clear(call->nva, gw_vm_nve(vm), gw_vm_name(vm).s, "");
                 let_go(call->nva, vm, GW_VM_STOPPED, false); /* its images are where it ran last, not here */
@@ -310,7 +223,7 @@ static void started_in_vain(struct call *call, struct gw_vm *vm, int status, jso
 static void on_started(int status, json_t *body, void *user) {
         struct call *call = user;
         struct gw_vm *vm = gw_directory_vm(&call->nva->directory, call->vm.s);
-        struct life *life = find_life(call->nva, call->vm.s);
+        struct life *life = life_find(call->nva, call->vm.s);
         struct gw_error error = {0};
 
         if (life)
@@ -326,7 +239,7 @@ static void on_started(int status, json_t *body, void *user) {
         } else {
                 if (vm->state == GW_VM_STARTING)
                         gw_directory_vm_set_state(&call->nva->directory, vm, GW_VM_RUNNING);
-                say_why(call->nva, call->vm.s, "");
+                life_say(call->nva, call->vm.s, "");
                 if (life)
                         life->up_since = gw_mono_now();
                 answer_vm(call, 200);
@@ -344,7 +257,7 @@ static void call_start(struct nva *nva, struct gw_vm *vm, struct gw_request *req
         gw_directory_vm_set_state(&nva->directory, vm, GW_VM_STARTING);
         if (life) {
                 life->starting = true;
-                start_at(nva, life, (struct gw_mono){0});
+                life_start_at(nva, life, (struct gw_mono){0});
         }
         gw_call(nve->hv_session, "POST", "/v1/vms", body, gw_s(LIFE_CALL_S), on_started,
                 call_new(nva, vm, nve, request));
@@ -358,12 +271,10 @@ static struct gw_nve *most_free(const struct nva *nva, const struct gw_vm *vm, s
         for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));) {
                 uint32_t free_mib = nve->capacity_memory_mib - nve->used_memory_mib;
 
-                if (gw_directory_fits(&nva->directory, vm, nve, &last))
+                if ((best && free_mib <= best_free) || gw_directory_fits(&nva->directory, vm, nve, &last))
                         continue;
-                if (!best || free_mib > best_free) {
-                        best = nve;
-                        best_free = free_mib;
-                }
+                best = nve;
+                best_free = free_mib;
         }
         if (!best)
                 gw_fail(error, GW_E_CONFLICT, "nve", "no host can take %s: %s", gw_vm_name(vm).s,
@@ -388,7 +299,7 @@ int life_start(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve, struct gw_
                 return r;
         }
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_RUN);
-        say_why(nva, gw_vm_name(vm).s, "");
+        life_say(nva, gw_vm_name(vm).s, "");
         call_start(nva, vm, request);
         return 0;
 }
@@ -406,7 +317,7 @@ static void on_cleared(int status, json_t *body, void *user) {
                 if (nva_json_no_answer(status, body) || !gw_vm_nve(vm)->hv_session)
                         schedule_restart(nva, vm);
                 else if (gw_directory_place(&nva->directory, vm, gw_vm_nve(vm), nva_now(), &epoch, &error)) {
-                        say_why(nva, call->vm.s, error.text);
+                        life_say(nva, call->vm.s, error.text);
                         schedule_restart(nva, vm);
                 } else
                         call_start(nva, vm, NULL);
@@ -426,13 +337,13 @@ static void restart(struct nva *nva, struct gw_vm *vm, struct gw_nve *nve) {
 
 int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *request, struct gw_error *error) {
         struct gw_nve *nve = gw_vm_nve(vm);
-        struct life *life = find_life(nva, gw_vm_name(vm).s);
+        struct life *life = life_find(nva, gw_vm_name(vm).s);
 
         if (mover_open(nva, gw_vm_name(vm).s))
                 return gw_fail(error, GW_E_CONFLICT, "",
                                "%s is moving; stop it when the move has ended, or cancel that", gw_vm_name(vm).s);
         if (life)
-                start_at(nva, life, (struct gw_mono){0});
+                life_start_at(nva, life, (struct gw_mono){0});
         gw_directory_vm_set_desired(&nva->directory, vm, GW_VM_STOP);
         if (!nve || vm->state == GW_VM_CRASHED || vm->state == GW_VM_STOPPED) {
                 give_up(nva, vm, GW_VM_STOPPED);
@@ -451,11 +362,11 @@ int life_stop(struct nva *nva, struct gw_vm *vm, bool force, struct gw_request *
 /* --- what agents say --- */
 
 void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *reason) {
-        const struct life *life = find_life(nva, gw_vm_name(vm).s);
+        const struct life *life = life_find(nva, gw_vm_name(vm).s);
 
         if (life && (life->starting || life->start_at.ns))
                 return;
-        say_why(nva, gw_vm_name(vm).s, reason);
+        life_say(nva, gw_vm_name(vm).s, reason);
         gw_log_limited(crashed ? GW_WARNING : GW_INFO, 100, "ended: vm=%s nve=%s crashed=%d reason=\"%s\"",
                        gw_vm_name(vm).s, gw_vm_nve(vm) ? gw_vm_nve(vm)->id.s : "-", crashed, reason ? reason : "");
         if (vm->desired == GW_VM_RUN && crashed && vm->on_crash == GW_ON_CRASH_RESTART) {
@@ -467,27 +378,27 @@ void life_ended(struct nva *nva, struct gw_vm *vm, bool crashed, const char *rea
 }
 
 void life_lost(struct nva *nva, struct gw_vm *vm) {
-        struct life *life = find_life(nva, gw_vm_name(vm).s);
+        struct life *life = life_find(nva, gw_vm_name(vm).s);
         bool wanted = vm->desired == GW_VM_RUN;
         struct gw_name lost = gw_vm_nve(vm) ? gw_vm_nve(vm)->id : (struct gw_name){{0}};
         struct gw_error error = {0};
 
         if (life) {
                 life->starting = false;
-                start_at(nva, life, (struct gw_mono){0});
+                life_start_at(nva, life, (struct gw_mono){0});
         }
         gw_fail(&error, GW_E_CONFLICT, "", "its host was lost");
         let_go(nva, vm, wanted ? GW_VM_CRASHED : GW_VM_STOPPED, true);
         if (!wanted)
                 return;
         terms_tell_disks(nva, vm, lost.s, &error);
-        say_why(nva, gw_vm_name(vm).s, error.text);
+        life_say(nva, gw_vm_name(vm).s, error.text);
         if (vm->on_crash == GW_ON_CRASH_RESTART && !ways_has_disks(vm) && life_start(nva, vm, NULL, NULL, &error))
-                say_why(nva, gw_vm_name(vm).s, error.text);
+                life_say(nva, gw_vm_name(vm).s, error.text);
 }
 
 void life_state(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const char *state, const char *reason) {
-        const struct life *life = find_life(nva, gw_vm_name(vm).s);
+        const struct life *life = life_find(nva, gw_vm_name(vm).s);
         bool here = gw_vm_nve(vm) == nve;
 
         if (!here && !strcmp(state, "running"))
@@ -528,21 +439,12 @@ static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
         }
 }
 
-static bool listed(json_t *vms, const char *id) {
-        json_t *item;
-        size_t i;
-
-        json_array_foreach (vms, i, item)
-                if (!strcmp(nva_json_text(item, "id"), id))
-                        return true;
-        return false;
-}
-
-static void check_absent(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, json_t *vms) {
-        struct life *life = find_life(nva, gw_vm_name(vm).s);
+/* ids: of those that it has. */
+static void check_absent(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, const json_t *ids) {
+        struct life *life = life_find(nva, gw_vm_name(vm).s);
 
         if (vm->kind != GW_VM_MACHINE || gw_vm_nve(vm) != nve || mover_open(nva, gw_vm_name(vm).s) ||
-            listed(vms, gw_vm_name(vm).s))
+            json_object_get(ids, gw_vm_name(vm).s))
                 return;
         if (life && (life->starting || life->start_at.ns))
                 return;
@@ -555,16 +457,19 @@ static void check_absent(struct nva *nva, struct gw_nve *nve, struct gw_vm *vm, 
 }
 
 void life_inventory(struct nva *nva, struct gw_nve *nve, json_t *vms) {
+        json_t *item, *ids = json_object();
         struct gw_vm *vm, *next;
-        json_t *item;
         size_t i;
 
-        json_array_foreach (vms, i, item)
+        json_array_foreach (vms, i, item) {
+                json_object_set_new(ids, nva_json_text(item, "id"), json_true());
                 check_present(nva, nve, item);
+        }
         for (vm = gw_directory_vm_at_after(nve, NULL); vm; vm = next) {
                 next = gw_directory_vm_at_after(nve, vm);
-                check_absent(nva, nve, vm, vms);
+                check_absent(nva, nve, vm, ids);
         }
+        json_decref(ids);
 }
 
 static void on_inventory(int status, json_t *body, void *user) {
@@ -605,7 +510,7 @@ struct gw_mono life_next(struct nva *nva) {
 static void start_due(struct nva *nva, struct life *life) {
         struct gw_vm *vm = gw_directory_vm(&nva->directory, life->vm.s);
 
-        start_at(nva, life, (struct gw_mono){0});
+        life_start_at(nva, life, (struct gw_mono){0});
         if (!vm || vm->desired != GW_VM_RUN || !gw_vm_nve(vm) || mover_open(nva, life->vm.s))
                 return;
         if (gw_vm_nve(vm)->hv_session)

@@ -27,6 +27,7 @@
 #include "nva/api.h"
 #include "nva/audit.h"
 #include "nva/drain.h"
+#include "nva/leaving.h"
 #include "nva/life.h"
 #include "nva/mobility.h"
 #include "nva/mover.h"
@@ -305,6 +306,7 @@ static int on_wake_prepare(sd_event_source *source, void *user) {
 
         next = earlier(next, mover_next(nva));
         next = earlier(next, drain_next(nva));
+        next = earlier(next, leaving_next(nva));
         next = earlier(next, life_next(nva));
         /* Never switched off: what is off is not prepared any more either. */
         return sd_event_source_set_time(source, next.ns ? (next.ns + GW_NS_PER_US - 1) / GW_NS_PER_US : UINT64_MAX);
@@ -319,6 +321,7 @@ static int on_wake(sd_event_source *source, uint64_t usec, void *user) {
         mover_tick(nva, now);
         life_tick(nva, now);
         drain_tick(nva, now);
+        leaving_tick(nva);
         return 0;
 }
 
@@ -386,6 +389,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         gw_list_init(&nva->moves);
         gw_list_init(&nva->open_moves);
         gw_list_init(&nva->drains);
+        gw_list_init(&nva->plans);
         gw_list_init(&nva->calls);
         gw_list_init(&nva->restarts);
         gw_list_init(&nva->audits);
@@ -430,6 +434,7 @@ void nva_call_free(void *payload) {
 void nva_deinit(struct nva *nva) {
         peers_close(nva);
         mobility_close(nva);
+        leaving_deinit(nva);
         gw_http_free(nva->http_tls);
         gw_http_free(nva->http);
         gw_renewal_free(nva->renewal);

@@ -41,6 +41,7 @@ struct nva {
         struct gw_list open_moves; /* those among them that have not ended, and maybe some that just have */
         struct gw_post acked;      /* mover_acked */
         struct gw_list drains;     /* struct nva_drain: hosts that are being drained */
+        struct gw_list plans;      /* leaving.c: of drains, in the making */
         struct gw_list calls;      /* what calls under way carry: nva_call_new */
         struct gw_move_rules move_rules;
         uint64_t next_move;
@@ -49,6 +50,7 @@ struct nva {
         struct gw_list restarts; /* those that are to be started again */
         struct gw_list audits;   /* under way */
         struct gw_table claims;  /* claims.c: struct claim_history, by VM id */
+        struct gw_list claimed;  /* the same */
         uint64_t claim_counts[NVA_CLAIM_REASONS];
         struct gw_timer *audit_timer;
         json_t *last_audit; /* the report of the last full one; NULL: none yet */
