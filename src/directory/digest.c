@@ -102,6 +102,7 @@ void gw_directory_digest(struct gw_directory *d, struct gw_nve *nve, uint32_t id
         if (!m || !m->vn->push || (m->listening && !gw_dir_member_complete(m)))
                 return;
         agreed.lifetime_ms = lifetime_of(m->vn);
+        d->work += m->vn->n_ports + digest->n;
         different = compare(sums_of(d, m->vn, digest->n), digest, &agreed);
         if (patch_set(m, &agreed, digest->n))
                 return;

@@ -244,7 +244,7 @@ struct gw_directory {
         const struct gw_directory_effects *effects;
         void *user;
         uint64_t seed[2];
-        uint32_t lease_ms;   /* longest lifetime granted to a registration */
+        uint32_t lease_ms; /* longest lifetime granted to a registration */
         bool gateways_listed; /* only NVEs with GW_PERMIT_YES may be gateways; the shell's, set before anything is loaded */
         struct gw_slab slab; /* all objects that others refer to */
         struct gw_order tenants, vns, nves, vms, rules, policies;
@@ -261,6 +261,7 @@ struct gw_directory {
         struct gw_list dirty;    /* NVEs that must be told something */
         struct gw_list lists;    /* NVEs for which long lists wait, the first to be next */
         uint64_t lists_us;       /* of on_the_way_us, what has long lists in it and may still be there in time */
+        uint64_t work;           /* objects that were walked over for what NVEs said, and updates that it caused */
         uint64_t on_the_way_us;  /* what the updates on the way cost their ends, roughly */
         uint64_t epoch_floor;    /* no new VM starts at or below this */
         uint32_t next_vni;
@@ -324,7 +325,9 @@ struct gw_port *gw_directory_port_by_ip(const struct gw_directory *d, uint32_t v
 bool gw_directory_is_member(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
 /* The VM is there, moves there or from there, or was there and nobody has taken over that locator. */
 bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve);
-bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve); /* one of its VMs; by a walk over them */
+/* One of its VMs; by a walk over them from the one that changed last, over GW_WAS_AT_LOOKS of them at most. */
+enum { GW_WAS_AT_LOOKS = 1 << 16, GW_WORK_OF_UPDATE = 64 /* as much as a walk over so many */ };
+bool gw_directory_vn_was_at(struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve);
 struct gw_nve *gw_directory_member_after(const struct gw_vn *vn, const struct gw_nve *nve);
 
 /* The octets that the VM was made with, from the store; the caller's to free. -ENOMEM; -ENOENT when the store has none. */

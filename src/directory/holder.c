@@ -69,6 +69,7 @@ void gw_dir_holders_again(struct gw_directory *d, struct gw_nve *nve) {
         gw_ring_for_each (link, &nve->holders) {
                 struct directory_holder *h = gw_container_of(link, struct directory_holder, in_nve);
 
+                d->work++;
                 if (!h->item.known && !gw_list_linked(&h->item.link))
                         gw_dir_holder_dirty(d, h);
         }
@@ -160,10 +161,14 @@ bool gw_directory_vm_was_at(const struct gw_vm *vm, const struct gw_nve *nve) {
         return false;
 }
 
-bool gw_directory_vn_was_at(const struct gw_vn *vn, const struct gw_nve *nve) {
-        gw_ring_for_each (link, &vn->ports)
+bool gw_directory_vn_was_at(struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *nve) {
+        const struct gw_ring *link = gw_ring_prev(&vn->ports);
+
+        for (unsigned looks = 0; link != &vn->ports && looks < GW_WAS_AT_LOOKS; link = gw_ring_prev(link), looks++) {
+                d->work++;
                 if (gw_directory_vm_was_at(gw_port_vm(gw_container_of(link, struct gw_port, in_vn)), nve))
                         return true;
+        }
         return false;
 }
 
@@ -217,6 +222,7 @@ int gw_directory_report(struct gw_directory *d, struct gw_nve *nve, const struct
                 gw_dir_holder_tell(d, vm, nve, true); /* from now on it sends like anybody, to where it believes */
                 gw_dir_notice_redirect_ended(d, vm, nve->locator, report->redirected);
         }
+        d->work += report->n_locators * (uint64_t)GW_WORK_OF_UPDATE;
         for (unsigned i = 0; i < report->n_locators; i++) {
                 talker = gw_directory_nve_by_locator(d, report->locators[i]);
                 if (!talker || report->kind == GW_REPORT_REDIRECT_ENDED)

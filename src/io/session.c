@@ -35,6 +35,7 @@ enum {
         PING_S = 5,
         TICK_ACCURACY_US = 1000,
         TURN_FRAMES = 1024, /* of one session; then it is the others' turn */
+        DEBT_MS = 1000,     /* what is charged is no more than this; a peer that waits longer seems dead */
         CREDIT_MS = 50,     /* as many frames as may come in this time may come at once */
 };
 
@@ -230,6 +231,24 @@ static void hear(struct gw_session *s) {
         s->pinged.ns = 0;
 }
 
+void gw_session_charge(struct gw_session *s, uint64_t frames) {
+        unsigned per_s = gw_listener_frames_per_s(s);
+
+        if (!per_s)
+                return;
+        s->debt += frames;
+        if (s->debt > (uint64_t)per_s * DEBT_MS / 1000)
+                s->debt = (uint64_t)per_s * DEBT_MS / 1000;
+        if (s->debt <= s->credit) {
+                s->credit -= s->debt;
+                s->debt = 0;
+        } else {
+                s->debt -= s->credit;
+                s->credit = 0;
+                s->credit_at = gw_mono_now(); /* what it did not use before pays for nothing */
+        }
+}
+
 /* True when a frame may be taken. Frames are counted, not octets: a small one costs the most for its size. */
 static bool has_credit(struct gw_session *s, unsigned per_s) {
         uint64_t most = (uint64_t)per_s * CREDIT_MS / 1000 + 2, earned;
@@ -241,11 +260,13 @@ static bool has_credit(struct gw_session *s, unsigned per_s) {
         }
         now = gw_mono_now();
         earned = gw_mono_between(s->credit_at, now).ns / 1000 * per_s / 1000000;
-        if (earned < most / 2 && s->credit_at.ns) {
+        if (earned < s->debt + most / 2 && s->credit_at.ns) {
                 s->resume = gw_mono_after(now, gw_ms(CREDIT_MS / 2));
                 gw_listener_paused(s);
                 return false;
         }
+        earned -= s->debt < earned ? s->debt : earned;
+        s->debt = 0;
         s->credit_at = now;
         s->credit = (earned < most && earned ? earned : most) - 1;
         return true;

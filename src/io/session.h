@@ -105,6 +105,8 @@ void *gw_session_user(const struct gw_session *session);
 
 /* Queues one frame. The body is copied. -ENOTCONN when closed, -EMSGSIZE, -ENOBUFS. */
 int gw_session_send(struct gw_session *session, uint8_t type, uint32_t id, const void *body, size_t size);
+/* What the peer has asked for cost as much as so many more frames: where frames are bounded, it waits for as long. */
+void gw_session_charge(struct gw_session *session, uint64_t frames);
 uint32_t gw_session_next_id(struct gw_session *session);
 int gw_session_send_event(struct gw_session *session, json_t *event); /* takes over the reference */
 

@@ -47,6 +47,7 @@ struct gw_session {
         struct gw_admitted admitted;
         bool more;                        /* frames that have come wait for a later turn */
         uint64_t credit;                  /* frames that may be taken now, where the listener bounds them */
+        uint64_t debt;                    /* and so many are to be earned before there is credit again */
         struct gw_mono credit_at, resume; /* resume: when there is credit again; 0: not waiting */
         struct gw_list calls;             /* outstanding; of struct call */
         struct gw_mono calls_due;         /* not after the first deadline of these; 0: there is none */

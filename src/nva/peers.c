@@ -34,7 +34,9 @@
 
 enum {
         SUBSCRIBE_MAX = 16384,     /* VNs of one NVE */
+        SUBSCRIBE_LOOKS = 1 << 18, /* over VMs of VNs that it names and is no member of */
         INVENTORY_MAX = 16384,     /* VMs of one host */
+        WORK_OF_FRAME = 64,        /* objects that are walked over in the time that a frame takes */
         HELLO_DEADLINE_MS = 10000, /* for a session to say who it is */
         LOG_BURST = 200,           /* lines of one kind in 10 s: what a peer says over and over fills no disk */
 };
@@ -286,13 +288,16 @@ static void on_query(struct nva_peer *peer, uint32_t id, const uint8_t *body, si
 /* Those VNs in which the NVE has business: it is a member, or a VM was there (what it redirects may outlast its
  * membership). To be a member is to get a VN's broadcasts and to be told where its VMs are: no NVE makes itself one. */
 static size_t allowed_vnis(struct nva_peer *peer, uint32_t *vnis, size_t n) {
-        const struct gw_directory *d = &peer->nva->directory;
+        struct gw_directory *d = &peer->nva->directory;
+        uint64_t begun = d->work;
         size_t kept = 0;
 
         for (size_t i = 0; i < n; i++) {
                 const struct gw_vn *vn = gw_directory_vn_by_vni(d, vnis[i]);
+                bool look = d->work - begun < SUBSCRIBE_LOOKS;
 
-                if (vn && (gw_directory_is_member(d, vn, peer->nve) || gw_directory_vn_was_at(vn, peer->nve)))
+                if (vn &&
+                    (gw_directory_is_member(d, vn, peer->nve) || (look && gw_directory_vn_was_at(d, vn, peer->nve))))
                         vnis[kept++] = vnis[i];
                 else
                         gw_log_limited(GW_WARNING, 20, "refused: nve=%s subscribes to VNI %u, where it has no VM",
@@ -418,8 +423,9 @@ static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const ui
 static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, const uint8_t *body, size_t size,
                      void *user) {
         struct nva_peer *peer = user;
+        struct nva *nva = peer ? peer->nva : NULL;
+        uint64_t begun = nva ? nva->directory.work : 0;
 
-        (void)session;
         if (!peer)
                 return;
         if (type == GW_FRAME_HELLO)
@@ -432,6 +438,7 @@ static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, cons
                 nve_frame(peer, type, id, body, size);
         else
                 refuse(peer, "a frame that a hypervisor agent may not send");
+        gw_session_charge(session, (nva->directory.work - begun) / WORK_OF_FRAME);
 }
 
 /* --- events of an agent --- */

@@ -3,6 +3,7 @@
 #include "io_fixture.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -69,7 +70,7 @@ static void test_bounds(void **state) {
 /* ---- a real one ---- */
 
 struct served {
-        unsigned opened, closed, frames, of_b_at, of_b;
+        unsigned opened, closed, frames, of_b_at, of_b, charge;
 };
 
 static void on_opened(struct gw_session *session, void *user) {
@@ -81,10 +82,11 @@ static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, cons
                      void *user) {
         struct served *served = user;
 
-        (void)session, (void)id;
+        (void)id;
         if (type != USER_FRAME || !size)
                 return;
         served->frames++;
+        gw_session_charge(session, served->charge);
         if (body[0] == 'B') {
                 served->of_b++;
                 served->of_b_at = served->frames;
@@ -227,6 +229,50 @@ static void test_frames_of_one_session_are_bounded(void **state) {
         gw_listener_free(listener);
 }
 
+static bool have_come(void *user, unsigned n) {
+        return ((struct served *)user)->frames == n;
+}
+
+static bool five(void *user) {
+        return have_come(user, 5);
+}
+
+static bool six(void *user) {
+        return have_come(user, 6);
+}
+
+static bool seven(void *user) {
+        return have_come(user, 7);
+}
+
+/* Five frames that cost as much as 500 each, at 10,000 a second; and one that costs more than anything waits a second. */
+static void test_frames_that_cost_more(void **state) {
+        struct fixture *f = *state;
+        struct gw_listener_limits limits = {.handshakes = 16, .frames_per_s = 10000};
+        struct served served = {.charge = 500}, first = {0};
+        struct gw_endpoint at;
+        struct gw_listener *listener = listen_with(f, &limits, &served, &at);
+        struct gw_session *a = dial(f, &at, &first);
+        struct gw_mono began;
+
+        fixture_spin(f, is_up, &first);
+        began = gw_mono_now();
+        send_frames(a, 'A', 5);
+        fixture_spin(f, five, &served);
+        assert_true(gw_mono_between(began, gw_mono_now()).ns >= gw_ms(70).ns);
+        served.charge = UINT_MAX;
+        began = gw_mono_now();
+        send_frames(a, 'A', 1);
+        fixture_spin(f, six, &served);
+        served.charge = 0;
+        send_frames(a, 'A', 1);
+        fixture_spin(f, seven, &served);
+        assert_true(gw_mono_between(began, gw_mono_now()).ns >= gw_ms(700).ns);
+        assert_int_equal(first.closed, 0);
+        gw_session_free(a);
+        gw_listener_free(listener);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -236,6 +282,7 @@ int main(void) {
                 TEST(test_sessions_of_one_name),
                 TEST(test_each_comes_to_its_turn),
                 TEST(test_frames_of_one_session_are_bounded),
+                TEST(test_frames_that_cost_more),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
