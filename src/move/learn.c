@@ -300,6 +300,24 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
         m->overdue = false;
 }
 
+static void converged(struct gw_move *m) {
+        m->converged = true;
+        m->evidence.converged = m->wall;
+}
+
+static void cancel_asked(struct gw_move *m) {
+        if (!gw_move_cancellable(m))
+                return;
+        m->cancel_asked = true;
+        gw_move_blame(m, "it was cancelled");
+}
+
+static void connection_broke(struct gw_move *m) {
+        source_switched(m);
+        m->broken = true;
+        m->listening = false;
+}
+
 void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
         switch (ev->kind) {
         case GW_MOVE_EV_ORDER_DONE:
@@ -330,29 +348,20 @@ void gw_move_learn(struct gw_move *m, const struct gw_move_event *ev) {
         case GW_MOVE_EV_REGISTERED:
                 return registered(m, ev);
         case GW_MOVE_EV_CONVERGED:
-                m->converged = true;
-                m->evidence.converged = m->wall;
-                return;
+                return converged(m);
         case GW_MOVE_EV_HV_LOST:
                 return hv_lost(m, ev);
         case GW_MOVE_EV_HV_BACK:
                 return hv_back(m, ev);
         case GW_MOVE_EV_CANCEL:
-                if (!gw_move_cancellable(m))
-                        return;
-                m->cancel_asked = true;
-                gw_move_blame(m, "it was cancelled");
-                return;
+                return cancel_asked(m);
         case GW_MOVE_EV_ADMITTED:
                 m->admitted = true;
                 return;
         case GW_MOVE_EV_SWITCHED:
                 return source_switched(m);
         case GW_MOVE_EV_BROKEN:
-                source_switched(m);
-                m->broken = true;
-                m->listening = false;
-                return;
+                return connection_broke(m);
         case GW_MOVE_EV_HOST_DEAD:
                 return host_dead(m, ev);
         case GW_MOVE_EV_TICK:

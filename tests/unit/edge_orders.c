@@ -148,33 +148,34 @@ static void the_last_word_about_a_sender_counts(void **state) {
         assert_int_equal(w->n_down, 1);
 }
 
-/* A claim that cannot be granted stays one: its device is not left open with nobody to close it. */
-static void a_claim_that_is_refused_stays(void **state) {
+/* A device that claims the task `cable`, is told that it is there, and is wrong: a newer epoch is elsewhere. */
+static void refused_claim(struct world *w) {
         struct gw_edge_attach cable = world_port("cable", 4, "10.1.0.4", GW_EDGE_SERVING, 0);
         struct gw_mapping newer = mapping_of(4, "10.1.0.4", "10.99.0.8", 9);
         struct gw_name vm = name_of("cable"), port = {""};
-        struct world *w = *state;
 
         world_serve(w);
         assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &newer, 1, NULL, 0), 0);
         assert_int_equal(gw_edge_claim(w->edge, &cable, NULL), 0);
         assert_int_equal(gw_edge_claimed(w->edge, w->now, &vm, 7, &port, NULL), GW_E_STALE);
         assert_int_equal(w->open[4], GW_EDGE_CLAIMING);
+}
+
+/* A claim that cannot be granted stays one: its device is not left open with nobody to close it. */
+static void a_claim_that_is_refused_stays(void **state) {
+        struct gw_name vm = name_of("cable"), port = {""};
+        struct world *w = *state;
+
+        refused_claim(w);
         assert_int_equal(gw_edge_claimed(w->edge, w->now, &vm, 10, &port, NULL), 0);
         gw_edge_device_gone(w->edge, w->now, 4);
         assert_int_equal(w->open[4], 0);
 }
 
 static void a_refused_claim_goes_with_its_device(void **state) {
-        struct gw_edge_attach cable = world_port("cable", 4, "10.1.0.4", GW_EDGE_SERVING, 0);
-        struct gw_mapping newer = mapping_of(4, "10.1.0.4", "10.99.0.8", 9);
-        struct gw_name vm = name_of("cable"), port = {""};
         struct world *w = *state;
 
-        world_serve(w);
-        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &newer, 1, NULL, 0), 0);
-        assert_int_equal(gw_edge_claim(w->edge, &cable, NULL), 0);
-        assert_int_equal(gw_edge_claimed(w->edge, w->now, &vm, 7, &port, NULL), GW_E_STALE);
+        refused_claim(w);
         gw_edge_device_gone(w->edge, w->now, 4);
         assert_int_equal(w->open[4], 0);
 }

@@ -709,12 +709,17 @@ static void every_sequence_of_post_copy_keeps_the_rules(void **state) {
 
 /* --- post-copy --- */
 
-/* Everybody knows the new place, and memory is still on its way. */
-static void reach_the_rest(struct bench *b) {
+/* Of a post-copy: the source has begun to give the VM away. */
+static void reach_the_switch(struct bench *b) {
         mode_of_next = GW_MOVE_POST_COPY;
         reach(b, GW_MOVE_COMMIT);
         mode_of_next = GW_MOVE_HOT;
         say(b, GW_MOVE_EV_SWITCHED);
+}
+
+/* Everybody knows the new place, and memory is still on its way. */
+static void reach_the_rest(struct bench *b) {
+        reach_the_switch(b);
         say(b, GW_MOVE_EV_RUNNING);
         say(b, GW_MOVE_EV_REGISTERED);
         say(b, GW_MOVE_EV_CONVERGED);
@@ -826,10 +831,7 @@ static void post_copy_that_gives_up_at_the_switch_is_taken_back(void **state) {
         struct bench b;
 
         (void)state;
-        mode_of_next = GW_MOVE_POST_COPY;
-        reach(&b, GW_MOVE_COMMIT);
-        mode_of_next = GW_MOVE_HOT;
-        say(&b, GW_MOVE_EV_SWITCHED);
+        reach_the_switch(&b);
         expect(&b, GW_MOVE_COMMIT);
         feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_FAILED, .side = GW_MOVE_SOURCE, .text = "no connection"});
         expect(&b, GW_MOVE_TAKE_BACK);
@@ -846,10 +848,7 @@ static void post_copy_that_gave_up_too_late_stays(void **state) {
         struct bench b;
 
         (void)state;
-        mode_of_next = GW_MOVE_POST_COPY;
-        reach(&b, GW_MOVE_COMMIT);
-        mode_of_next = GW_MOVE_HOT;
-        say(&b, GW_MOVE_EV_SWITCHED);
+        reach_the_switch(&b);
         feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_FAILED, .side = GW_MOVE_SOURCE, .text = "no connection"});
         answer(&b, GW_ORDER_ABANDON, GW_ORDER_REFUSED);
         assert_int_equal(b.seen.orders[GW_ORDER_RESUME], 0);
@@ -862,10 +861,7 @@ static void post_copy_that_nobody_can_take_back_is_a_crash(void **state) {
         struct bench b;
 
         (void)state;
-        mode_of_next = GW_MOVE_POST_COPY;
-        reach(&b, GW_MOVE_COMMIT);
-        mode_of_next = GW_MOVE_HOT;
-        say(&b, GW_MOVE_EV_SWITCHED);
+        reach_the_switch(&b);
         feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_VM_GONE, .side = GW_MOVE_TARGET, .text = "killed"});
         expect(&b, GW_MOVE_TAKE_BACK);
         answer(&b, GW_ORDER_ABANDON, GW_ORDER_GONE);
