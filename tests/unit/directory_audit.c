@@ -23,12 +23,6 @@ static int setup(void **state) {
         return 0;
 }
 
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
-
 static const char *forward(struct world *w, struct gw_nve *nve, enum gw_audit_kind kind, const struct gw_nve *to,
                            uint64_t epoch) {
         struct gw_audit_forward entry = {
@@ -126,11 +120,11 @@ static void test_updates_on_the_way_settle(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_forwarding_entries, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_a_vm_that_is_nowhere, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_a_move_settles, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_strangers_and_addresses, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_updates_on_the_way_settle, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_forwarding_entries, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_vm_that_is_nowhere, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_move_settles, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_strangers_and_addresses, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_updates_on_the_way_settle, setup, world_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

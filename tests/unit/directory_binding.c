@@ -5,23 +5,8 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <stdlib.h>
 
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 /* web serves at h1 with epoch 1; a move to h2 is reserved with 2 and 3. */
 static void begin_move(struct world *w) {
@@ -313,7 +298,7 @@ static void test_new_vm_starts_above_deleted_one(void **state) {
         assert_int_equal(epoch, 4); /* 3 was the release */
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -165,6 +165,21 @@ void world_deinit(struct world *w) {
         gw_store_free(w->store);
 }
 
+int world_setup(void **state) {
+        struct world *w = malloc(sizeof *w);
+
+        MUST(w);
+        world_init(w);
+        *state = w;
+        return 0;
+}
+
+int world_teardown(void **state) {
+        world_deinit(*state);
+        free(*state);
+        return 0;
+}
+
 struct loading {
         struct world *w;
         enum gw_record table;

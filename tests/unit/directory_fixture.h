@@ -50,6 +50,8 @@ struct world {
 
 void world_init(struct world *w); /* h1, h2, h3 connected, with room; VN blue; VM web */
 void world_deinit(struct world *w);
+int world_setup(void **state); /* for cmocka */
+int world_teardown(void **state);
 void world_restart(struct world *w);           /* what was committed comes back; the pointers are looked up again */
 void world_pass(struct world *w, uint64_t ms); /* time passes, ticking at each deadline */
 void world_forget(struct world *w);

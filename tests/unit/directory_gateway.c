@@ -6,25 +6,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "directory/gateway.h"
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 static struct gw_nve *offers(struct world *w, const char *id, const char *locator, uint32_t cost) {
         struct gw_hello hello = {.role = GW_ROLE_NVE,
@@ -177,10 +162,10 @@ static void test_ways_are_bounded(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_forbidden_at_once, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_only_those_that_are_listed, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_who_uses_it, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_ways_are_bounded, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_forbidden_at_once, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_only_those_that_are_listed, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_who_uses_it, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_ways_are_bounded, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests_name("gateways", tests, NULL, NULL);

@@ -6,24 +6,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/cursor.h"
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 /* docs/scale.md has the sum of these. */
 static void test_octets(void **state) {
@@ -173,7 +158,7 @@ static void test_what_few_bindings_have(void **state) {
         assert_true(gw_ip_eq(gw_binding_previous(&w->web->binding)[0].locator, w->h1->locator));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -6,7 +6,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "directory/internal.h"
@@ -50,19 +49,13 @@ static void leave(struct world *w, unsigned n) {
 }
 
 static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
+        struct world *w;
 
-        world_init(w);
+        world_setup(state);
+        w = *state;
         for (unsigned n = 0; n < MANY; n++)
                 member(w, n);
         world_forget(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
         return 0;
 }
 
@@ -201,11 +194,11 @@ static void test_no_more_than_edges_hold(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_all_are_told_in_parts, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_some_come_and_go_meanwhile, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_parts_that_are_lost, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_told_again, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_no_more_than_edges_hold, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_all_are_told_in_parts, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_some_come_and_go_meanwhile, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_parts_that_are_lost, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_told_again, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_no_more_than_edges_hold, setup, world_teardown),
         };
 
         return cmocka_run_group_tests_name("VNs with many members", tests, NULL, NULL);

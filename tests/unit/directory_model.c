@@ -10,20 +10,6 @@
 
 #include "directory_fixture.h"
 
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
-
 static void set_model(struct world *w, uint8_t model) {
         struct gw_vn_spec spec = {
                 .mtu = w->blue->mtu, .model = model, .n_subnets = w->blue->n_subnets, .subnets = w->blue->subnets};
@@ -465,7 +451,7 @@ static void test_conflict_is_decided_by_epoch_and_shown(void **state) {
         assert_ptr_equal(gw_vm_nve(w->web), w->h2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

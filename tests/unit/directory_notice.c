@@ -6,24 +6,9 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/error.h"
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 static void forget(struct world *w) {
         w->n_noticed = 0;
@@ -504,30 +489,30 @@ static void test_records_that_do_not_load(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(test_hot_move, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_place_over_ipv6, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_all_former_places, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_cold_start_elsewhere, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_never_started_there, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_taken_back, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_retransmission, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_receiver_away, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_receiver_stays_away, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_answers_that_are_not_due, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_sequence_of_the_receiver, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_clock_of_the_receiver, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_a_newer_epoch_there, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_redirect_ends, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_time_ends, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_vm_stops_and_goes, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_many_moves_are_bounded, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_router, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_router_comes_back, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_router_silent, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_router_of_a_lapsed_vm, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_restart, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_records_that_do_not_load, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_hot_move, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_place_over_ipv6, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_all_former_places, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_cold_start_elsewhere, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_never_started_there, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_taken_back, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_retransmission, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_receiver_away, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_receiver_stays_away, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_answers_that_are_not_due, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_refusals, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_sequence_of_the_receiver, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_clock_of_the_receiver, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_newer_epoch_there, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_redirect_ends, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_time_ends, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_vm_stops_and_goes, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_many_moves_are_bounded, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_router, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_router_comes_back, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_router_silent, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_router_of_a_lapsed_vm, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_restart, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_records_that_do_not_load, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests_name("directory_notice", tests, NULL, NULL);

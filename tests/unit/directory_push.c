@@ -10,20 +10,6 @@
 
 #include "directory_fixture.h"
 
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
-
 static void test_subscriber_gets_all(void **state) {
         struct world *w = *state;
         const struct gw_mapping *m;
@@ -552,7 +538,7 @@ static void test_unknown_vni_is_noted(void **state) {
         assert_int_equal(w->note_kind, GW_NOTE_REFUSED);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

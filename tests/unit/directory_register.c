@@ -5,23 +5,8 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <stdlib.h>
 
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 /* A VM with this one address, or none, that serves at h1 with epoch 1. */
 static struct gw_vm *vm_with(struct world *w, const char *id, const char *address) {
@@ -218,7 +203,7 @@ static void test_answer(void **state) {
         assert_true(gw_ip_eq(reply.link_local, request.link_local));
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

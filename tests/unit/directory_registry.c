@@ -10,20 +10,6 @@
 
 #include "directory_fixture.h"
 
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
-
 static struct gw_prefix prefix_of(const char *text) {
         struct gw_prefix p;
 
@@ -414,7 +400,7 @@ static void test_ports_come_and_go(void **state) {
         assert_int_equal(w->web->n_ports, 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {

@@ -5,23 +5,8 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <stdlib.h>
 
 #include "directory_fixture.h"
-
-static int setup(void **state) {
-        struct world *w = malloc(sizeof *w);
-
-        world_init(w);
-        *state = w;
-        return 0;
-}
-
-static int teardown(void **state) {
-        world_deinit(*state);
-        free(*state);
-        return 0;
-}
 
 static int set(struct world *w, uint32_t flags, const char *first, const char *second) {
         struct gw_ip gateways[2] = {{{0}}};
@@ -160,12 +145,12 @@ static void records(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test_setup_teardown(refusals, setup, teardown),
-                cmocka_unit_test_setup_teardown(no_vm_gets_it_by_chance, setup, teardown),
-                cmocka_unit_test_setup_teardown(members_are_told, setup, teardown),
-                cmocka_unit_test_setup_teardown(restart_keeps_them, setup, teardown),
-                cmocka_unit_test_setup_teardown(limits_are_told_and_kept, setup, teardown),
-                cmocka_unit_test_setup_teardown(records, setup, teardown),
+                cmocka_unit_test_setup_teardown(refusals, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(no_vm_gets_it_by_chance, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(members_are_told, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(restart_keeps_them, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(limits_are_told_and_kept, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(records, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
