@@ -152,23 +152,21 @@ int gw_dir_rules_check(const struct gw_directory *d, const struct gw_vm *vm, con
 }
 
 bool gw_directory_rule_is_kept(const struct gw_directory *d, const struct gw_rule *rule) {
-        const struct gw_nve *first = NULL;
+        const struct gw_nve *places[GW_RULE_VMS_MAX];
+        unsigned n = 0;
 
         for (unsigned i = 0; i < rule->n_vms; i++) {
-                const struct gw_vm *a = gw_directory_vm(d, rule->vms[i].s);
+                const struct gw_vm *vm = gw_directory_vm(d, rule->vms[i].s);
 
-                if (!a || !gw_vm_nve(a))
-                        continue;
-                if (!first)
-                        first = gw_vm_nve(a);
-                if (rule->kind == GW_RULE_TOGETHER && gw_vm_nve(a) != first)
+                if (vm && gw_vm_nve(vm))
+                        places[n++] = gw_vm_nve(vm);
+        }
+        for (unsigned i = 1; i < n; i++) {
+                if (rule->kind == GW_RULE_TOGETHER && places[i] != places[0])
                         return false;
-                for (unsigned k = 0; rule->kind == GW_RULE_APART && k < i; k++) {
-                        const struct gw_vm *b = gw_directory_vm(d, rule->vms[k].s);
-
-                        if (b && gw_vm_nve(b) == gw_vm_nve(a))
+                for (unsigned k = 0; rule->kind == GW_RULE_APART && k < i; k++)
+                        if (places[k] == places[i])
                                 return false;
-                }
         }
         return true;
 }
