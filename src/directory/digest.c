@@ -154,6 +154,7 @@ void gw_directory_held(struct gw_directory *d, struct gw_nve *nve, uint32_t id, 
         d->now = now;
         if (!m)
                 return;
+        d->work += held->n;
         for (size_t i = 0; i < held->n; i++) {
                 if (held_one(d, m, &held->all[i])) {
                         agree(&agreed, i);

@@ -66,6 +66,7 @@ enum {
         GW_DIRECTORY_NEGATIVE_MS = 30000, /* and to one that we can: it is flushed when somebody new comes */
         GW_DIRECTORY_LINGER_MS =
                 30000, /* a member that leaves a VN stays one this long: its packets may be on the way */
+        GW_DIRECTORY_MOVED_MS = 10000,  /* a member of VNs tells that it has another locator no more often */
         GW_DIRECTORY_GRACE_MS = 120000, /* after a start of the NVA every binding lives at least this long */
 };
 
@@ -154,6 +155,7 @@ enum gw_permit {
 struct gw_nve {
         struct gw_name id;
         struct gw_ip locator; /* unspecified until known */
+        struct gw_mono moved; /* when it said last that it is at another one; 0: never */
         bool nve_connected, hv_connected;
         bool behind;       /* does not acknowledge; stays so until its next HELLO */
         uint8_t modes;     /* of moves that its agent knows; the shell's to set and to read */

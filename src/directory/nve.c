@@ -179,6 +179,12 @@ int gw_directory_nve_relocate(struct gw_directory *d, struct gw_nve *nve, struct
         return 0;
 }
 
+/* Each time, thousands are told thousands of members. */
+static bool moves_too_often(const struct gw_directory *d, const struct gw_nve *nve, const struct gw_hello *hello) {
+        return nve->moved.ns && !gw_list_empty(&nve->members) && !gw_ip_eq(nve->locator, hello->locator) &&
+               !gw_mono_reached(d->now.mono, gw_mono_after(nve->moved, gw_ms(GW_DIRECTORY_MOVED_MS)));
+}
+
 /* A host says where it is, until VMs depend on it: then it takes a person to say so. */
 static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struct gw_nve **out,
                      struct gw_error *error) {
@@ -198,7 +204,12 @@ static int hello_nve(struct gw_directory *d, const struct gw_hello *hello, struc
                                "changes it",
                                gw_ip_text(hello->locator, theirs), nve->id.s, gw_ip_text(nve->locator, ours),
                                nve->n_vms);
+        if (moves_too_often(d, nve, hello))
+                return gw_fail(error, GW_E_REFUSED, "locator",
+                               "NVE %s said less than %d s ago that it is at %s now; all members of its VNs were told",
+                               nve->id.s, GW_DIRECTORY_MOVED_MS / 1000, gw_ip_text(nve->locator, ours));
         if (!gw_ip_eq(nve->locator, hello->locator)) {
+                nve->moved = had ? d->now.mono : nve->moved;
                 r = gw_dir_nve_set_locator(d, nve, hello->locator);
                 if (r < 0)
                         return gw_fail(error, r, "", "no memory for NVE %s", nve->id.s);

@@ -107,6 +107,25 @@ static void test_only_those_that_are_listed(void **state) {
         assert_int_equal(w->h1->may_route, GW_PERMIT_UNSAID);
 }
 
+/* A gateway has no VMs that would keep it where it is, and is a member of every VN that is routed. */
+static void test_it_does_not_wander(void **state) {
+        struct gw_hello hello = {.role = GW_ROLE_NVE, .id = {"g1"}, .restart_count = 1, .gateway = true};
+        struct world *w = *state;
+        struct gw_nve *g;
+
+        routed(w);
+        world_subscribe(w, w->h1);
+        offers(w, "g1", "10.99.0.9", 1);
+        g = offers(w, "g1", "10.99.0.10", 1); /* once is well */
+        world_ack(w);
+        hello.locator = ip_of("10.99.0.11");
+        assert_int_equal(gw_directory_hello(&w->d, &hello, w->now, &g, &w->error), GW_E_REFUSED);
+        assert_string_equal(w->error.field, "locator");
+        assert_int_equal(w->n_frames, 0);
+        world_pass(w, GW_DIRECTORY_MOVED_MS);
+        offers(w, "g1", "10.99.0.11", 1);
+}
+
 static void test_who_uses_it(void **state) {
         struct gw_gateway_user room[2];
         struct gw_gateway_users users = {.list = room, .max = 2, .looks = 100};
@@ -164,6 +183,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_forbidden_at_once, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_only_those_that_are_listed, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_it_does_not_wander, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_who_uses_it, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_ways_are_bounded, world_setup, world_teardown),
         };
