@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking for stopped VMs whose disks are at a host, among thousands, some at a time. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nva/leaving.h"
+#include "store/store.h"
+
+enum { VMS = 6000, EACH = 40 /* of which one is at home at h1 */, ALL_TURNS = 4 };
+
+struct world {
+        struct nva nva;
+        struct gw_store *store;
+        struct leaving_walk walk;
+        unsigned found[VMS], n;
+        bool stop;
+};
+
+static void effect_store(enum gw_record table, const void *key, size_t nkey, const void *value, size_t nvalue,
+                         void *user) {
+        assert_int_equal(
+                gw_store_put(((struct world *)user)->store, (enum gw_store_table)table, key, nkey, value, nvalue), 0);
+}
+
+static void effect_unstore(enum gw_record table, const void *key, size_t nkey, void *user) {
+        assert_int_equal(gw_store_del(((struct world *)user)->store, (enum gw_store_table)table, key, nkey), 0);
+}
+
+static size_t effect_fetch(enum gw_record table, const void *key, size_t nkey, void *out, size_t room, void *user) {
+        ssize_t n = gw_store_get(((struct world *)user)->store, (enum gw_store_table)table, key, nkey, out, room);
+
+        return n > 0 ? (size_t)n : 0;
+}
+
+static void effect_changed(enum gw_object kind, const char *id, bool gone, void *user) {
+        (void)kind, (void)id, (void)gone, (void)user;
+}
+
+static void effect_note(enum gw_note kind, const char *text, void *user) {
+        (void)kind, (void)text, (void)user;
+}
+
+static const struct gw_directory_effects effects = {.store = effect_store,
+                                                    .unstore = effect_unstore,
+                                                    .fetch = effect_fetch,
+                                                    .changed = effect_changed,
+                                                    .note = effect_note};
+
+static void make(struct world *w, unsigned n) {
+        char id[16], definition[64];
+        struct gw_vm_spec spec = {.id = id, .memory_mib = 16, .vcpus = 1, .definition = definition};
+
+        snprintf(id, sizeof id, "v%04u", n);
+        snprintf(definition, sizeof definition, "{\"home\": \"%s\"%s}", n % EACH ? "h2" : "h1",
+                 n % 3 ? ", \"disks\": [{\"path\": \"/d\"}]" : "");
+        spec.definition_size = strlen(definition);
+        assert_int_equal(gw_directory_vm_create(&w->nva.directory, &spec, NULL, NULL), 0);
+}
+
+static int setup(void **state) {
+        static const uint64_t seed[2] = {1, 2};
+        static struct world w;
+
+        memset(&w, 0, sizeof w);
+        assert_int_equal(gw_store_memory_new(&w.store), 0);
+        assert_int_equal(gw_directory_init(&w.nva.directory, seed, 3600, &effects, &w), 0);
+        assert_int_equal(gw_directory_nve_create(&w.nva.directory, "h1", NULL, NULL, NULL), 0);
+        assert_int_equal(gw_directory_nve_create(&w.nva.directory, "h2", NULL, NULL, NULL), 0);
+        for (unsigned n = 0; n < VMS; n++)
+                make(&w, n);
+        *state = &w;
+        return 0;
+}
+
+static int teardown(void **state) {
+        struct world *w = *state;
+
+        gw_directory_deinit(&w->nva.directory);
+        gw_store_free(w->store);
+        return 0;
+}
+
+static bool each(struct gw_vm *vm, void *user) {
+        struct world *w = user;
+        unsigned n = 0;
+
+        assert_int_equal(sscanf(gw_vm_name(vm).s, "v%u@", &n), 1);
+        w->found[n]++;
+        w->n++;
+        return !w->stop;
+}
+
+static void turn(struct world *w) {
+        leaving_walk(&w->nva, &w->walk, gw_directory_nve(&w->nva.directory, "h1"), each, w);
+}
+
+static void all_are_found_once(void **state) {
+        struct world *w = *state;
+        unsigned turns = 0;
+
+        for (; !w->walk.done; turns++)
+                turn(w);
+        assert_true(turns > ALL_TURNS);
+        for (unsigned n = 0; n < VMS; n++)
+                assert_int_equal(w->found[n], n % EACH == 0 && n % 3 != 0);
+        turn(w);
+        assert_true(w->walk.done); /* for good */
+}
+
+/* Also the one that it stands at. */
+static void some_go_meanwhile(void **state) {
+        struct world *w = *state;
+        struct gw_name last = {""};
+
+        for (unsigned turns = 0; !w->walk.done; turns++) {
+                turn(w);
+                last = w->walk.after;
+                if (turns % 2 == 0 && !w->walk.done)
+                        assert_int_equal(gw_directory_vm_delete(&w->nva.directory,
+                                                                gw_directory_vm(&w->nva.directory, last.s), NULL),
+                                         0);
+        }
+        for (unsigned n = 0; n < VMS; n++)
+                assert_true(w->found[n] <= 1);
+        assert_int_equal(w->n, VMS / EACH * 2 / 3);
+}
+
+static void it_stops_when_told_to(void **state) {
+        struct world *w = *state;
+
+        w->stop = true;
+        for (unsigned found = 0; !w->walk.done; found = w->n) {
+                turn(w);
+                assert_in_range(w->n, found, found + 1);
+        }
+        assert_int_equal(w->n, VMS / EACH * 2 / 3);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(all_are_found_once, setup, teardown),
+                cmocka_unit_test_setup_teardown(some_go_meanwhile, setup, teardown),
+                cmocka_unit_test_setup_teardown(it_stops_when_told_to, setup, teardown),
+        };
+
+        return cmocka_run_group_tests_name("what leaves a host", tests, NULL, NULL);
+}
