@@ -13,7 +13,7 @@ struct gw_request;
 enum {
         NVA_PAGE_ITEMS = 256, /* when the request says nothing */
         NVA_PAGE_ITEMS_MAX = 1000,
-        NVA_PAGE_OCTETS = 512 * 1024, /* what a page has at most, but for its last item */
+        NVA_PAGE_OCTETS = 128 * 1024, /* what a page has at most, but for its last item: some 10 ms to make */
 };
 
 struct nva_page {
