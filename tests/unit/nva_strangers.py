@@ -242,8 +242,13 @@ def a_host_that_says_it_is_a_gateway(nva):
     nva.post("/v1/policies", {"name": "world", "from": "blue", "outside": True}, 201)
     nva.issue("h1")
     told = []
-    h1 = Session(nva, "h1", ROLE_NVE, "10.99.0.1", lambda method, path, body: told.append(body) or (200, {}),
-                 hello=tlv(41, struct.pack("!I", 0)))
+
+    def answer(method, path, body):
+        if path == "/v1/gateway":
+            told.append(body)
+        return 200, {}
+
+    h1 = Session(nva, "h1", ROLE_NVE, "10.99.0.1", answer, hello=tlv(41, struct.pack("!I", 0)))
     wait(lambda: nva.request("GET", "/v1/nves/h1")[0] == 200, "not known")
 
     def gateways():
