@@ -57,6 +57,24 @@ static struct gw_ip ip(const char *text) {
         return out;
 }
 
+/* The kernel says that an IPv6 address is there a little before what is sent to it arrives. */
+static void wait_for_way(struct gw_ip to) {
+        struct sockaddr_in6 at = {.sin6_family = AF_INET6};
+        socklen_t size = sizeof at;
+        int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), i;
+        char octet = 0;
+
+        memcpy(&at.sin6_addr, to.b, sizeof to.b); /* of an IPv4 address its mapped form, which means the same */
+        ok(bind(fd, (struct sockaddr *)&at, sizeof at));
+        ok(getsockname(fd, (struct sockaddr *)&at, &size));
+        for (i = 0; i < SPINS_MAX && recv(fd, &octet, 1, 0) < 0; i++) {
+                (void)sendto(fd, &octet, 1, 0, (struct sockaddr *)&at, sizeof at);
+                usleep(i ? SPIN_US : 0);
+        }
+        assert_true(i < SPINS_MAX);
+        close(fd);
+}
+
 static int enter(void **state) {
         const struct family *families[] = {&family6, &family4};
 
@@ -67,8 +85,10 @@ static int enter(void **state) {
         for (int i = 0; i < 2; i++) {
                 const char *all[] = {families[i]->nva, families[i]->nve, families[i]->stranger};
 
-                for (int j = 0; j < 3; j++)
+                for (int j = 0; j < 3; j++) {
                         ok(gw_addr_add("lo", ip(all[j]), families[i]->in_udp ? 32 : 128));
+                        wait_for_way(ip(all[j]));
+                }
         }
         return 0;
 }
