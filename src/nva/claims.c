@@ -27,7 +27,7 @@
 #include "nva/json.h"
 #include "nva/mover.h"
 
-enum { CALL_S = 5, LOG_BURST = 20, HISTORIES_MAX = 16384 };
+enum { CALL_S = 5, LOG_BURST = 20 };
 
 enum reason {
         ACCEPTED,
@@ -96,7 +96,7 @@ static void history_drop(struct nva *nva, struct claim_history *h) {
 
 /* Room for one more. What damps a task that was followed stays. */
 static bool make_room(struct nva *nva) {
-        if (nva->claims.count < HISTORIES_MAX)
+        if (nva->claims.count < CLAIMS_KEPT)
                 return true;
         gw_list_for_each (link, &nva->claimed) {
                 struct claim_history *h = gw_list_entry(link, struct claim_history, link);

@@ -8,6 +8,8 @@
 
 /* vm announced itself on a device of nve that was attached to claim it. */
 void claims_heard(struct nva *nva, struct gw_nve *nve, const char *vm);
+enum { CLAIMS_KEPT = 4096 }; /* VMs of which it is remembered who claimed them */
+
 int claims_init(struct nva *nva, const uint64_t seed[2]);
 /* Ends what a claim had reserved that ended with the process that followed it; leaves one under way alone. */
 void claims_settle(struct nva *nva, struct gw_vm *vm);

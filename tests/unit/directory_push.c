@@ -538,11 +538,32 @@ static void test_unknown_vni_is_noted(void **state) {
         assert_int_equal(w->note_kind, GW_NOTE_REFUSED);
 }
 
+/* What one host's frames make others be told, and the directory walk over, is counted: its session pays for it. */
+static void test_work_is_counted(void **state) {
+        struct world *w = *state;
+        struct gw_report *report = calloc(1, sizeof *report);
+        uint64_t begun;
+
+        world_serve(w, w->web, w->h1);
+        world_serve(w, world_vm(w, "db", "blue"), w->h1);
+        begun = w->d.work;
+        assert_false(gw_directory_vn_was_at(&w->d, w->blue, w->h3));
+        assert_int_equal(w->d.work, begun + 2);
+        report->kind = GW_REPORT_STALE_SENDERS;
+        report->vm = gw_vm_name(w->web);
+        report->n_locators = 3;
+        begun = w->d.work;
+        assert_int_equal(gw_directory_report(&w->d, w->h1, report, w->now), 0);
+        assert_int_equal(w->d.work, begun + 3 * GW_WORK_OF_UPDATE);
+        free(report);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_subscriber_gets_all),
+                TEST(test_work_is_counted),
                 TEST(test_members_come_and_go),
                 TEST(test_deleted_nve_leaves_its_vns),
                 TEST(test_moved_vm_keeps_old_member_a_while),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking for stopped VMs whose disks are at a host, among thousands, some at a time. */
+/* Among thousands of VMs: those that are stopped and whose disks are at a host, found some at a time; and claims of all of them. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nva/claims.h"
 #include "nva/leaving.h"
 #include "store/store.h"
 
@@ -141,11 +142,38 @@ static void it_stops_when_told_to(void **state) {
         assert_int_equal(w->n, VMS / EACH * 2 / 3);
 }
 
+/* One host says of every VM that it has it. */
+static void claims_of_everything_are_not_all_kept(void **state) {
+        struct world *w = *state;
+        struct gw_nve *nve = gw_directory_nve(&w->nva.directory, "h1");
+        const uint64_t seed[2] = {1, 2};
+        char id[32];
+
+        gw_list_init(&w->nva.open_moves);
+        assert_int_equal(claims_init(&w->nva, seed), 0);
+        for (unsigned n = 0; n < VMS; n++) {
+                snprintf(id, sizeof id, "v%04u@default", n);
+                claims_heard(&w->nva, nve, id);
+                claims_heard(&w->nva, nve, "v0000@default"); /* again and again: it is the last that is forgotten */
+        }
+        assert_int_equal(w->nva.claims.count, CLAIMS_KEPT);
+        for (unsigned n = 0; n < VMS; n++) {
+                json_t *known;
+
+                snprintf(id, sizeof id, "v%04u@default", n);
+                known = claims_of_json(&w->nva, id);
+                assert_int_equal(json_array_size(known), n == 0 || n > VMS - CLAIMS_KEPT);
+                json_decref(known);
+        }
+        claims_deinit(&w->nva);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(all_are_found_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(some_go_meanwhile, setup, teardown),
                 cmocka_unit_test_setup_teardown(it_stops_when_told_to, setup, teardown),
+                cmocka_unit_test_setup_teardown(claims_of_everything_are_not_all_kept, setup, teardown),
         };
 
         return cmocka_run_group_tests_name("what leaves a host", tests, NULL, NULL);
