@@ -50,7 +50,7 @@ static void on_attached(struct hv_vm *vm, int status, json_t *body) {
                 gw_log_limited(GW_ERR, 3, "vm=%s the NVE does not take a port anew: %s", vm->record.id.s, error.text);
                 vm->attach_refused = true;
         }
-        if (--vm->attaching)
+        if (!vm->attaching || --vm->attaching) /* none: asked twice, since the emulator's channel was lost meanwhile */
                 return;
         if (vm->attach_refused)
                 ask_later(vm);
