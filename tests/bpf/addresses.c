@@ -121,5 +121,5 @@ int main(int argc, char **argv) {
 
         if (!worlds_begin(argc, argv))
                 return 0;
-        return cmocka_run_group_tests(tests, up_v4, down);
+        return cmocka_run_group_tests(tests, up_v4, worlds_end);
 }
