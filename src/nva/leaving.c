@@ -197,14 +197,14 @@ static void paper_free(struct paper *paper) {
         free(paper);
 }
 
-/* One turn. True: it is finished, and answered. */
-static bool plan_on(struct paper *paper) {
+/* One turn; what is finished is answered and freed. */
+static void plan_on(struct paper *paper) {
         struct gw_nve *nve = gw_directory_nve(&paper->nva->directory, paper->nve.s);
 
         if (!nve) {
                 api_not_found(paper->request, "nve", paper->nve.s, "it was deleted meanwhile");
                 paper_free(paper);
-                return true;
+                return;
         }
         for (paper->thought = 0; paper->at < paper->n_there && paper->thought < PLAN_HOSTS; paper->at++) {
                 struct gw_vm *vm = gw_directory_vm(&paper->nva->directory, paper->there[paper->at].s);
@@ -215,10 +215,9 @@ static bool plan_on(struct paper *paper) {
         if (paper->at == paper->n_there && paper->thought < PLAN_HOSTS)
                 leaving_walk(paper->nva, &paper->walk, nve, plan_stopped, paper);
         if (!paper->walk.done)
-                return false;
+                return;
         gw_request_answer(paper->request, 200, json_pack("{s:s, s:O}", "nve", paper->nve.s, "vms", paper->list));
         paper_free(paper);
-        return true;
 }
 
 static size_t names_of(struct gw_nve *nve, struct gw_name **out) {
@@ -250,12 +249,17 @@ void leaving_plan(struct nva *nva, struct gw_nve *nve, unsigned leave, struct gw
 }
 
 struct gw_mono leaving_next(const struct nva *nva) {
-        return gw_list_empty(&nva->plans) ? (struct gw_mono){0} : nva_now().mono;
+        static const struct gw_mono never = {0};
+
+        return gw_list_empty(&nva->plans) ? never : nva_now().mono;
 }
 
 void leaving_tick(struct nva *nva) {
-        gw_list_for_each (link, &nva->plans)
-                plan_on(gw_list_entry(link, struct paper, link));
+        gw_list_for_each (link, &nva->plans) {
+                struct paper *paper = gw_list_entry(link, struct paper, link);
+
+                plan_on(paper);
+        }
 }
 
 /* Nobody hears the answer any more. */

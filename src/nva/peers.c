@@ -423,11 +423,13 @@ static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const ui
 static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, const uint8_t *body, size_t size,
                      void *user) {
         struct nva_peer *peer = user;
-        struct nva *nva = peer ? peer->nva : NULL;
-        uint64_t begun = nva ? nva->directory.work : 0;
+        struct nva *nva;
+        uint64_t begun;
 
         if (!peer)
                 return;
+        nva = peer->nva;
+        begun = nva->directory.work;
         if (type == GW_FRAME_HELLO)
                 on_hello(peer, id, body, size);
         else if (type == GW_FRAME_BYE)
