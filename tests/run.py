@@ -7,14 +7,12 @@
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
 A program or a pytest file is a job. Most of them wait rather than compute, so twice as many run side by side as there are
-processors (GW_JOBS: as many as that): the compiled ones first, then those of `net`, and beside them those of `vm`, one after the
-other, because an emulated guest takes a processor when it moves; two when `net` needs less. What a job prints is shown when it has
-ended, its verdicts at once.
+processors (GW_JOBS: as many as that): the compiled ones first, then those of `net`. Those of `vm` come last and one after the other:
+an emulated guest needs a processor of its own when it moves. What a job prints is shown when it has ended, its verdicts at once.
 
 --list names every test. Patterns select by substring of `ring/program/case`.
 """
 import argparse
-import collections
 import json
 import os
 import re
@@ -231,20 +229,6 @@ def longest_first(jobs):
     return [job for _, job in sorted(jobs, key=lambda job: -LONG_S.get(job[0], 0))]
 
 
-def one_by_one(jobs):
-    """A function that runs jobs until none is left; several may run it at once."""
-    left = collections.deque(longest_first(jobs))
-
-    def run():
-        while not INTERRUPTED.is_set():
-            try:
-                job = left.popleft()
-            except IndexError:
-                return
-            job()
-    return run
-
-
 def run_jobs(jobs, side_by_side):
     with ThreadPoolExecutor(side_by_side) as pool:
         try:
@@ -268,8 +252,8 @@ def main():
     sanitized = [ring for ring in COMPILED if ring not in PLAIN_BUILD]
     compiled = jobs_of_compiled(args.build_asan, sanitized, args, tally) + jobs_of_compiled(args.build, PLAIN_BUILD, args, tally)
     run_jobs(longest_first(compiled), side_by_side)
-    net, guests = longest_first(jobs_of_pytest("net", args, tally)), one_by_one(jobs_of_pytest("vm", args, tally))
-    run_jobs([guests, *net, guests], side_by_side)
+    run_jobs(longest_first(jobs_of_pytest("net", args, tally)), side_by_side)
+    run_jobs(longest_first(jobs_of_pytest("vm", args, tally)), 1)
     if args.list:
         return 0
     for skip in tally.skips:
