@@ -29,7 +29,6 @@ CASE = re.compile(r'\b(\w+)\(\s*(\w+)|\{"([^"]+)"')              # MACRO(case, o
 MACRO = re.compile(r"^#define (\w+)\((\w+)\)((?:.*\\\n)*.*)", re.M)  # of a program's own: one case or several of a function
 TAP = re.compile(r"^(ok|not ok)\b[ \d-]*(.*?)(?:\s*#\s*(SKIP|skip)\b(.*))?$")
 VERDICT = re.compile(r"^(\S+::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)$")
-INTERRUPTED = threading.Event()
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Those that take longest begin first: what begins late should be short. Seconds, once measured; only their order matters.
 LONG_S = {"unit/nva_daemon": 34, "unit/io_silence": 16, "unit/io_http": 8, "unit/nva_strangers": 8, "bpf/bpf_direct": 40,
@@ -235,7 +234,6 @@ def run_jobs(jobs, side_by_side):
             for done in [pool.submit(job) for job in jobs]:
                 done.result()
         except BaseException:       # what has not begun does not begin
-            INTERRUPTED.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

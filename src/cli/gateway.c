@@ -58,10 +58,17 @@ static void gateway_row(struct gw_columns *t, const json_t *gateway) {
         json_t *user;
         size_t i, at = 0;
 
-        json_array_foreach (json_object_get(gateway, "used_by"), i, user)
-                if (at < sizeof users)
-                        at += (size_t)snprintf(users + at, sizeof users - at, "%s%s:%s", at ? " " : "",
-                                               gw_member_text(user, "nve"), gw_member_text(user, "vn"));
+        json_array_foreach (json_object_get(gateway, "used_by"), i, user) {
+                size_t size = strlen(gw_member_text(user, "nve")) + strlen(gw_member_text(user, "vn")) + 2;
+
+                if (at + size + sizeof " ..." > sizeof users)
+                        break;
+                at += (size_t)snprintf(users + at, sizeof users - at, "%s%s:%s", at ? " " : "",
+                                       gw_member_text(user, "nve"), gw_member_text(user, "vn"));
+        }
+        if (i < json_array_size(json_object_get(gateway, "used_by")) ||
+            json_is_true(json_object_get(gateway, "used_by_more")))
+                snprintf(users + at, sizeof users - at, "%s...", at ? " " : "");
         gw_columns_cell(t, 0, "%s", gw_member_text(gateway, "nve"));
         gw_columns_cell(t, 1, "%s", gw_member_text(gateway, "site"));
         gw_columns_cell(t, 2, "%lld", (long long)gw_member_int(gateway, "cost"));

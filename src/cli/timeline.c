@@ -120,6 +120,22 @@ static void draw_figure(const json_t *e, const char *key, const char *text, FILE
                 fprintf(out, "  %8lld  %s\n", (long long)gw_member_int(e, key), text);
 }
 
+/* Of any VM, since the counters are the edges': so each says its reason. */
+static void draw_drops(const json_t *e, FILE *out) {
+        json_t *drops = json_object_get(e, "drops"), *count;
+        const char *reason, *between = ": ";
+
+        if (!json_object_get(e, "dropped"))
+                return;
+        fprintf(out, "  %8lld  packets, of any VM, were dropped by the two edges",
+                (long long)gw_member_int(e, "dropped"));
+        json_object_foreach (drops, reason, count) {
+                fprintf(out, "%s%s %lld", between, reason, (long long)json_integer_value(count));
+                between = ", ";
+        }
+        fputc('\n', out);
+}
+
 void gw_move_draw(const struct gw_cli *cli, const json_t *move, FILE *out) {
         const json_t *e = evidence(move), *progress = json_object_get(move, "progress");
         char octets[32];
@@ -136,7 +152,7 @@ void gw_move_draw(const struct gw_cli *cli, const json_t *move, FILE *out) {
         draw_figure(e, "drained", "packets were taken from the stopped VM's queue and sent after it", out);
         draw_figure(e, "redirected", "packets reached the old host afterwards and were redirected", out);
         draw_figure(e, "held", "packets waited at the target for the VM", out);
-        draw_figure(e, "dropped", "packets were dropped", out);
+        draw_drops(e, out);
         draw_figure(e, "talkers", "other edges talked to the VM and were told", out);
 }
 

@@ -143,12 +143,15 @@ int gw_punt_ensure(struct gw_datapath *dp, const char *name, int kept_fd, struct
 
         if (kept_fd > 0 && is_tap(kept_fd, name))
                 dp->punt_fd = kept_fd;
-        else if (kept_fd > 0)
-                close(kept_fd); /* of a device that was deleted, or has another name by now */
         if (dp->punt_fd < 0)
                 dp->punt_fd = gw_tap_open(name, true, true);
+        if (kept_fd > 0 && dp->punt_fd != kept_fd)
+                close(kept_fd); /* of a device that was deleted or has another name by now; its number was not to come back */
         if (dp->punt_fd == -EBUSY)
-                return gw_fail(error, GW_E_CONFLICT, "", "%s is in use: another godwit-nve runs on this host", name);
+                return gw_fail(error, GW_E_CONFLICT, "",
+                               "%s is in use: another godwit-nve runs on this host, or a supervisor keeps its queue "
+                               "for one that takes it over",
+                               name);
         if (dp->punt_fd < 0)
                 return gw_fail(error, dp->punt_fd, "", "cannot open the tap %s: %s", name, strerror(-dp->punt_fd));
         dp->punt_ifindex = gw_link_index(name);

@@ -49,3 +49,9 @@ void gw_claim_followed(struct gw_claim_history *history, struct gw_mono now) {
                 memmove(history->at, history->at + 1, --history->n * sizeof *history->at);
         history->at[history->n++] = now;
 }
+
+bool gw_claim_is_spent(const struct gw_claim_history *history, struct gw_mono now) {
+        struct gw_mono newest = history->n ? history->at[history->n - 1] : (struct gw_mono){0};
+
+        return !history->busy && (!history->n || gw_mono_reached(now, gw_mono_after(newest, gw_s(GW_CLAIM_DAMPING_S))));
+}

@@ -26,3 +26,5 @@ enum gw_claim_verdict gw_claim_judge(const struct gw_vm *vm, const struct gw_cla
                                      struct gw_mono now);
 /* It was followed. */
 void gw_claim_followed(struct gw_claim_history *history, struct gw_mono now);
+/* It says nothing that an empty one would not: no claim is looked into, and what was followed damps no more. */
+bool gw_claim_is_spent(const struct gw_claim_history *history, struct gw_mono now);

@@ -190,13 +190,18 @@ static size_t usable_of(const struct gw_vn *vn, const struct gw_nve **out, size_
 
 static void users_in(const struct gw_vn *vn, const struct gw_nve *gateway, struct gw_gateway_users *users) {
         const struct gw_nve *gateways[GATEWAYS_LOOKED_AT];
-        size_t n = usable_of(vn, gateways, GATEWAYS_LOOKED_AT);
+        size_t looks = 2 * (size_t)vn->n_members, n;
 
-        if (n > GATEWAYS_LOOKED_AT || vn->n_members > users->looks || users->n == users->max) {
+        if (looks > users->looks || users->n == users->max) {
                 users->more = true;
                 return;
         }
-        users->looks -= vn->n_members;
+        users->looks -= looks;
+        n = usable_of(vn, gateways, GATEWAYS_LOOKED_AT);
+        if (n > GATEWAYS_LOOKED_AT) {
+                users->more = true;
+                return;
+        }
         gw_list_for_each (link, &vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
                 const struct gw_nve *nve = gw_dir_item_nve(&m->item);
@@ -365,20 +370,26 @@ static int too_many_ways(const char *field, struct gw_error *error) {
 /* One more policy. */
 static int room_check(struct gw_directory *d, struct gw_vn *from, struct gw_vn *to, bool one_way,
                       struct gw_error *error) {
+        size_t n;
+
         if (d->policies.count >= GW_POLICIES_MAX)
                 return gw_fail(error, GW_E_FULL, "name", "there are %d policies, the most allowed", GW_POLICIES_MAX);
-        if (count_ways(d) + ways_of(from, to, one_way) + own_ways(d, from) + own_ways(d, to) > GW_WAYS_MAX)
-                return too_many_ways("name", error);
-        return 0;
+        n = count_ways(d); /* own_ways() goes by what this has marked */
+        n += ways_of(from, to, one_way);
+        n += own_ways(d, from);
+        n += own_ways(d, to);
+        return n > GW_WAYS_MAX ? too_many_ways("name", error) : 0;
 }
 
-int gw_dir_gateways_room_check(struct gw_directory *d, const struct gw_vn *vn, size_t n_gateways,
-                               struct gw_error *error) {
-        size_t had = vn->settings.n_gateways ? (size_t)vn->n_subnets + vn->settings.n_gateways : 0;
+size_t gw_dir_gateways_ways(struct gw_directory *d) {
+        return count_ways(d);
+}
 
-        if (!vn->n_policies || n_gateways + vn->n_subnets <= had || !n_gateways)
-                return 0;
-        return count_ways(d) - had + n_gateways + vn->n_subnets > GW_WAYS_MAX ? too_many_ways("gateways", error) : 0;
+/* What is over already, by an older authority's leave, may become less. */
+int gw_dir_gateways_ways_check(struct gw_directory *d, size_t before, const char *field, struct gw_error *error) {
+        size_t n = count_ways(d);
+
+        return n > GW_WAYS_MAX && n > before ? too_many_ways(field, error) : 0;
 }
 
 static int policy_check(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,

@@ -234,9 +234,9 @@ const struct gw_policy *gw_dir_policy_of(const struct gw_directory *d, const str
 int gw_dir_policy_add(struct gw_directory *d, const char *name, struct gw_vn *from, struct gw_vn *to, bool one_way,
                       struct gw_policy **out);
 void gw_dir_policy_free(struct gw_directory *d, struct gw_policy *policy);
-/* The VN with so many gateway addresses. */
-int gw_dir_gateways_room_check(struct gw_directory *d, const struct gw_vn *vn, size_t n_gateways,
-                               struct gw_error *error);
+/* All ways that gateways have to tell apart now; and whether they have not become too many since there were `before`. */
+size_t gw_dir_gateways_ways(struct gw_directory *d);
+int gw_dir_gateways_ways_check(struct gw_directory *d, size_t before, const char *field, struct gw_error *error);
 /* May the VN have the subnets that it has now, with the policies that there are? */
 int gw_dir_subnets_reach_check(const struct gw_directory *d, const struct gw_vn *vn, struct gw_error *error);
 void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn);

@@ -318,6 +318,7 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
         struct subnet_use use = {.vn = vn, .spec = spec};
         char text[GW_IP_TEXT];
         struct gw_vn was;
+        size_t ways;
         uint16_t mtu;
         int r;
 
@@ -325,7 +326,6 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                 return gw_fail(error, GW_E_INVALID, "vni", "the VNI of VN %s is %u and cannot change", vn->id.s,
                                vn->vni);
         if ((r = subnets_check(vn->tenant, vn, spec, error)) || (r = gw_dir_gateways_check(d, vn, spec, error)) ||
-            (r = gw_dir_gateways_room_check(d, vn, spec->n_gateways, error)) ||
             (r = gw_dir_mtu_choose(d, spec, &mtu, error)))
                 return r;
         if (!same_subnets(vn, spec)) /* a walk over all addresses that there are */
@@ -335,8 +335,13 @@ int gw_directory_vn_update(struct gw_directory *d, struct gw_vn *vn, const struc
                                gw_ip_text(gw_port_ip(use.orphan, use.nth), text), gw_vm_name(gw_port_vm(use.orphan)).s,
                                vn->id.s);
         was = *vn;
+        ways = gw_dir_gateways_ways(d);
         subnets_copy(vn, spec);
-        r = gw_dir_subnets_reach_check(d, vn, error);
+        vn->settings.n_gateways = (uint8_t)spec->n_gateways;
+        if (!(r = gw_dir_subnets_reach_check(d, vn, error)))
+                r = gw_dir_gateways_ways_check(
+                        d, ways, spec->n_gateways > was.settings.n_gateways ? "gateways" : "subnets", error);
+        vn->settings.n_gateways = was.settings.n_gateways;
         if (r) {
                 memcpy(vn->subnets, was.subnets, sizeof vn->subnets);
                 vn->n_subnets = was.n_subnets;

@@ -76,13 +76,15 @@ static void update_free(struct gw_directory *d, struct directory_update *u) {
         free(u);
 }
 
+/* A list that is on the way and is to be told anew stays an update: its octets are in the socket all the same, and count
+ * until they are confirmed or their time is over. */
 void gw_dir_item_clean(struct gw_directory *d, struct directory_item *item) {
         struct directory_update *u = item->update;
 
         gw_list_remove(&item->link);
         item->update = NULL;
         item->aside = false;
-        if (u && gw_list_empty(&u->items))
+        if (u && gw_list_empty(&u->items) && !u->list)
                 update_free(d, u);
 }
 
@@ -336,7 +338,10 @@ void gw_dir_updates_abandon(struct gw_directory *d, struct gw_nve *nve) {
         while (!gw_list_empty(&nve->updates)) {
                 struct directory_update *u = gw_list_entry(nve->updates.next, struct directory_update, in_nve);
 
-                gw_dir_item_clean(d, gw_list_entry(u->items.next, struct directory_item, link));
+                if (gw_list_empty(&u->items))
+                        update_free(d, u);
+                else
+                        gw_dir_item_clean(d, gw_list_entry(u->items.next, struct directory_item, link));
         }
         while (!gw_list_empty(&nve->dirty))
                 gw_dir_item_clean(d, gw_list_entry(nve->dirty.next, struct directory_item, link));
@@ -365,6 +370,8 @@ void gw_dir_update_again(struct gw_directory *d, struct directory_update *u) {
 
         if (!gw_mono_reached(d->now.mono, due)) /* much was sent since */
                 return gw_heap_set(&d->heap, &u->timer, due);
+        if (gw_list_empty(&u->items)) /* a list that was told anew since */
+                return update_free(d, u);
         if (u->tries >= GW_DIRECTORY_TRIES)
                 return fall_behind(d, u->nve);
         if (u->list) {

@@ -76,6 +76,7 @@ static struct edge_member *member_new(struct gw_edge *edge, struct edge_vn *vn, 
 void gw_edge_member_add(struct gw_edge *edge, struct edge_vn *vn, struct gw_ip locator, bool confirmed) {
         struct edge_member *m = gw_edge_member_find(edge, vn, locator);
 
+        confirmed |= vn->listed; /* heard of after the list's end: no sweep of another VN's list is to take it away */
         if (gw_ip_eq(locator, edge->config.locator) || !gw_ip_is_unicast(locator))
                 return;
         if (m) {

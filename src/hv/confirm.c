@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What this host's NVE has to confirm: that a VM was taken back here (`uncut`), or that one
- * which has arrived runs (`activate`). It is written down before it is asked for (`uncut_due`,
- * `activate_due`) and asked for until it is confirmed, over restarts of both: until then frames
- * for the VM wait, or go elsewhere.
+ * which has arrived runs (`activate`). It is asked for at once, written down (`uncut_due`,
+ * `activate_due`), and asked for until it is confirmed, over restarts of both: until then frames
+ * for the VM wait, or go elsewhere. A restart before it was written down finds the record of a VM
+ * that leaves or arrives, and comes to the same by that.
  *
  * An NVE that refuses does not know the VM, or knows it as something that it has not been for long;
  * or it is short of something. It is given the ports anew, with the VM's epoch: that puts right whatever

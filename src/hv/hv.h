@@ -146,6 +146,7 @@ struct hv_vm {
         bool drop_images; /* source: its images go with it */
         unsigned disks_ready, disks_ended, mirrors_to_clear; /* bit i is disk i */
         char copy_error[200];                                /* why it cannot be sent; empty: it can */
+        char carrier_error[200];                             /* what the copy's carrier said at its end, or "" */
         uint64_t disk_done_octets, disk_total_octets;        /* of what is sent, as last seen */
         uint64_t image_octets[GW_DEFINITION_DISKS_MAX];      /* of images to be made; source: as they were */
         struct hv_backlog backlog;                           /* source: of its disks */

@@ -197,7 +197,7 @@ static void on_suspended(const struct gw_error *error, void *user) {
 void hv_source_migrate(struct hv_vm *vm) {
         vm->leaving = HV_COPYING;
         vm->resuming = vm->switched = vm->broken = vm->memory_sent = vm->accepted = vm->cut_made = false;
-        vm->copy_error[0] = '\0';
+        vm->copy_error[0] = vm->carrier_error[0] = '\0';
         vm->disk_done_octets = vm->disk_total_octets = 0;
         vm->backlog = (struct hv_backlog){0};
         hv_images_unmark(vm);
@@ -219,12 +219,17 @@ bool hv_source_is_suspended(const struct hv_vm *vm) {
 static void serve_again(struct hv_vm *vm) {
         struct hv_record *r = &vm->record;
         bool was_cut = vm->leaving >= HV_CUTTING;
+        struct gw_error error = {0};
 
         gw_timer_free(vm->progress);
         vm->progress = NULL;
         vm->leaving = HV_NOT_LEAVING;
         hv_carrier_drop(vm);
         hv_reach_drop(vm);
+        if (!vm->memory_sent) { /* what was dropped here answers nobody */
+                gw_fail(&error, GW_E_CONFLICT, "", "the move was given up before the copy began");
+                hv_vm_refuse(vm, HV_WAIT_MIGRATE, &error);
+        }
         hv_mirror_undo(vm);
         if (was_cut) {
                 hv_edge_drop(vm);
@@ -284,6 +289,8 @@ static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
                 tell_failed(vm, "the NVE did not make the cut in time");
         } else if (copy == GW_VM_COPY_CANCELLED) {
                 tell_failed(vm, "the copy was cancelled");
+        } else if (vm->carrier_error[0]) {
+                tell_failed(vm, vm->carrier_error);
         } else {
                 vm->machine->driver->query(vm->machine, on_reason, vm);
         }

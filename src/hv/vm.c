@@ -363,12 +363,14 @@ static void catch_up(struct hv_vm *vm, const struct gw_vm_status *status) {
                 hv_source_adopt(vm, status);
                 break;
         case HV_ROLE_TARGET:
-                if (status->run == GW_VM_RUN_RUNNING)
+                if (status->run == GW_VM_RUN_RUNNING) {
                         hv_target_run(vm, status->run, (struct gw_wall){0});
-                else if (status->copy == GW_VM_COPY_COMPLETED)
+                        hv_postcopy_landing(vm, status->copy);
+                } else if (status->copy == GW_VM_COPY_COMPLETED) {
                         hv_target_copy(vm, status->copy);
-                else if (vm->record.move.endpoint.port == 0)
+                } else if (vm->record.move.endpoint.port == 0) {
                         hv_vm_remove(vm); /* nobody was told where to send to */
+                }
                 break;
         default:
                 serve_run(vm, status->run);

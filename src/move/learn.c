@@ -202,13 +202,23 @@ static void source_switched(struct gw_move *m) {
 }
 
 /* The source's copy is stopped, not gone, after a failure: only VM_GONE says that the emulator ended. */
+/* The phase's time, from now on. */
+static void begin_anew(struct gw_move *m) {
+        m->deadline = gw_mono_after(m->now, gw_ms(m->rules->deadline_ms[m->phase]));
+        m->overdue = false;
+}
+
 static void side_failed(struct gw_move *m, const struct gw_move_event *ev) {
         struct gw_move_side_state *side = &m->side[ev->side];
 
         m->failed = true;
         gw_move_blame(m, "%s: %s", side_name(m, ev->side), or_unsaid(ev->text));
-        if (ev->side == GW_MOVE_SOURCE && !ev->running)
+        if (ev->side == GW_MOVE_SOURCE && !ev->running && !m->source_failed) {
                 m->source_failed = true;
+                /* Its time ends over and over while memory flows; to say what it has the target gets a whole one. */
+                if (m->phase == GW_MOVE_FINISH)
+                        begin_anew(m);
+        }
         if (ev->past)
                 return;
         if (ev->side == GW_MOVE_TARGET) {
@@ -296,8 +306,7 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
                 m->abandoned = false;
         if (ev->side == GW_MOVE_TARGET && ev->running)
                 m->target_ran = true;
-        m->deadline = gw_mono_after(m->now, gw_ms(m->rules->deadline_ms[m->phase]));
-        m->overdue = false;
+        begin_anew(m);
 }
 
 static void converged(struct gw_move *m) {

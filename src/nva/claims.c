@@ -94,14 +94,16 @@ static void history_drop(struct nva *nva, struct claim_history *h) {
         history_free(h);
 }
 
-/* Room for one more. What damps a task that was followed stays. */
+/* Room for one more. */
 static bool make_room(struct nva *nva) {
+        struct gw_mono now = nva_now().mono;
+
         if (nva->claims.count < CLAIMS_KEPT)
                 return true;
         gw_list_for_each (link, &nva->claimed) {
                 struct claim_history *h = gw_list_entry(link, struct claim_history, link);
 
-                if (h->h.busy || h->h.n)
+                if (!gw_claim_is_spent(&h->h, now))
                         continue;
                 history_drop(nva, h);
                 return true;

@@ -156,13 +156,17 @@ static json_int_t plus(json_int_t a, json_int_t b) {
         return __builtin_add_overflow(a, b, &total) ? INT64_MAX : total;
 }
 
+static bool is_of(const char *counter, const char *prefix) {
+        return !strncmp(counter, prefix, strlen(prefix)) && strcmp(counter, NO_LOSS) != 0;
+}
+
 static json_int_t sum(const json_t *counters, const char *prefix) {
         json_int_t total = 0;
         json_t *value;
         const char *key;
 
         json_object_foreach ((json_t *)counters, key, value)
-                if (!strncmp(key, prefix, strlen(prefix)) && strcmp(key, NO_LOSS) != 0)
+                if (is_of(key, prefix))
                         total = plus(total, json_integer_value(value));
         return total;
 }
@@ -170,6 +174,22 @@ static json_int_t sum(const json_t *counters, const char *prefix) {
 static void add_sum(json_t *evidence, const char *key, const json_t *counters, const char *prefix) {
         if (counters)
                 json_object_set_new(evidence, key, json_integer(sum(counters, prefix)));
+}
+
+/* What either edge dropped, by reason. */
+static void add_drops(json_t *evidence, const json_t *source, const json_t *target) {
+        const json_t *const sides[] = {source, target};
+        json_t *drops = json_object(), *value;
+        const char *key;
+
+        for (int side = 0; side < GW_MOVE_SIDES; side++)
+                json_object_foreach ((json_t *)sides[side], key, value)
+                        if (is_of(key, "drop") && json_integer_value(value))
+                                json_object_set_new(drops, key,
+                                                    json_integer(plus(json_integer_value(json_object_get(drops, key)),
+                                                                      json_integer_value(value))));
+        json_object_set_new(evidence, "dropped", json_integer(plus(sum(source, "drop"), sum(target, "drop"))));
+        json_object_set_new(evidence, "drops", drops);
 }
 
 void evidence_add(const struct nva_move *move, json_t *evidence) {
@@ -184,7 +204,7 @@ void evidence_add(const struct nva_move *move, json_t *evidence) {
                 json_object_set_new(evidence, "redirected", json_integer((json_int_t)move->redirected));
         add_sum(evidence, "held", target, "held");
         if (source && target)
-                json_object_set_new(evidence, "dropped", json_integer(plus(sum(source, "drop"), sum(target, "drop"))));
+                add_drops(evidence, source, target);
         if (json_object_size(all))
                 json_object_set_new(evidence, "counters", all);
         else

@@ -434,6 +434,8 @@ static void check_present(struct nva *nva, struct gw_nve *nve, json_t *item) {
                 restart(nva, vm, nve);
         } else if (!strcmp(state, "running") && vm->desired == GW_VM_STOP) {
                 tell_to_stop(nva, vm, false, NULL);
+        } else if (!strcmp(state, "paused") && !strcmp(nva_json_text(item, "role"), "source")) {
+                return; /* a move that was given up just now: its agent tells how the VM goes on */
         } else {
                 life_state(nva, nve, vm, state, nva_json_text(item, "reason"));
         }

@@ -12,7 +12,7 @@ struct life {
         struct gw_list due;      /* nva->restarts, while: */
         struct gw_mono start_at; /* when to start it again; 0: not */
         struct gw_mono up_since;
-        char reason[160];
+        char reason[256];
 };
 
 struct life *life_find(const struct nva *nva, const char *vm); /* NULL: nothing is */

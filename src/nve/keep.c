@@ -9,8 +9,8 @@
  * it reads the rest, sends what can be sent, and puts back what still waits; when it is
  * killed those frames are lost (docs/restarts.md says how many can be).
  *
- * Without a supervisor that keeps descriptors all of it ends with the daemon, and that is
- * said in the log.
+ * Without a supervisor all of it ends with the daemon, and that is said in the log. One that takes notices and keeps no
+ * descriptors (systemd, where FileDescriptorStoreMax= is 0) cannot be told from one that does.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -57,7 +57,7 @@ void nve_keep_give(struct nve *nve) {
 
 struct back {
         struct nve *nve;
-        size_t failed;
+        size_t n, failed;
 };
 
 static void put_back(const struct gw_edge_punt *up, void *user) {
@@ -75,7 +75,8 @@ static void put_back(const struct gw_edge_punt *up, void *user) {
                                .size = up->frame.size};
 
         memcpy(&punt.vnet, up->frame.offload, sizeof punt.vnet);
-        if (!back->nve->is_kept || gw_datapath_punt_back(back->nve->dp, &punt))
+        /* A queue that is full drops what comes, and does not tell. */
+        if (!back->nve->is_kept || ++back->n > GW_PUNT_QUEUE_FRAMES || gw_datapath_punt_back(back->nve->dp, &punt))
                 back->failed++;
 }
 
@@ -89,8 +90,8 @@ void nve_keep_end(struct nve *nve) {
         gw_edge_punts_drained(nve->edge, nve_now());
         n = gw_edge_give_back(nve->edge, put_back, &back);
         if (n > back.failed)
-                gw_log(GW_NOTICE, "%zu frames wait for the next start", n - back.failed);
+                gw_log(GW_NOTICE, "%zu frames wait for the next start, with the supervisor", n - back.failed);
         if (back.failed)
                 gw_log(GW_WARNING, "%zu frames that waited are lost: %s", back.failed,
-                       nve->is_kept ? "they could not be put back" : "no supervisor keeps them");
+                       nve->is_kept ? "there is no room for them" : "no supervisor keeps them");
 }

@@ -187,7 +187,12 @@ def counters_on(namespace, hosts):
 
 
 def known(lab, host):
-    return sum(n["address"].startswith("10.1.") for n in lab.edge(host, "/v1/neighbours")["neighbours"])
+    n, after = 0, ""
+    while after is not None:
+        page = lab.edge(host, f"/v1/neighbours?limit=1000{after}")
+        n += sum(neighbour["address"].startswith("10.1.") for neighbour in page["neighbours"])
+        after = f"&after={page['next']}" if "next" in page else None
+    return n
 
 
 def with_godwit(plan):

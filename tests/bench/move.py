@@ -43,7 +43,7 @@ class Witness:
     def __init__(self, namespace, udp_rate):
         self.process = subprocess.Popen(
             [labs.GODWIT, "probe", V4, V6, "--netns", namespace, "--udp-rate", str(udp_rate), "--tcp", "--tcp-rate",
-             str(TCP_RATE), "--until-signal", "--json", "--gaps", "20000", "--wait", "20"],
+             str(TCP_RATE), "--until-signal", "--json", "--gaps", "20000", "--wait", "20000"],
             stdout=subprocess.PIPE, text=True, preexec_fn=peers.ahead)
         time.sleep(2)
         if self.process.poll() is not None:

@@ -50,9 +50,11 @@ class Supervisor:
                     fds.frombytes(data[:len(data) - len(data) % fds.itemsize])
             if "END" in words:
                 return
-            if "FDSTOREREMOVE" in words or "FDSTORE" in words:
+            if "FDSTOREREMOVE" in words:
                 self.drop()
-            if "FDSTORE" in words:
+            if "FDSTORE" in words and self.kept:        # FileDescriptorStoreMax=1
+                os.close(fds[0])
+            elif "FDSTORE" in words:
                 self.kept[words["FDNAME"]] = fds[0]
 
     def start(self, connected=True):

@@ -43,6 +43,17 @@ static struct gw_vn *wide(struct world *w, const char *side, unsigned n) {
         return made;
 }
 
+/* As it is, but for how many of its subnets it has. */
+static int set_subnets(struct world *w, struct gw_vn *v, const struct gw_prefix *subnets, size_t n) {
+        struct gw_vn_spec spec = {.id = v->id.s,
+                                  .n_subnets = n,
+                                  .subnets = subnets,
+                                  .n_gateways = v->settings.n_gateways,
+                                  .gateways = v->settings.gateways};
+
+        return gw_directory_vn_update(&w->d, v, &spec, &w->error);
+}
+
 static int set_gateways(struct world *w, struct gw_vn *v, const char *first, const char *second) {
         struct gw_ip gateways[2];
         struct gw_vn_spec spec = {
@@ -179,6 +190,33 @@ static void test_ways_are_bounded(void **state) {
         assert_int_equal(set_gateways(w, to, "10.1.0.2", NULL), 0); /* as many */
 }
 
+/* More subnets are more ways, too: of the policies that name the VN, and of its own. */
+static void test_subnets_are_ways(void **state) {
+        struct world *w = *state;
+        struct gw_prefix all[GW_VN_SUBNETS_MAX];
+        struct gw_vn *from = NULL, *to = NULL;
+        char id[16];
+
+        for (unsigned i = 0; i < GW_WAYS_MAX / (2 * GW_VN_SUBNETS_MAX); i++) {
+                from = wide(w, "a", i);
+                to = wide(w, "b", i);
+                memcpy(all, to->subnets, sizeof all);
+                if (i + 1 == GW_WAYS_MAX / (2 * GW_VN_SUBNETS_MAX)) /* the last: 8 ways less */
+                        assert_int_equal(set_subnets(w, to, all, GW_VN_SUBNETS_MAX / 2), 0);
+                snprintf(id, sizeof id, "p%u", i);
+                assert_int_equal(gw_directory_policy_create(&w->d, id, from, to, false, w->now, NULL, &w->error), 0);
+        }
+        assert_int_equal(set_subnets(w, to, all, GW_VN_SUBNETS_MAX), 0); /* all that there is room for */
+        assert_int_equal(set_subnets(w, to, all, GW_VN_SUBNETS_MAX / 2), 0);
+        assert_int_equal(set_gateways(w, to, "10.1.0.1", NULL), GW_E_FULL); /* five more, and there is room for four */
+        assert_int_equal(set_subnets(w, to, all, GW_VN_SUBNETS_MAX / 2 - 1), 0);
+        assert_int_equal(set_gateways(w, to, "10.1.0.1", NULL), 0);
+        assert_int_equal(set_subnets(w, to, all, GW_VN_SUBNETS_MAX), GW_E_FULL);
+        assert_string_equal(w->error.field, "subnets");
+        assert_int_equal(to->n_subnets, GW_VN_SUBNETS_MAX / 2 - 1);
+        assert_int_equal(to->settings.n_gateways, 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_forbidden_at_once, world_setup, world_teardown),
@@ -186,6 +224,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_it_does_not_wander, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_who_uses_it, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_ways_are_bounded, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_subnets_are_ways, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests_name("gateways", tests, NULL, NULL);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "directory/directory.h"
+#include "directory/internal.h"
 
 enum {
         EDGES = 900, /* GW_EDGES: another number */
@@ -275,6 +276,33 @@ static void some_are_dead(void **state) {
         assert_int_equal(s->d.lists_us, 0);
 }
 
+/* Something that all are to be told anew, every 50 ms while lists are on the way: what is in the sockets counts all the same. */
+static void touched_meanwhile(void **state) {
+        struct storm *s = *state;
+        struct gw_mono next;
+        unsigned touched = 0;
+
+        begin(s);
+        next = gw_mono_after(s->now.mono, gw_ms(50));
+        while (touched < 40 && step(s)) {
+                if (!gw_mono_reached(s->now.mono, next))
+                        continue;
+                next = gw_mono_after(s->now.mono, gw_ms(50));
+                gw_dir_member_touch(&s->d,
+                                    gw_dir_member_find(&s->d, gw_directory_vn_by_vni(&s->d, BLUE), s->edges[0].nve));
+                gw_directory_tick(&s->d, s->now);
+                touched++;
+        }
+        assert_int_equal(touched, 40);
+        assert_in_range(s->most, 1, ON_THE_WAY_MAX);
+        while (step(s))
+                ;
+        for (unsigned i = 0; i < s->n; i++)
+                assert_false(s->edges[i].dropped);
+        assert_int_equal(s->d.on_the_way_us, 0);
+        assert_int_equal(s->d.lists_us, 0);
+}
+
 /* What changes while lists wait is in them when their turn comes; who goes meanwhile has no turn. */
 static void changes_meanwhile(void **state) {
         struct storm *s = *state;
@@ -305,6 +333,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(all_at_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(some_are_dead, setup, teardown),
+                cmocka_unit_test_setup_teardown(touched_meanwhile, setup, teardown),
                 cmocka_unit_test_setup_teardown(changes_meanwhile, setup, teardown),
         };
 

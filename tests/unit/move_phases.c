@@ -826,6 +826,21 @@ static void post_copy_whose_source_fails_too_early_is_a_crash(void **state) {
         }
 }
 
+/* However late in the phase it fails, whose time ends over and over while memory flows: the target has a whole one more. */
+static void post_copy_whose_source_fails_late_waits_for_the_target(void **state) {
+        struct bench b;
+
+        (void)state;
+        reach_the_rest(&b);
+        b.ms = b.move.deadline.ns / GW_NS_PER_MS - 2;
+        fails(&b, GW_MOVE_SOURCE, false);
+        feed(&b, (struct gw_move_event){.kind = GW_MOVE_EV_TICK}); /* the time that was running is over */
+        assert_int_equal(b.seen.orders[GW_ORDER_ABANDON], 0);
+        assert_false(b.seen.fence);
+        late(&b);
+        assert_true(b.seen.fence);
+}
+
 /* It had begun to give the VM away, and could not: what the source has is still the VM. */
 static void post_copy_that_gives_up_at_the_switch_is_taken_back(void **state) {
         struct bench b;
@@ -1013,6 +1028,7 @@ int main(void) {
                 cmocka_unit_test(post_copy_whose_target_dies_is_a_crash),
                 cmocka_unit_test(post_copy_whose_source_fails_when_all_is_there),
                 cmocka_unit_test(post_copy_whose_source_fails_too_early_is_a_crash),
+                cmocka_unit_test(post_copy_whose_source_fails_late_waits_for_the_target),
                 cmocka_unit_test(every_sequence_of_a_stopped_vm_keeps_the_rules),
                 cmocka_unit_test(a_stopped_vm_is_loaded_and_sent),
                 cmocka_unit_test(what_cannot_be_loaded_stays),

@@ -196,8 +196,9 @@ def source_goes_on(vm, name):
     assert echo(one, "10.1.0.10", timeout=10)
 
 
-@pytest.mark.parametrize("victim", ["agent", "target", "source"])
+@pytest.mark.parametrize("victim", ["agent", "carrier", "target", "source"])
 def test_killed_at_the_cut(vm, victim):
+    """Of the carrier's end QEMU hears when it writes what is left, and goes on by itself: nobody has to say so."""
     one, two = vm.one, vm.two
     one.nve.lock.acquire()
     try:
@@ -206,12 +207,18 @@ def test_killed_at_the_cut(vm, victim):
         time.sleep(0.1)
         if victim == "agent":
             one.kill()
+        elif victim == "carrier":
+            os.kill(carrier_of(one), signal.SIGKILL)
         else:
             os.kill((two if victim == "target" else one).vm()["pid"], signal.SIGKILL)
     finally:
         one.nve.lock.release()
     if victim == "agent":
         agent_is_back(one, two, name)
+    elif victim == "carrier":
+        failed = wait_for("the source goes on", lambda: one.event("move-failed", move=name), 20)
+        assert failed["running"] and "killed by signal 9" in failed["reason"], failed
+        source_goes_on(vm, name)
     elif victim == "target":
         source_goes_on(vm, name)
     else:
