@@ -7,8 +7,9 @@
   net, vm                 pytest: daemons in namespaces, and real virtual machines
 
 A program or a pytest file is a job. Most of them wait rather than compute, so twice as many run side by side as there are
-processors (GW_JOBS: as many as that): the compiled ones first, then those of `net`. Those of `vm` come last and one after the other:
-an emulated guest needs a processor of its own when it moves. What a job prints is shown when it has ended, its verdicts at once.
+processors (GW_JOBS: as many as that): the compiled ones first, then half as many of `net`, whose laboratories have a dozen daemons each.
+Those of `vm` come last and one after the other: an emulated guest needs a processor of its own when it moves. What a job prints is
+shown when it has ended, its verdicts at once.
 
 --list names every test. Patterns select by substring of `ring/program/case`.
 """
@@ -250,7 +251,7 @@ def main():
     sanitized = [ring for ring in COMPILED if ring not in PLAIN_BUILD]
     compiled = jobs_of_compiled(args.build_asan, sanitized, args, tally) + jobs_of_compiled(args.build, PLAIN_BUILD, args, tally)
     run_jobs(longest_first(compiled), side_by_side)
-    run_jobs(longest_first(jobs_of_pytest("net", args, tally)), side_by_side)
+    run_jobs(longest_first(jobs_of_pytest("net", args, tally)), max(1, side_by_side // 2))
     run_jobs(longest_first(jobs_of_pytest("vm", args, tally)), 1)
     if args.list:
         return 0
