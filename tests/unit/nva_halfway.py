@@ -36,15 +36,21 @@ def refusal(text):
     return 409, {"error": {"code": "conflict", "field": "", "text": text}}
 
 
-def source_with_disks_lost_after_the_cut(nva):
-    """The target has never run, and what it made is gone: the VM is the source's, where its disks are. Elsewhere it is
-    not started without a word of that."""
-    h1, h2 = two_hosts(nva)
+def cut_with_disks(nva, h1):
+    """A VM with a local disk, in a move from h1 to h2 that has cut and goes no further; the move's id."""
     running(nva, disks=[{"path": "web.raw"}])
     h1.on_survey = lambda vm, body: (200, {"disks": []})
     h1.hold_at = "cut"
     ident = nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"]
     wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    return ident
+
+
+def source_with_disks_lost_after_the_cut(nva):
+    """The target has never run, and what it made is gone: the VM is the source's, where its disks are. Elsewhere it is
+    not started without a word of that."""
+    h1, h2 = two_hosts(nva)
+    ident = cut_with_disks(nva, h1)
     h1.drop()
     nva.post("/v1/nves/h1/lost", None, 200)
     done = ended(nva, ident)
@@ -72,11 +78,7 @@ def source_with_disks_lost_after_the_cut(nva):
 def source_dies_after_the_cut(nva):
     """Its emulator, not its host: the VM is started again where its disks are."""
     h1, h2 = two_hosts(nva)
-    running(nva, disks=[{"path": "web.raw"}])
-    h1.on_survey = lambda vm, body: (200, {"disks": []})
-    h1.hold_at = "cut"
-    ident = nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"]
-    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    ident = cut_with_disks(nva, h1)
     h1.crash("web@default")
     done = ended(nva, ident)
     assert (done["result"], done["place"]) == ("failed", "h1"), done

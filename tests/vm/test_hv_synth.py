@@ -179,9 +179,8 @@ def made_in_order(nve, *calls):
     return first == sorted(first)
 
 
-def test_leaves_when_its_edge_has_confirmed_it(bed4):
-    """Taken back while its edge is away: an order to leave waits, and can be cancelled. The edge that is back is told first that
-    the VM is here, or gets the ports anew when it knows them as something else; then the VM leaves."""
+def taken_back_unconfirmed(bed4):
+    """A VM that was taken back while its edge was away, and is forgotten at the target."""
     one, two = bed4.hosts
     definition = bed4.synth()
     start(one, definition)
@@ -189,6 +188,13 @@ def test_leaves_when_its_edge_has_confirmed_it(bed4):
     name = move(one, two, definition, 1, cut_deadline_ms=50)
     wait_for("given up", lambda: one.event("move-failed", move=name))
     wait_for("it is forgotten there", lambda: two.vm() is None)
+    return one, two, definition
+
+
+def test_leaves_when_its_edge_has_confirmed_it(bed4):
+    """Taken back while its edge is away: an order to leave waits, and can be cancelled. The edge that is back is told first that
+    the VM is here, or gets the ports anew when it knows them as something else; then the VM leaves."""
+    one, two, definition = taken_back_unconfirmed(bed4)
     one.nve.forget()
 
     order = prepare(one, two, definition, 3)
@@ -247,13 +253,7 @@ def test_order_to_leave_while_it_is_being_suspended(bed4):
 
 @pytest.mark.long
 def test_edge_that_never_confirms(bed4):
-    one, two = bed4.hosts
-    definition = bed4.synth()
-    start(one, definition)
-    one.nve.go()
-    name = move(one, two, definition, 1, cut_deadline_ms=50)
-    wait_for("given up", lambda: one.event("move-failed", move=name))
-    wait_for("it is forgotten there", lambda: two.vm() is None)
+    one, two, definition = taken_back_unconfirmed(bed4)
     status, answer = one.call("POST", f"/v1/vms/{VM}/migrate", prepare(one, two, definition, 3))
     assert status == 409 and "the NVE has not confirmed that it was taken back" in answer["error"]["text"], answer
     assert one.vm()["role"] == "serve" and one.vm()["state"] == "running"
