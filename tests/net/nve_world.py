@@ -433,7 +433,10 @@ class World:
         run(GODWIT, "pki", "init", "--dir", self.pki)
         run(GODWIT, "pki", "issue", "nva", "--dir", self.pki, "--server", "--host", self.nva_address)
         self.space_add(self.net)
-        run("ip", "-n", self.net, "link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
+        # A bridge takes the lowest MAC of its ports: without one of its own it would be another machine to those who know it
+        # already when a port is plugged in later, and sessions with the authority would hang.
+        run("ip", "-n", self.net, "link", "add", "br0", "address", "02:00:00:00:00:64", "type", "bridge", "forward_delay", "0",
+            "mcast_snooping", "0")
         self.address(self.net, "br0", self.nva_address)
         run("ip", "-n", self.net, "link", "set", "br0", "up")
         self.nva = Authority(self.net, self.nva_address, self.pki)
