@@ -24,9 +24,10 @@
  *
  * Replay: a time stamp (option 27) must be within registration-window-ms of our
  * clock and newer than the VM's last (the directory sees to that). A Message-ID
- * (option 10) must be within MESSAGE_ID_SKEW_S and newer than the peer's last, which is in the store: a start of
- * ours would else let the last seconds be repeated.
- * The latter is remembered per peer, at most one for each key.
+ * (option 10) must be within MESSAGE_ID_SKEW_S and newer than the last one of this key, which is in the store: a
+ * start of ours would else let the last seconds be repeated. So none is remembered that is farther ahead of our clock,
+ * and a peer whose clock was ahead is refused for no longer than that; when it was our clock that was ahead, see
+ * decision 98. Per key, since what was signed with an old one says nothing about a new one.
  *
  * An answer is signed with the key of its question. Replies wait for the turn's
  * commit like everything else (io/mobility.h).
@@ -53,7 +54,7 @@
 
 enum {
         MESSAGE_ID_SKEW_S = 7, /* RFC 4285's default */
-        LAST_ID_KEY_SIZE = 64,
+        LAST_ID_KEY_SIZE = 80,
         FORGERIES_PER_S = 10, /* answered with 146 */
         LOG_BURST = 20,
 };
@@ -69,6 +70,8 @@ enum counter {
         C_MALFORMED,
         C_REPLAYED,
         C_NOTIFICATIONS_SENT,
+        C_ID_SKEWED,
+        C_ID_BEFORE,
         COUNTERS,
 };
 static const char *const counter_words[COUNTERS] = {
@@ -82,12 +85,19 @@ static const char *const counter_words[COUNTERS] = {
         [C_MALFORMED] = "drop-malformed",
         [C_REPLAYED] = "replayed",
         [C_NOTIFICATIONS_SENT] = "notifications-sent",
+        [C_ID_SKEWED] = "message-id-skewed",
+        [C_ID_BEFORE] = "message-id-before-last",
 };
 
-/* Who has been heard, by address. */
+/* Whose Message-IDs were heard. */
+struct peer_key {
+        struct gw_ip address;
+        uint32_t spi;
+};
+
 struct peer {
         struct gw_table_node node;
-        struct gw_ip address;
+        struct peer_key key;
         uint64_t last_id;
 };
 
@@ -164,6 +174,72 @@ const struct gw_keys_entry *mobility_key_at(const struct nva *nva, struct gw_ip 
         return m ? reachable(m, gw_keys_to_sign(m->keys, address)) : NULL;
 }
 
+/* --- whose Message-IDs were heard --- */
+
+static bool peer_match(const struct gw_table_node *node, const void *wanted) {
+        const struct peer *peer = gw_container_of(node, struct peer, node);
+        const struct peer_key *key = wanted;
+
+        return peer->key.spi == key->spi && gw_ip_eq(peer->key.address, key->address);
+}
+
+#define LAST_ID_KEY "message-id/" /* of META, the peer's address, and "/" and the SPI */
+
+static uint64_t last_id_at(const struct nva *nva, const char *key, size_t n) {
+        uint64_t id = 0;
+
+        return gw_store_get(nva->store, GW_STORE_META, key, n, &id, sizeof id) == sizeof id ? id : 0;
+}
+
+static size_t last_id_key(const struct peer_key *of, char out[static LAST_ID_KEY_SIZE]) {
+        char text[GW_IP_TEXT];
+
+        return (size_t)snprintf(out, LAST_ID_KEY_SIZE, LAST_ID_KEY "%s/%u", gw_ip_text(of->address, text), of->spi);
+}
+
+/* What it said last, also to the start before this one; 0: nothing. Older stores say it for all keys of an address. */
+static uint64_t last_id_stored(const struct nva *nva, const struct peer_key *of) {
+        char key[LAST_ID_KEY_SIZE];
+        size_t n = last_id_key(of, key);
+        uint64_t id = last_id_at(nva, key, n);
+
+        return id ? id : last_id_at(nva, key, (size_t)(strrchr(key, '/') - key));
+}
+
+static void last_id_store(struct nva *nva, const struct peer *peer) {
+        char key[LAST_ID_KEY_SIZE];
+
+        last_id_key(&peer->key, key);
+        nva_put(nva, GW_STORE_META, key, &peer->last_id, sizeof peer->last_id);
+}
+
+static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address, uint32_t spi) {
+        struct peer_key key;
+        struct gw_table_node *node;
+        struct peer *peer;
+        uint64_t hash;
+
+        memset(&key, 0, sizeof key); /* with what is between, since it is hashed */
+        key.address = address;
+        key.spi = spi;
+        hash = gw_table_hash(&m->peers, &key, sizeof key);
+        node = gw_table_find(&m->peers, hash, &key);
+        if (node)
+                return gw_container_of(node, struct peer, node);
+        peer = calloc(1, sizeof *peer);
+        if (!peer)
+                return NULL;
+        peer->key = key;
+        peer->last_id = last_id_stored(m->nva, &key);
+        if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
+                free(peer);
+                return NULL;
+        }
+        return peer;
+}
+
+/* --- answering --- */
+
 /* An accepted Request that asked for no answer gets none; a refused one does (RFC 6275 section 9.5.4). */
 static void reply(const struct arrival *a, const struct gw_registration *request, struct gw_registration *answer) {
         int r;
@@ -181,72 +257,63 @@ static void refuse(const struct arrival *a, const struct gw_registration *reques
 
         registrar_refuse(a->m->nva, request, status, a->text, &answer);
         if (status == GW_MH_ID_MISMATCH) {
+                const struct peer *peer = peer_find(a->m, a->from, a->key->key.spi);
+
                 answer.has |= GW_REG_HAS_MESSAGE_ID;
-                answer.message_id = gw_message_id_answer(request->message_id, gw_wall_now());
+                answer.message_id = gw_message_id_answer(request->message_id, peer ? peer->last_id : 0, gw_wall_now(),
+                                                         gw_s(MESSAGE_ID_SKEW_S));
         }
         reply(a, request, &answer);
 }
 
 /* --- replay --- */
 
-static bool peer_match(const struct gw_table_node *node, const void *key) {
-        return gw_ip_eq(gw_container_of(node, struct peer, node)->address, *(const struct gw_ip *)key);
-}
+/* What was wrong with a Message-ID, and what can be done about it. */
+static void tell_stale(const struct arrival *a, const struct peer *peer, const struct gw_registration *request,
+                       enum gw_message_id_fault fault, struct gw_wall now) {
+        static const enum counter counters[] = {[GW_MESSAGE_ID_SKEWED] = C_ID_SKEWED,
+                                                [GW_MESSAGE_ID_REPEATED] = C_REPLAYED,
+                                                [GW_MESSAGE_ID_BEFORE] = C_ID_BEFORE};
+        long long ahead_ms = gw_message_id_ahead_ms(request->message_id, gw_message_id(now));
+        long long last_ms = gw_message_id_ahead_ms(peer->last_id, gw_message_id(now));
 
-#define LAST_ID_KEY "message-id/" /* of META, and the peer's address */
-
-static size_t last_id_key(struct gw_ip address, char out[static LAST_ID_KEY_SIZE]) {
-        char text[GW_IP_TEXT];
-
-        return (size_t)snprintf(out, LAST_ID_KEY_SIZE, LAST_ID_KEY "%s", gw_ip_text(address, text));
-}
-
-/* What it said last, also to the start before this one; 0: nothing. */
-static uint64_t last_id_stored(const struct nva *nva, struct gw_ip address) {
-        char key[LAST_ID_KEY_SIZE];
-        size_t n = last_id_key(address, key);
-        uint64_t id = 0;
-
-        return gw_store_get(nva->store, GW_STORE_META, key, n, &id, sizeof id) == sizeof id ? id : 0;
-}
-
-static void last_id_store(struct nva *nva, const struct peer *peer) {
-        char key[LAST_ID_KEY_SIZE];
-
-        last_id_key(peer->address, key);
-        nva_put(nva, GW_STORE_META, key, &peer->last_id, sizeof peer->last_id);
-}
-
-static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address) {
-        uint64_t hash = gw_table_hash(&m->peers, &address, sizeof address);
-        struct gw_table_node *node = gw_table_find(&m->peers, hash, &address);
-        struct peer *peer;
-
-        if (node)
-                return gw_container_of(node, struct peer, node);
-        peer = calloc(1, sizeof *peer);
-        if (!peer)
-                return NULL;
-        peer->address = address;
-        peer->last_id = last_id_stored(m->nva, address);
-        if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
-                free(peer);
-                return NULL;
-        }
-        return peer;
+        a->m->count[counters[fault]]++;
+        if (fault == GW_MESSAGE_ID_SKEWED)
+                gw_log_limited(
+                        GW_WARNING, LOG_BURST,
+                        "registration refused: from=%s nve=%s its Message-ID is %lld ms %s our clock, and at most "
+                        "%d are allowed; set the clocks right (it was told ours)",
+                        a->text, a->key->id.s, llabs(ahead_ms), ahead_ms < 0 ? "behind" : "ahead of",
+                        MESSAGE_ID_SKEW_S * 1000);
+        else if (fault == GW_MESSAGE_ID_REPEATED)
+                gw_log_limited(
+                        GW_WARNING, LOG_BURST,
+                        "registration refused: from=%s nve=%s its Message-ID is not newer than the last one, which is "
+                        "%lld ms %s our clock: a repetition, or its clock was set back",
+                        a->text, a->key->id.s, llabs(last_ms), last_ms < 0 ? "behind" : "ahead of");
+        else
+                gw_log_limited(
+                        GW_ERR, LOG_BURST,
+                        "registration refused: from=%s nve=%s the last Message-ID accepted from it is %lld s ahead "
+                        "of our clock, which seems to have been set back; it was told how to go on, and if it "
+                        "cannot, give it a key with a new SPI (line %u of registration-keys)",
+                        a->text, a->key->id.s, last_ms / 1000, a->key->line);
 }
 
 /* 0, or the status of the refusal. */
 static uint8_t check_replay(const struct arrival *a, const struct gw_registration *request) {
+        struct gw_wall now = gw_wall_now();
+        enum gw_message_id_fault fault;
         struct peer *peer;
 
         if (!(request->has & GW_REG_HAS_MESSAGE_ID))
                 return request->has & GW_REG_HAS_TIMESTAMP ? 0 : GW_MH_ID_REQUIRED;
-        peer = peer_find(a->m, a->from);
+        peer = peer_find(a->m, a->from, a->key->key.spi);
         if (!peer)
                 return GW_MH_NO_RESOURCES;
-        if (!gw_message_id_fresh(request->message_id, peer->last_id, gw_wall_now(), gw_s(MESSAGE_ID_SKEW_S))) {
-                a->m->count[C_REPLAYED]++;
+        fault = gw_message_id_check(request->message_id, peer->last_id, now, gw_s(MESSAGE_ID_SKEW_S));
+        if (fault) {
+                tell_stale(a, peer, request, fault, now);
                 return GW_MH_ID_MISMATCH;
         }
         peer->last_id = request->message_id;

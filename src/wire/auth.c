@@ -173,13 +173,33 @@ uint64_t gw_message_id(struct gw_wall at) {
         return s << 32 | fraction;
 }
 
-bool gw_message_id_fresh(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew) {
-        int64_t ahead = (int64_t)(id - gw_message_id(now));
-        int64_t most = (int64_t)((skew.ns / GW_NS_PER_S) << 32 | (skew.ns % GW_NS_PER_S << 32) / GW_NS_PER_S);
-
-        return ahead <= most && ahead >= -most && (!last || (int64_t)(id - last) > 0);
+static int64_t message_id_span(struct gw_duration span) {
+        return (int64_t)((span.ns / GW_NS_PER_S) << 32 | (span.ns % GW_NS_PER_S << 32) / GW_NS_PER_S);
 }
 
-uint64_t gw_message_id_answer(uint64_t id, struct gw_wall now) {
-        return (gw_message_id(now) & UINT64_C(0xffffffff00000000)) | (id & UINT32_MAX);
+/* None is accepted farther ahead of our clock than `skew`, so one that is was accepted by a clock that is no more. */
+static bool was_set_back(uint64_t last, struct gw_wall now, struct gw_duration skew) {
+        return last && (int64_t)(last - gw_message_id(now)) > message_id_span(skew);
+}
+
+enum gw_message_id_fault gw_message_id_check(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew) {
+        bool back = was_set_back(last, now, skew);
+        int64_t ahead = (int64_t)(id - (back ? last : gw_message_id(now)));
+        int64_t most = message_id_span(skew);
+
+        if (back && ahead <= 0)
+                return GW_MESSAGE_ID_BEFORE;
+        if (ahead > most || ahead < -most)
+                return GW_MESSAGE_ID_SKEWED;
+        return last && (int64_t)(id - last) <= 0 ? GW_MESSAGE_ID_REPEATED : GW_MESSAGE_ID_FRESH;
+}
+
+uint64_t gw_message_id_answer(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew) {
+        uint64_t clock = was_set_back(last, now, skew) ? last + (UINT64_C(1) << 32) : gw_message_id(now);
+
+        return (clock & UINT64_C(0xffffffff00000000)) | (id & UINT32_MAX);
+}
+
+int64_t gw_message_id_ahead_ms(uint64_t id, uint64_t of) {
+        return (((int64_t)(id - of) >> 16) * 1000) >> 16;
 }

@@ -57,7 +57,19 @@ int gw_auth_verify(const uint8_t *message, size_t size, struct gw_ip src, struct
 
 /* Message-ID, option 10: NTP time, 32.32 since 1900, which wraps in 2036. */
 uint64_t gw_message_id(struct gw_wall at);
-/* Within `skew` of our clock, and newer than the last accepted (0: none). */
-bool gw_message_id_fresh(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew);
-/* For the answer to one that is not: its low half, our seconds in the high one, as RFC 4285 wants it. */
-uint64_t gw_message_id_answer(uint64_t id, struct gw_wall now);
+
+/* What is wrong with a Message-ID. */
+enum gw_message_id_fault {
+        GW_MESSAGE_ID_FRESH = 0,
+        GW_MESSAGE_ID_SKEWED,   /* farther from our clock than allowed */
+        GW_MESSAGE_ID_REPEATED, /* not newer than the last accepted */
+        GW_MESSAGE_ID_BEFORE,   /* the last accepted is beyond what our clock allows: it was set back */
+};
+
+/* Within `skew` of our clock, and newer than the last accepted (0: none). Where that last one is itself beyond our
+ * clock and `skew`, our clock was set back since: then the last one is the clock that counts. */
+enum gw_message_id_fault gw_message_id_check(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew);
+/* For the answer to one that is not: its low half, and in the high one our seconds, as RFC 4285 wants it, or
+ * those after the last one where that is the clock that counts. */
+uint64_t gw_message_id_answer(uint64_t id, uint64_t last, struct gw_wall now, struct gw_duration skew);
+int64_t gw_message_id_ahead_ms(uint64_t id, uint64_t of);

@@ -6,6 +6,7 @@ The hosts' TLS sessions only place VMs; what is registered comes as datagrams: o
 UDP over IPv4. What does not depend on that is asked once.
 """
 import os
+import re
 import shutil
 import signal
 import socket
@@ -340,6 +341,7 @@ REFUSED = [
 def test_refused(world, change, status):
     vm = world.vm().serve()
     change = dict(change)
+    request_is_early = change.get("ntp", 0) > 0
     before = world.counters().get("status-%d" % status, 0)
     answer = world.peers["h1"].ask(change.pop("vm", vm.id), **vm.what(change))
     assert (answer.status, answer.lifetime) == (status, 0)
@@ -350,6 +352,10 @@ def test_refused(world, change, status):
     assert world.counters()["status-%d" % status] == before + 1
     assert "status=%d (" % status in world.nva.read_log()
     assert vm.binding["state"] == "serving"
+    if status == 144:
+        skewed = re.findall(r"its Message-ID is (\d+) ms (ahead of|behind) our clock", world.nva.read_log())
+        assert skewed and skewed[-1][1] == ("ahead of" if request_is_early else "behind")
+        assert 8000 < int(skewed[-1][0]) < 60000 and world.counters()["message-id-skewed"] > 0
 
 
 @OVER_IPV6
@@ -544,6 +550,30 @@ def test_message_id_after_restart_of_authority(world):
         h1.send(octets)
         assert h1.receive().status == 144
     assert vm.ask(stamp=None, ntp=0.0).status == 0
+
+
+def test_message_id_of_a_new_key(world):
+    """A peer whose clock was ahead is refused until ours is there, and it is said why; what it signs with a new key counts at once."""
+    vm, h2, old = world.vm("h2"), world.peers["h2"], KEYS["h2"]
+    new = mp.Key(778, bytes(range(60, 92)), "hmac-sha256")
+    lines = [KEYS[n].line(world.address[n], n) for n in ("h1", "h3", "h4")]
+    ahead = vm.request("h2", stamp=None, ntp=6.0)
+    h2.send(ahead)
+    assert h2.receive().status == 0
+    with Counted(world, replayed=1, status_144=1):
+        assert vm.ask("h2", stamp=None, ntp=0.0).status == 144
+    told = re.findall(r"nve=h2 its Message-ID is not newer than the last one, which is (\d+) ms ahead", world.nva.read_log())
+    assert told and 0 < int(told[-1]) < 6000
+    try:
+        world.write_keys(lines + [key.line(world.address["h2"], "h2") for key in (new, old)])
+        world.hangup("keys were read again: keys=5")
+        assert vm.ask("h2", stamp=None, ntp=0.0, key=new).status == 0
+        with Counted(world, replayed=1, status_144=1):      # and the old one's are not heard again
+            h2.send(ahead)
+            assert h2.receive().status == 144
+    finally:
+        world.write_keys()
+        world.hangup("keys were read again: keys=4")
 
 
 def test_both_transports_share_the_state(world):

@@ -175,6 +175,12 @@ static void test_absent(void **state) {
                 assert_false(gw_auth_spi(vector, size, &spi));
 }
 
+enum { WINDOW_S = 7 };
+
+static enum gw_message_id_fault check_id(uint64_t id, uint64_t last, uint64_t now_ns) {
+        return gw_message_id_check(id, last, (struct gw_wall){now_ns}, gw_s(WINDOW_S));
+}
+
 static void test_message_id(void **state) {
         struct gw_wall now = {1700000000 * GW_NS_PER_S + GW_NS_PER_S / 4};
         struct gw_wall later = {now.ns + 8 * GW_NS_PER_S}, soon = {now.ns + GW_NS_PER_S};
@@ -182,20 +188,70 @@ static void test_message_id(void **state) {
 
         (void)state;
         assert_true(id == (UINT64_C(3908988800) << 32 | UINT64_C(0x40000000)));
-        assert_true(gw_message_id_fresh(id, 0, now, gw_s(7)));
-        assert_false(gw_message_id_fresh(id, 0, later, gw_s(7)));
-        assert_false(gw_message_id_fresh(gw_message_id(later), 0, now, gw_s(7)));
-        assert_true(gw_message_id_fresh(id, id - 1, soon, gw_s(7)));
-        assert_false(gw_message_id_fresh(id, id, soon, gw_s(7)));
-        assert_false(gw_message_id_fresh(id, id + 1, soon, gw_s(7)));
-        assert_true(gw_message_id_answer(id, soon) ==
+        assert_int_equal(check_id(id, 0, now.ns), GW_MESSAGE_ID_FRESH);
+        assert_int_equal(check_id(id, 0, later.ns), GW_MESSAGE_ID_SKEWED);
+        assert_int_equal(check_id(gw_message_id(later), 0, now.ns), GW_MESSAGE_ID_SKEWED);
+        assert_int_equal(check_id(id, id - 1, soon.ns), GW_MESSAGE_ID_FRESH);
+        assert_int_equal(check_id(id, id, soon.ns), GW_MESSAGE_ID_REPEATED);
+        assert_int_equal(check_id(id, id + 1, soon.ns), GW_MESSAGE_ID_REPEATED);
+        assert_true(gw_message_id_answer(id, id, soon, gw_s(WINDOW_S)) ==
                     (gw_message_id(soon) & ~(uint64_t)UINT32_MAX) + (id & UINT32_MAX));
+        assert_int_equal(gw_message_id_ahead_ms(gw_message_id(later), id), 8000);
+        assert_int_equal(gw_message_id_ahead_ms(id, gw_message_id(later)), -8000);
         /* The seconds wrap in 2036. */
         now.ns = (UINT64_C(4294967296) - 2208988800 - 1) * GW_NS_PER_S;
         soon.ns = now.ns + 2 * GW_NS_PER_S;
         assert_true(gw_message_id(soon) < gw_message_id(now));
-        assert_true(gw_message_id_fresh(gw_message_id(soon), gw_message_id(now), soon, gw_s(7)));
-        assert_false(gw_message_id_fresh(gw_message_id(now), gw_message_id(soon), soon, gw_s(7)));
+        assert_int_equal(check_id(gw_message_id(soon), gw_message_id(now), soon.ns), GW_MESSAGE_ID_FRESH);
+        assert_int_equal(check_id(gw_message_id(now), gw_message_id(soon), soon.ns), GW_MESSAGE_ID_REPEATED);
+}
+
+/* However far a peer's clock was ahead, once it is right it is heard again within the window. */
+static void test_message_id_peer_was_ahead(void **state) {
+        uint64_t now = 1700000000 * GW_NS_PER_S, last = 0;
+
+        (void)state;
+        for (uint64_t ahead_s = 3600; ahead_s; ahead_s--) {
+                uint64_t id = gw_message_id((struct gw_wall){now + ahead_s * GW_NS_PER_S});
+
+                if (!check_id(id, last, now))
+                        last = id;
+        }
+        assert_true(last);
+        for (unsigned s = 0; s < WINDOW_S; s++)
+                assert_int_equal(
+                        check_id(gw_message_id((struct gw_wall){now + s * GW_NS_PER_S}), last, now + s * GW_NS_PER_S),
+                        GW_MESSAGE_ID_REPEATED);
+        now += WINDOW_S * GW_NS_PER_S + 1000;
+        assert_int_equal(check_id(gw_message_id((struct gw_wall){now}), last, now), GW_MESSAGE_ID_FRESH);
+}
+
+/* Our own clock was an hour ahead, and was set right: what was heard then is not heard again, and a peer that takes the
+ * answer's clock is heard at once. Its ids then lead back to our clock. */
+static void test_message_id_we_were_ahead(void **state) {
+        uint64_t now = 1700000000 * GW_NS_PER_S, hour = 3600 * GW_NS_PER_S;
+        uint64_t last = gw_message_id((struct gw_wall){now + hour}), id, early = last - (UINT64_C(60) << 32);
+
+        (void)state;
+        assert_int_equal(check_id(last, 0, now + hour), GW_MESSAGE_ID_FRESH);
+        for (unsigned i = 0; i < 100; i++, now += 60 * GW_NS_PER_S) { /* a message each minute */
+                struct gw_wall at = {now};
+                uint64_t told;
+
+                assert_int_not_equal(check_id(early, last, now), GW_MESSAGE_ID_FRESH);
+                assert_int_not_equal(check_id(last, last, now), GW_MESSAGE_ID_FRESH);
+                id = gw_message_id(at);
+                if (check_id(id, last, now)) {
+                        if (gw_message_id_ahead_ms(last, id) <= WINDOW_S * 1000)
+                                continue; /* our clock counts again, and is there in no time */
+                        told = gw_message_id_answer(id, last, at, gw_s(WINDOW_S));
+                        assert_int_equal((uint32_t)told, (uint32_t)id);
+                        assert_int_equal(check_id(told, last, now), GW_MESSAGE_ID_FRESH);
+                        id = told;
+                }
+                last = id;
+        }
+        assert_true(gw_message_id_ahead_ms(last, gw_message_id((struct gw_wall){now})) < 0);
 }
 
 /* --- key files --- */
@@ -307,6 +363,8 @@ int main(void) {
                 cmocka_unit_test(test_answers),
                 cmocka_unit_test(test_absent),
                 cmocka_unit_test(test_message_id),
+                cmocka_unit_test(test_message_id_peer_was_ahead),
+                cmocka_unit_test(test_message_id_we_were_ahead),
                 cmocka_unit_test(test_keys),
                 cmocka_unit_test(test_bad_keys),
                 cmocka_unit_test(test_key_file),
