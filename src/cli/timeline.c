@@ -156,6 +156,21 @@ void gw_move_draw(const struct gw_cli *cli, const json_t *move, FILE *out) {
         draw_figure(e, "talkers", "other edges talked to the VM and were told", out);
 }
 
+/* Of a post-copy that was torn: where its disks are now. */
+static void draw_images(const json_t *move, FILE *out) {
+        json_t *image;
+        size_t i;
+
+        json_array_foreach (json_object_get(move, "images"), i, image) {
+                bool current = !strcmp(gw_member_text(image, "state"), "current");
+
+                fprintf(out, "  disk %lld  %s on %s  %s\n", (long long)gw_member_int(image, "disk"),
+                        gw_member_text(image, "path"), gw_member_text(image, "nve"),
+                        current ? "current: with all that the VM wrote"
+                                : "old: as it was when the VM left; remove it when the VM runs with the other");
+        }
+}
+
 void gw_move_conclude(const struct gw_cli *cli, const json_t *move, FILE *out) {
         bool well = gw_move_went_well(move);
         const char *reason = gw_member_text(move, "reason");
@@ -181,6 +196,7 @@ void gw_move_conclude(const struct gw_cli *cli, const json_t *move, FILE *out) {
         if (well && pause_ms >= 0)
                 fprintf(out, "; it stood still for %.1f ms", pause_ms);
         fputc('\n', out);
+        draw_images(move, out);
 }
 
 void gw_move_progress_line(const struct gw_cli *cli, const json_t *move, FILE *out) {

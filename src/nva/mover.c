@@ -27,6 +27,7 @@
 #include "nva/life.h"
 #include "nva/move_json.h"
 #include "nva/peers.h"
+#include "nva/remains.h"
 #include "nva/terms.h"
 
 struct gw_vm *mover_vm(const struct nva_move *move) {
@@ -90,6 +91,7 @@ json_t *mover_json(const struct nva_move *move) {
 void mover_write(struct nva_move *move) {
         json_t *journal = move_to_journal(&move->core);
 
+        remains_note(move);
         ways_write(&move->ways, journal);
         evidence_add(move, json_object_get(journal, "evidence"));
         nva_put_json(move->nva, GW_STORE_MOVE, move->core.id.s, journal);
@@ -230,6 +232,19 @@ static void unload(struct nva_move *move, struct gw_vm *vm) {
         gw_call(at->hv_session, "DELETE", path, NULL, gw_s(LIFE_CALL_S), on_unloaded, arrival);
 }
 
+/* Its emulator is gone from where it belongs. */
+static void tell_end(struct nva_move *move, struct gw_vm *vm) {
+        const struct gw_move *core = &move->core;
+        const char *reason = *core->reason ? core->reason : "it ended during a move";
+        char text[GW_MOVE_REASON_MAX + sizeof core->id + 64];
+
+        if (move->dead[gw_move_place(core)])
+                return life_lost(move->nva, vm);
+        if (move->ways.images)
+                snprintf(text, sizeof text, "%s; `godwit move show %s` tells where its disks are", reason, core->id.s);
+        life_ended(move->nva, vm, !core->ended_itself, move->ways.images ? text : reason);
+}
+
 static void on_done(const struct gw_move *core, void *user) {
         struct nva *nva = user;
         struct nva_move *move = mover_of(core);
@@ -248,10 +263,8 @@ static void on_done(const struct gw_move *core, void *user) {
         else
                 gw_directory_vm_set_state(&nva->directory, vm,
                                           core->as == GW_MOVE_AS_SUSPENDED ? GW_VM_PAUSED : GW_VM_RUNNING);
-        if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED && move->dead[gw_move_place(core)])
-                life_lost(nva, vm);
-        else if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
-                life_ended(nva, vm, !core->ended_itself, *core->reason ? core->reason : "it ended during a move");
+        if (gw_move_needs_start(core) && core->as != GW_MOVE_AS_STOPPED)
+                tell_end(move, vm);
         clear_sides(move);
         evidence_after(move);
         drain_moved(nva, core);

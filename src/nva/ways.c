@@ -57,7 +57,8 @@ bool ways_has_disks(const struct gw_vm *vm) {
 void ways_deinit(struct nva_ways *ways) {
         json_decref(ways->landing);
         json_decref(ways->disks);
-        ways->landing = ways->disks = NULL;
+        json_decref(ways->images);
+        ways->landing = ways->disks = ways->images = NULL;
 }
 
 static void keep(json_t **slot, json_t *value) {
@@ -93,6 +94,8 @@ void ways_learn(struct nva_move *move, enum gw_move_order order, const json_t *a
                 keep(&move->ways.landing, pick(answer, landing_keys));
         else if (order == GW_ORDER_SURVEY)
                 keep(&move->ways.disks, pick_disks(answer));
+        else if (order == GW_ORDER_FINISH)
+                move->ways.cleared = true;
 }
 
 void ways_tell(const struct nva_move *move, enum gw_move_order order, json_t *body) {
@@ -124,6 +127,10 @@ void ways_write(const struct nva_ways *ways, json_t *journal) {
                 json_object_set(journal, "landing", ways->landing);
         if (ways->disks)
                 json_object_set(journal, "disks", ways->disks);
+        if (ways->cleared)
+                json_object_set_new(journal, "cleared", json_true());
+        if (ways->images)
+                json_object_set(journal, "images", ways->images);
 }
 
 void ways_load(struct nva_ways *ways, const json_t *journal) {
@@ -138,4 +145,6 @@ void ways_load(struct nva_ways *ways, const json_t *journal) {
         ways->keep_disks = json_is_true(json_object_get(journal, "keep_disks"));
         ways->landing = json_incref(json_object_get(journal, "landing"));
         ways->disks = json_incref(json_object_get(journal, "disks"));
+        ways->cleared = json_is_true(json_object_get(journal, "cleared"));
+        ways->images = json_incref(json_object_get(journal, "images"));
 }

@@ -19,6 +19,8 @@ struct nva_ways {
         bool keep_disks; /* the source's images stay, under another name */
         json_t *landing; /* what the target answered when it was ready; owned, NULL before */
         json_t *disks;   /* what the source said of its disks; owned, NULL: none */
+        bool cleared;    /* the source has answered that it has ended its copy, and with it its images */
+        json_t *images;  /* what is left where, when that is in doubt (remains.c); owned, NULL: nothing */
 };
 
 /* The members mode, xbzrle, .. of what an operator asks for. Was a mode named? Else *mode is hot. */

@@ -5,6 +5,7 @@
 Usage: nva_halfway.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import os
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
@@ -116,5 +117,52 @@ def post_copy_whose_source_fails_at_the_end(nva):
     assert vm(nva)["nve"] == "h2" and h2.vms["web@default"]["state"] == "running"
 
 
+def torn_with_disks(nva, ident, killed):
+    """A post-copy whose VM runs at h2 when one of its emulators ends; h2 has made images of the first and third disk."""
+    h1, h2 = nva.hosts["h1"], nva.hosts["h2"]
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] == "commit", "no cut")
+    h1.hv.event("move-switched", vm="web@default", move=ident)
+    h2.arrive("web@default")
+    wait(lambda: nva.get("/v1/moves/" + ident)["phase"] in ("converge", "finish"), "it does not run there")
+    killed.crash("web@default")
+    if killed is h1:
+        h1.vms["web@default"].update(role="serve", move="")
+    return ended(nva, ident)
+
+
+def post_copy_torn_tells_where_the_disks_are(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva, on_crash="stop", disks=[{"path": "web.raw"}, {"path": "/shared/data.raw"}, {"path": "/images/log.raw"}])
+    h1.on_survey = lambda vm, body: (200, {"disks": []})
+    incoming = h2.incoming
+    h2.incoming = lambda body: (200, dict(incoming(body)[1], disks=5))
+    current = [("h2", "web.raw", "current"), ("h2", "/images/log.raw", "current")]
+
+    def images(move):
+        return sorted((i["nve"], i["path"], i["state"]) for i in move.get("images", []))
+
+    for killed, keep, old in ((h2, False, []),
+                              (h2, True, [("h1", "/images/log.raw.moved", "old"), ("h1", "web.raw.moved", "old")]),
+                              (h1, True, [("h1", "/images/log.raw", "old"), ("h1", "web.raw", "old")])):
+        h1.hold_at = "cut"
+        ident = nva.post("/v1/vms/web/move", {"to": "h2", "mode": "post-copy", "keep_disks": keep}, 202)["id"]
+        done = torn_with_disks(nva, ident, killed)
+        assert done["result"] == "failed" and done["place"] == "h2", done
+        assert images(done) == sorted(current + old), (killed.name, keep, done.get("images"))
+        wait(lambda: vm(nva)["state"] == "crashed", "it goes on")
+        assert "`godwit move show %s` tells where its disks are" % ident in vm(nva)["reason"], vm(nva)
+        words = subprocess.run([nva.cli, "--api", nva.api, "move", "show", ident], capture_output=True, text=True).stdout
+        assert "web.raw on h2  current" in words and ("on h1  old" in words) == bool(old), words
+        nva.post("/v1/vms/web/start", {"nve": "h1"}, 200)   # as if the images had been brought back
+        wait(lambda: vm(nva)["state"] == "running" and vm(nva)["binding"]["state"] == "serving", "not started again")
+        h2.vms.clear()
+    nva.restart()
+    assert images(nva.get("/v1/moves/" + ident)) == sorted(current + old)
+    for host in (h1, h2):
+        host.connect()
+    h1.hold_at = None           # one that goes well leaves nothing in doubt
+    assert "images" not in ended(nva, nva.post("/v1/vms/web/move", {"to": "h2", "mode": "hot"}, 202)["id"])
+
+
 run_all([source_with_disks_lost_after_the_cut, source_dies_after_the_cut, suspended_while_a_move_begins,
-         post_copy_whose_source_fails_at_the_end])
+         post_copy_whose_source_fails_at_the_end, post_copy_torn_tells_where_the_disks_are])
