@@ -133,6 +133,7 @@ void hv_api_migrate(struct gw_request *request, void *user) {
                 return;
         vm->record.role = HV_ROLE_SOURCE;
         vm->record.move = move;
+        vm->record.move.begun = HV_BEGUN_NOT;
         if (hv_vm_write(vm) < 0) {
                 vm->record.role = HV_ROLE_SERVE;
                 vm->record.move = (struct hv_move){0};

@@ -37,7 +37,7 @@ static json_t *encode_move(const struct hv_move *move) {
 
         if (!move->id.s[0])
                 return NULL;
-        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:s, s:I, s:b}", "id",
+        return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:s, s:I, s:b, s:i}", "id",
                          move->id.s, "peer", gw_ip_text(move->peer, peer), "endpoint",
                          move->endpoint.port ? gw_endpoint_text(&move->endpoint, endpoint) : "", "epoch",
                          (json_int_t)move->epoch, "epoch_back", (json_int_t)move->epoch_back, "bandwidth_mib_s",
@@ -45,7 +45,8 @@ static json_t *encode_move(const struct hv_move *move) {
                          "cut_deadline_ms", (json_int_t)move->cut_deadline_ms, "options",
                          gw_copy_options_encode(&move->options), "peer_id", move->peer_id.s, "tls", move->tls, "disks",
                          (json_int_t)move->disks, "nbd", move->nbd.port ? gw_endpoint_text(&move->nbd, nbd) : "",
-                         "created", (json_int_t)move->created, "keep_disks", move->keep_disks);
+                         "created", (json_int_t)move->created, "keep_disks", move->keep_disks, "begun",
+                         (int)move->begun);
 }
 
 json_t *hv_record_encode(const struct hv_record *r) {
@@ -74,6 +75,7 @@ static void decode_ways(struct gw_json_reader *r, struct hv_move *move) {
         move->disks = (unsigned)read_count(r, "disks", (1 << GW_DEFINITION_DISKS_MAX) - 1);
         move->created = (unsigned)read_count(r, "created", (1 << GW_DEFINITION_DISKS_MAX) - 1);
         move->keep_disks = gw_json_bool(r, "keep_disks", 0);
+        move->begun = (enum hv_begun)read_count(r, "begun", HV_BEGUN_TAKEN);
         if (r->error->code)
                 return;
         if (strlen(peer_id) >= sizeof move->peer_id.s || (nbd[0] && gw_endpoint_parse(nbd, &move->nbd))) {

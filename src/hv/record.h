@@ -28,6 +28,14 @@ enum hv_role {
 
 enum hv_state { HV_STARTING, HV_RUNNING, HV_PAUSED, HV_INCOMING, HV_STOPPED, HV_CRASHED, HV_STATES };
 
+/* How far the emulator of a source is with the copy of its memory: what it tells of one may be of an earlier move's. */
+enum hv_begun {
+        HV_BEGUN_UNKNOWN, /* in records of older agents */
+        HV_BEGUN_NOT,
+        HV_BEGUN_ASKED, /* it is about to be given the order */
+        HV_BEGUN_TAKEN, /* it has taken it: what it tells is of this one */
+};
+
 struct hv_move {
         struct gw_name id;           /* empty: none */
         struct gw_ip peer;           /* locator of the other side's NVE: `to` of a source, `from` of a target */
@@ -41,6 +49,7 @@ struct hv_move {
         struct gw_endpoint nbd; /* where the target takes them */
         unsigned created;       /* images the target has made for this move */
         bool keep_disks;        /* the source's images stay, under another name */
+        enum hv_begun begun;
 };
 
 struct hv_record {

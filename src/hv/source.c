@@ -99,6 +99,8 @@ static void on_accepted(const struct gw_error *error, void *user) {
 
         if (!error) {
                 vm->accepted = true;
+                vm->record.move.begun = HV_BEGUN_TAKEN;
+                hv_vm_write_soon(vm);
                 hv_vm_answer(vm, HV_WAIT_MIGRATE, 200, hv_vm_json(vm));
                 return;
         }
@@ -121,8 +123,17 @@ static void on_accepted(const struct gw_error *error, void *user) {
 }
 
 static void migrate(struct hv_vm *vm, struct gw_vm_migration *to) {
-        const struct hv_move *move = &vm->record.move;
+        struct hv_move *move = &vm->record.move;
+        struct gw_error error = {0};
+        int r;
 
+        move->begun = HV_BEGUN_ASKED; /* once it may have been cut, a restart of ours must not take it for untouched */
+        r = hv_vm_write(vm);
+        if (r < 0) {
+                gw_fail(&error, r, "", "cannot write down that the copy begins: %s", strerror(-r));
+                on_accepted(&error, vm);
+                return;
+        }
         to->bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20;
         to->downtime_ms = move->downtime_ms;
         to->options = move->options;
@@ -255,9 +266,10 @@ static void tell_failed(struct hv_vm *vm, const char *reason) {
         hv_vm_write_soon(vm);
 }
 
+/* The emulator keeps the reason of its last copy until the next has begun. */
 static void on_reason(const struct gw_error *error, const struct gw_vm_status *status, void *user) {
         struct hv_vm *vm = user;
-        bool known = !error && status->reason[0];
+        bool known = !error && status->reason[0] && vm->record.move.begun != HV_BEGUN_ASKED;
 
         if (vm->record.move.id.s[0] && vm->record.role == HV_ROLE_SERVE)
                 tell_failed(vm, known ? status->reason : "the copy broke off");
@@ -446,10 +458,14 @@ void hv_source_run(struct hv_vm *vm, enum gw_vm_run run, struct gw_wall at) {
         }
 }
 
-/* Had it not begun? One that is completed may be the copy that this VM once arrived by. */
-static bool is_before_the_copy(const struct gw_vm_status *status) {
+/* Had it not begun? One that is completed may be the copy that this VM once arrived by, and one that has failed an
+ * earlier move's. */
+static bool is_before_the_copy(const struct hv_vm *vm, const struct gw_vm_status *status) {
+        bool ended = status->copy == GW_VM_COPY_FAILED || status->copy == GW_VM_COPY_CANCELLED;
+
         return status->copy == GW_VM_COPY_NONE ||
-               (status->copy == GW_VM_COPY_COMPLETED && status->run != GW_VM_RUN_LEFT);
+               (status->copy == GW_VM_COPY_COMPLETED && status->run != GW_VM_RUN_LEFT) ||
+               (ended && vm->record.move.begun == HV_BEGUN_NOT);
 }
 
 /* Its disks are on their way, or were: true when that says how it goes on. */
@@ -457,7 +473,7 @@ static bool adopt_disks(struct hv_vm *vm, const struct gw_vm_status *status) {
         bool mirrored = hv_mirror_adopt(vm, status);
         bool copied = status->copy == GW_VM_COPY_ACTIVE || status->copy == GW_VM_COPY_PRE_SWITCHOVER;
 
-        if (mirrored ? !vm->record.move.disks || !is_before_the_copy(status) : !copied)
+        if (mirrored ? !vm->record.move.disks || !is_before_the_copy(vm, status) : !copied)
                 return false;
         vm->leaving = HV_COPYING;
         watch_progress(vm);
@@ -479,12 +495,18 @@ static void adopt_unbegun(struct hv_vm *vm, bool runs) {
 
 /* The record says that a copy was to start; the emulator says how far it came. */
 void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
-        bool runs = status->run == GW_VM_RUN_RUNNING, before = is_before_the_copy(status);
+        bool runs = status->run == GW_VM_RUN_RUNNING, before = is_before_the_copy(vm, status);
 
         vm->record.state = runs ? HV_RUNNING : HV_PAUSED;
         vm->memory_sent = vm->accepted = !before;
+        if (vm->accepted && status->copy != GW_VM_COPY_FAILED && status->copy != GW_VM_COPY_CANCELLED)
+                vm->record.move.begun = HV_BEGUN_TAKEN;
         if (adopt_disks(vm, status))
                 return;
+        if (before && vm->record.move.begun == HV_BEGUN_NOT) {
+                adopt_unbegun(vm, runs);
+                return;
+        }
         switch (before && !runs ? GW_VM_COPY_NONE : status->copy) {
         case GW_VM_COPY_ACTIVE:
         case GW_VM_COPY_PRE_SWITCHOVER:
@@ -517,6 +539,9 @@ void hv_source_adopt(struct hv_vm *vm, const struct gw_vm_status *status) {
         default:
                 /* Whether a cut was made while nobody looked is not known: take it back in any case. */
                 vm->leaving = HV_CUT;
+                if (vm->record.move.begun == HV_BEGUN_ASKED)
+                        snprintf(vm->copy_error, sizeof vm->copy_error,
+                                 "contact with the emulator was lost as the copy began");
                 came_back(vm, status->copy);
                 break;
         }

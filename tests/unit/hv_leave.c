@@ -35,6 +35,8 @@ struct bed {
         int target; /* where a target takes disks; -1: none is there any more */
         /* What the emulator was told. */
         unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up;
+        int begun;                  /* what was written down when it was told to copy; -1: nothing */
+        struct gw_vm_status status; /* what it answers; copy NONE: it is busy */
 };
 static struct bed bed;
 
@@ -67,8 +69,14 @@ static void take_hang_up(struct gw_vm *vm, unsigned disks) {
         bed.hung_up = disks;
 }
 
+static const char *at(const char *name);
+
 static void take_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_vm_done done, void *user) {
+        json_t *record = json_load_file(at("vms/web@default.json"), 0, NULL);
+
         (void)vm, (void)to;
+        bed.begun = record ? (int)json_integer_value(json_object_get(json_object_get(record, "move"), "begun")) : -1;
+        json_decref(record);
         bed.migrates++;
         accept_order(done, user);
 }
@@ -98,7 +106,9 @@ static void take_post_copy(struct gw_vm *vm, gw_vm_done done, void *user) {
 }
 
 static void take_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
-        (void)vm, (void)done, (void)user; /* it is busy */
+        (void)vm;
+        if (bed.status.copy != GW_VM_COPY_NONE)
+                done(NULL, &bed.status, user);
 }
 
 static void take_free(struct gw_vm *vm) {
@@ -286,6 +296,75 @@ static void a_target_that_is_gone_is_not_connected_to(void **state) {
         assert_false(bed.vm->record.uncut_due);
 }
 
+/* ---- after a restart of the agent ---- */
+
+/* As it would be read again; the emulator runs the VM, and still tells how a copy ended. */
+static void restarted(enum hv_begun begun, enum gw_vm_copy copy) {
+        struct hv_record *r = &bed.vm->record;
+        struct gw_error error = {0};
+        struct hv_record again;
+        json_t *object;
+
+        r->move.begun = begun;
+        object = hv_record_encode(r);
+        assert_non_null(object);
+        if (begun == HV_BEGUN_UNKNOWN)
+                json_object_del(json_object_get(object, "move"), "begun");
+        assert_int_equal(hv_record_decode(object, &again, &error), 0);
+        assert_int_equal(again.move.begun, begun);
+        hv_record_deinit(r);
+        *r = again;
+        json_decref(object);
+        bed.status = (struct gw_vm_status){.run = GW_VM_RUN_RUNNING, .copy = copy};
+        strcpy(bed.status.reason, "the reason of an earlier copy");
+        hv_vm_events.ready(&machine, &bed.status, bed.vm);
+}
+
+static void the_order_to_copy_is_written_down_before(void **state) {
+        (void)state;
+        bed.vm->record.move.begun = HV_BEGUN_NOT;
+        hv_source_migrate(bed.vm);
+        assert_int_equal(bed.migrates, 1);
+        assert_int_equal(bed.begun, HV_BEGUN_ASKED);
+        assert_int_equal(bed.vm->record.move.begun, HV_BEGUN_TAKEN);
+}
+
+static void a_copy_that_had_not_begun_has_no_reason_of_an_earlier_one(void **state) {
+        static const enum gw_vm_copy ends[] = {GW_VM_COPY_FAILED, GW_VM_COPY_CANCELLED, GW_VM_COPY_COMPLETED};
+
+        (void)state;
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+                bed.vm->record.role = HV_ROLE_SOURCE;
+                strcpy(bed.vm->record.move.id.s, "m2");
+                restarted(HV_BEGUN_NOT, ends[i]);
+                assert_string_equal(reason(told(1, "move-failed")), "the agent was restarted before the copy began");
+                assert_int_equal(bed.vm->record.role, HV_ROLE_SERVE);
+                assert_int_equal(bed.vm->record.epoch, EPOCH); /* nothing was cut */
+        }
+}
+
+/* Nobody knows then whose end it is; the VM is taken back, since it may have been cut. */
+static void a_copy_that_may_have_begun_has_none_either(void **state) {
+        (void)state;
+        restarted(HV_BEGUN_ASKED, GW_VM_COPY_FAILED);
+        assert_string_equal(reason(told(1, "move-failed")), "contact with the emulator was lost as the copy began");
+        assert_int_equal(bed.vm->record.epoch, EPOCH_BACK);
+}
+
+static void a_copy_that_had_begun_has_its_own(void **state) {
+        (void)state;
+        restarted(HV_BEGUN_TAKEN, GW_VM_COPY_FAILED);
+        assert_string_equal(reason(told(1, "move-failed")), bed.status.reason);
+        assert_int_equal(bed.vm->record.epoch, EPOCH_BACK);
+}
+
+static void a_record_of_an_older_agent_is_taken_back(void **state) {
+        (void)state;
+        restarted(HV_BEGUN_UNKNOWN, GW_VM_COPY_FAILED);
+        assert_string_equal(reason(told(1, "move-failed")), bed.status.reason);
+        assert_int_equal(bed.vm->record.epoch, EPOCH_BACK);
+}
+
 /* ---- post-copy ---- */
 
 static void post_copy_begins_with_the_second_pass(void **state) {
@@ -327,6 +406,11 @@ int main(void) {
                 TEST(a_vm_whose_disks_are_late_after_its_stop_goes_on),
                 TEST(a_vm_whose_disks_are_in_time_runs_there),
                 TEST(a_target_that_is_gone_is_not_connected_to),
+                TEST(the_order_to_copy_is_written_down_before),
+                TEST(a_copy_that_had_not_begun_has_no_reason_of_an_earlier_one),
+                TEST(a_copy_that_may_have_begun_has_none_either),
+                TEST(a_copy_that_had_begun_has_its_own),
+                TEST(a_record_of_an_older_agent_is_taken_back),
                 TEST(post_copy_begins_with_the_second_pass),
                 TEST(a_target_that_has_everything_says_so),
         };
