@@ -14,7 +14,7 @@
 #include "cli/command.h"
 
 #define LABS "/run/godwit/lab"
-#define LOCAL_API "/run/godwit/nva.sock"
+#define LOCAL_API "/run/godwit/nva/api.sock"
 
 enum { PATH_SIZE = 512, QUERY_SIZE = 1024 };
 

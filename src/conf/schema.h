@@ -100,13 +100,17 @@ struct gw_conf_common {
 };
 
 #define GW_CONF_COMMON_ROWS(type_, field_, name_)                                                                      \
+        GW_CONF_COMMON_ROWS_AT(type_, field_, name_, "/run/godwit/" name_ ".sock")
+
+/* With a default for api-socket. */
+#define GW_CONF_COMMON_ROWS_AT(type_, field_, name_, socket_)                                                          \
         GW_CONF_ROW(type_, field_.id, "id", GW_CONF_NAME, NULL, "this daemon's id: its certificate's common name",     \
                     .required = true),                                                                                 \
                 GW_CONF_ROW(type_, field_.state_dir, "state-dir", GW_CONF_PATH, "/var/lib/godwit/" name_,              \
                             "what must survive a restart is kept here"),                                               \
                 GW_CONF_ROW(type_, field_.log_level, "log-level", GW_CONF_LEVEL, "info",                               \
                             "the least important kind of line that is logged"),                                        \
-                GW_CONF_ROW(type_, field_.api_socket, "api-socket", GW_CONF_PATH, "/run/godwit/" name_ ".sock",        \
+                GW_CONF_ROW(type_, field_.api_socket, "api-socket", GW_CONF_PATH, socket_,                             \
                             "unix socket of the HTTP API"),                                                            \
                 GW_CONF_ROW(type_, field_.tls_ca, "tls-ca", GW_CONF_PATH, "/etc/godwit/tls/ca.pem",                    \
                             "certificate of the authority that signs every daemon's"),                                 \

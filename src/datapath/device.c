@@ -52,7 +52,7 @@ static int make_folders(const char *dir) {
                 if (c && c != '/')
                         continue;
                 *p = 0;
-                if (mkdir(path, 0700) < 0 && errno != EEXIST)
+                if (mkdir(path, c ? 0755 : 0700) < 0 && errno != EEXIST) /* others have sockets beside it */
                         return -errno;
                 if (!c)
                         return 0;
@@ -68,7 +68,9 @@ int gw_bpffs_ensure(const char *dir, struct gw_error *error) {
         r = make_folders(dir);
         if (!r && mount("bpf", dir, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
                 r = -errno;
-        return r ? gw_fail(error, r, "pin-dir", "cannot mount a BPF file system at %s: %s", dir, strerror(-r)) : 0;
+        return r ? gw_fail(error, r, "pin-dir", "cannot mount a BPF file system at %s: %s%s", dir, strerror(-r),
+                           r == -EPERM ? "; a service may not: have it mounted there before" : "")
+                 : 0;
 }
 
 /* Without IPv6 in the kernel, or with it disabled, the device is made for IPv4 alone. */

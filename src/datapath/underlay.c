@@ -66,34 +66,26 @@ static struct bpf_tc_hook hook_on(int ifindex) {
                 .sz = sizeof(struct bpf_tc_hook), .ifindex = ifindex, .attach_point = BPF_TC_INGRESS};
 }
 
-static bool is_ours(const struct bpf_tc_hook *hook) {
+static void detach_from(int ifindex) {
         struct bpf_tc_opts opts = {.sz = sizeof opts, .handle = TC_HANDLE, .priority = TC_PRIORITY};
-        struct bpf_prog_info info = {0};
-        uint32_t size = sizeof info;
-        int fd, r;
+        struct bpf_tc_hook hook = hook_on(ifindex);
 
-        if (bpf_tc_query(hook, &opts))
-                return false;
-        fd = bpf_prog_get_fd_by_id(opts.prog_id);
-        if (fd < 0)
-                return false;
-        r = bpf_obj_get_info_by_fd(fd, &info, &size);
-        close(fd);
-        return !r && !strcmp(info.name, PROGRAM);
+        if (gw_filter_is(ifindex, TC_PRIORITY, TC_HANDLE, PROGRAM))
+                (void)bpf_tc_detach(&hook, &opts);
 }
 
-static int detach_from(const struct gw_link *link, void *user) {
-        struct bpf_tc_opts opts = {.sz = sizeof opts, .handle = TC_HANDLE, .priority = TC_PRIORITY};
-        struct bpf_tc_hook hook = hook_on(link->index);
-        const int *except = user;
+static void detach_from_all_but(int ifindex) {
+        struct if_nameindex *all = if_nameindex();
 
-        if ((!except || link->index != *except) && is_ours(&hook))
-                (void)bpf_tc_detach(&hook, &opts);
-        return 0;
+        for (const struct if_nameindex *i = all; i && i->if_index; i++)
+                if ((int)i->if_index != ifindex)
+                        detach_from((int)i->if_index);
+        if (all)
+                if_freenameindex(all);
 }
 
 void gw_underlay_detach(void) {
-        (void)gw_link_each(detach_from, NULL);
+        detach_from_all_but(0);
 }
 
 static int attach_to(struct gw_datapath *dp, int ifindex) {
@@ -115,7 +107,7 @@ static void follow(struct gw_datapath *dp) {
         if (ifindex == dp->underlay_ifindex)
                 return;
         dp->underlay_ifindex = ifindex;
-        (void)gw_link_each(detach_from, &ifindex);
+        detach_from_all_but(ifindex);
         r = ifindex ? attach_to(dp, ifindex) : 0;
         if (r)
                 gw_log(GW_WARNING, "ifindex=%d frames are decapsulated by the VXLAN device: cannot attach: %s", ifindex,

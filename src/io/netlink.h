@@ -74,6 +74,9 @@ int gw_neigh_del(const char *link, struct gw_ip ip);
 /* path below /proc/sys with slashes: gw_sysctl_write("net/ipv4/ip_forward", "1"). */
 int gw_sysctl_write(const char *path, const char *value);
 
+/* filter.c: whether the filter at a device's ingress with that priority and handle is an eBPF program of that name. */
+bool gw_filter_is(int ifindex, uint16_t priority, uint32_t handle, const char *program);
+
 /* netns.c: namespaces named as iproute2 names them, bind mounts in /run/netns. */
 int gw_netns_add(const char *name);  /* -EEXIST; loopback is brought up */
 int gw_netns_del(const char *name);  /* 0 also when absent */

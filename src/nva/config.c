@@ -34,7 +34,8 @@ static const char *check_modes(const void *words) {
 }
 
 static const struct gw_conf_row rows[] = {
-        GW_CONF_COMMON_ROWS(struct nva_config, common, "nva"),
+        /* A folder of its own: it may be another user than the daemons of a host. */
+        GW_CONF_COMMON_ROWS_AT(struct nva_config, common, "nva", "/run/godwit/nva/api.sock"),
         GW_CONF_ROW(struct nva_config, listen, "listen", GW_CONF_ENDPOINT, "[::]:7460",
                     "where NVEs and hypervisor agents connect"),
         GW_CONF_ROW(struct nva_config, api_listen, "api-listen", GW_CONF_ENDPOINT, NULL,

@@ -42,16 +42,18 @@ int nve_keep_take(void) {
         return kept;
 }
 
-/* One that was kept before is forgotten first: it may be of a device that is no more. */
+/* What was taken is still with the supervisor. Another one that was kept is forgotten first: it is of a device that is no
+ * more, and there may be room for one. */
 void nve_keep_give(struct nve *nve) {
         int fd = gw_datapath_punt_tap(nve->dp), r;
 
-        if (nve->took != fd)
-                (void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEPT_NAME);
+        nve->is_up = nve->is_kept = true;
+        if (nve->took == fd)
+                return;
+        (void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" KEPT_NAME);
         r = sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" KEPT_NAME, &fd, 1);
         if (r < 0)
                 gw_log(GW_WARNING, "the supervisor does not keep the punt device's queue: %s", gw_error_word(r));
-        nve->is_up = true;
         nve->is_kept = r > 0;
 }
 
