@@ -112,20 +112,12 @@ bool gw_datapath_is_allowed(struct gw_datapath *dp, uint32_t ifindex, struct gw_
 bool gw_datapath_is_member(struct gw_datapath *dp, uint32_t vni, struct gw_ip locator, uint32_t *flags);
 /* False: frames to it take the VXLAN device, which knows routes by itself. */
 bool gw_datapath_next_hop(struct gw_datapath *dp, struct gw_ip locator, uint32_t *ifindex, struct gw_ip *via);
-/* At most max elements that come after the one named (NULL: from the first), in no order that means anything. *more: not
- * all yet. GW_E_NOT_FOUND: the one named is gone; begin anew. */
-struct gw_fdb_at {
-        uint32_t vni;
-        struct gw_mac mac;
-};
-int gw_datapath_fdb_page(struct gw_datapath *dp, const struct gw_fdb_at *after, size_t max, bool *more,
+/* About max elements from *place on (0: the first), in no order that means anything; *place is where the next page begins.
+ * *more: not all yet. What is there from the first page to the last is told once, however often it is rewritten. */
+int gw_datapath_fdb_page(struct gw_datapath *dp, uint32_t *place, size_t max, bool *more,
                          int (*each)(uint32_t vni, struct gw_mac mac, const struct gw_forward *entry, void *user),
                          void *user);
-struct gw_neigh_at {
-        uint32_t vni;
-        struct gw_ip ip;
-};
-int gw_datapath_neigh_page(struct gw_datapath *dp, const struct gw_neigh_at *after, size_t max, bool *more,
+int gw_datapath_neigh_page(struct gw_datapath *dp, uint32_t *place, size_t max, bool *more,
                            int (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user),
                            void *user);
 

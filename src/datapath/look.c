@@ -3,13 +3,16 @@
  * Looking at the tables as a packet would: single entries, and a table page by
  * page. For audits and traces; nothing is changed.
  *
- * A page begins after the entry at which the last one ended. When that one is
- * gone the kernel cannot say what came after it, and the reader begins anew:
- * GW_E_NOT_FOUND.
+ * A page ends between two of the kernel's buckets, and the next begins there. Within a
+ * bucket an entry that is rewritten becomes the first one, so a reader that goes on
+ * after a key would skip some there and be told others twice; its bucket an entry never
+ * leaves. So a page has a few entries less than was asked for, or, where one bucket has more
+ * than that, a few more.
  */
 #include "datapath/private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -76,26 +79,67 @@ bool gw_datapath_next_hop(struct gw_datapath *dp, struct gw_ip locator, uint32_t
         return true;
 }
 
-/* Calls for at most max elements after `key` (NULL: from the first). *key_out is the last one's. */
-static int page(int fd, const void *after, void *key_out, size_t key_size, void *value, size_t max, bool *more,
-                int (*each)(const void *key, const void *value, void *user), void *user) {
-        int r = after ? bpf_map_lookup_elem(fd, after, value) : 0;
-        uint8_t next[32];
+struct shelf { /* what is read of a table at once */
+        void *keys, *values;
+        size_t key_size, value_size, room;
+};
 
-        *more = false;
-        if (r)
-                return r == -ENOENT ? GW_E_NOT_FOUND : r;
-        while (!(r = bpf_map_get_next_key(fd, after, next))) {
-                if (!max--) {
-                        *more = true;
-                        return 0;
-                }
-                memcpy(key_out, next, key_size);
-                after = key_out;
-                if (!bpf_map_lookup_elem(fd, after, value) && (r = each(after, value, user)))
-                        return r;
+static void shelf_deinit(struct shelf *shelf) {
+        free(shelf->keys);
+        free(shelf->values);
+        shelf->keys = shelf->values = NULL;
+}
+
+static int shelf_room(struct shelf *shelf, size_t room) {
+        shelf_deinit(shelf);
+        shelf->room = room;
+        shelf->keys = malloc(room * shelf->key_size);
+        shelf->values = malloc(room * shelf->value_size);
+        return shelf->keys && shelf->values ? 0 : -ENOMEM;
+}
+
+/* Whole buckets from *place on, as many as `max` has room for. 0: n elements, and there may be more; GW_E_NOT_FOUND: they
+ * are the last; GW_E_FULL: the next bucket alone has more than `max`. */
+static int take_buckets(int fd, uint32_t *place, struct shelf *shelf, size_t max, uint32_t *n) {
+        int r;
+
+        *n = (uint32_t)max;
+        r = bpf_map_lookup_batch(fd, place, place, shelf->keys, shelf->values, n, NULL);
+        if (r && r != -ENOENT)
+                *n = 0;
+        return r == -ENOENT ? GW_E_NOT_FOUND : r == -ENOSPC ? GW_E_FULL : r;
+}
+
+/* As many as there is room for on a page that has `told` already; on an empty one at least a bucket. */
+static int take(int fd, uint32_t *place, struct shelf *shelf, size_t told, uint32_t *n) {
+        int r = take_buckets(fd, place, shelf, shelf->room - told, n);
+
+        while (r == GW_E_FULL && !told) {
+                r = shelf_room(shelf, 2 * shelf->room);
+                if (!r)
+                        r = take_buckets(fd, place, shelf, shelf->room, n);
         }
-        return r == -ENOENT ? 0 : r;
+        return r;
+}
+
+static int page(int fd, uint32_t *place, struct shelf *shelf, size_t max, bool *more,
+                int (*each)(const void *key, const void *value, void *user), void *user) {
+        size_t told = 0;
+        uint32_t n;
+        int r = shelf_room(shelf, max), failed = 0;
+
+        while (!r && told < shelf->room) {
+                r = take(fd, place, shelf, told, &n);
+                for (uint32_t i = 0; !failed && i < n; i++)
+                        failed = each((const char *)shelf->keys + i * shelf->key_size,
+                                      (const char *)shelf->values + i * shelf->value_size, user);
+                told += n;
+        }
+        shelf_deinit(shelf);
+        *more = r != GW_E_NOT_FOUND;
+        if (failed)
+                return failed;
+        return r == GW_E_NOT_FOUND || r == GW_E_FULL ? 0 : r;
 }
 
 struct fdb_page {
@@ -116,16 +160,13 @@ static int fdb_one(const void *key, const void *value, void *user) {
         return p->each(k->vni, gw_abi_mac(k->mac), &entry, p->user);
 }
 
-int gw_datapath_fdb_page(struct gw_datapath *dp, const struct gw_fdb_at *after, size_t max, bool *more,
+int gw_datapath_fdb_page(struct gw_datapath *dp, uint32_t *place, size_t max, bool *more,
                          int (*each)(uint32_t vni, struct gw_mac mac, const struct gw_forward *entry, void *user),
                          void *user) {
-        struct gw_abi_mac_key from = {0}, last = {0};
-        struct gw_abi_forward value;
+        struct shelf shelf = {.key_size = sizeof(struct gw_abi_mac_key), .value_size = sizeof(struct gw_abi_forward)};
         struct fdb_page p = {each, user};
 
-        if (after)
-                from = gw_mac_key(after->vni, after->mac);
-        return page(dp->maps[MAP_FDB], after ? &from : NULL, &last, sizeof last, &value, max, more, fdb_one, &p);
+        return page(dp->maps[MAP_FDB], place, &shelf, max, more, fdb_one, &p);
 }
 
 struct neigh_page {
@@ -141,14 +182,11 @@ static int neigh_one(const void *key, const void *value, void *user) {
         return p->each(k->id, gw_abi_ip(k->ip), gw_abi_mac(v->mac), v->flags, p->user);
 }
 
-int gw_datapath_neigh_page(struct gw_datapath *dp, const struct gw_neigh_at *after, size_t max, bool *more,
+int gw_datapath_neigh_page(struct gw_datapath *dp, uint32_t *place, size_t max, bool *more,
                            int (*each)(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t flags, void *user),
                            void *user) {
-        struct gw_abi_ip_key from = {0}, last = {0};
-        struct gw_abi_neigh value;
+        struct shelf shelf = {.key_size = sizeof(struct gw_abi_ip_key), .value_size = sizeof(struct gw_abi_neigh)};
         struct neigh_page p = {each, user};
 
-        if (after)
-                from = gw_ip_key(after->vni, after->ip);
-        return page(dp->maps[MAP_NEIGH], after ? &from : NULL, &last, sizeof last, &value, max, more, neigh_one, &p);
+        return page(dp->maps[MAP_NEIGH], place, &shelf, max, more, neigh_one, &p);
 }

@@ -13,6 +13,7 @@
  * than one frame of a session takes.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
 #include "nve/lists.h"
 #include "nve/nve.h"
 
-enum { AUDIT_PAGE = 2000, REPAIRS_MAX = 1000, AT_SIZE = 80 };
+enum { AUDIT_PAGE = 2000, REPAIRS_MAX = 1000, AT_SIZE = 16 };
 
 struct page;
 typedef json_t *forward_json(const struct page *page, uint32_t vni, struct gw_mac mac,
@@ -36,8 +37,6 @@ struct page {
         neigh_json *neigh;
         json_t *entries;
         struct gw_mono now;
-        struct gw_fdb_at fdb_last;
-        struct gw_neigh_at neigh_last;
 };
 
 /* null: not known. */
@@ -81,7 +80,6 @@ static json_t *neigh_shown(const struct page *page, uint32_t vni, struct gw_ip i
 static int forward_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *forward, void *user) {
         struct page *page = user;
 
-        page->fdb_last = (struct gw_fdb_at){vni, mac};
         json_array_append_new(page->entries, page->forward(page, vni, mac, forward));
         return 0;
 }
@@ -90,60 +88,41 @@ static int neigh_entry(uint32_t vni, struct gw_ip ip, struct gw_mac mac, uint8_t
         struct page *page = user;
 
         (void)flags;
-        page->neigh_last = (struct gw_neigh_at){vni, ip};
         json_array_append_new(page->entries, page->neigh(page, vni, ip, mac));
         return 0;
 }
 
-/* "<vni>/<mac or address>" */
-static const char *split_after(const char *text, uint32_t *vni) {
+/* "p<number>": where in the data plane's table the next page begins. */
+static int read_place(const char *after, uint32_t *place) {
         char *end = NULL;
-        unsigned long n = text ? strtoul(text, &end, 10) : 0;
+        unsigned long n =
+                after && after[0] == 'p' && after[1] >= '0' && after[1] <= '9' ? strtoul(after + 1, &end, 10) : 0;
 
-        if (!text || *end != '/' || n > GW_VNI_MAX)
-                return NULL;
-        *vni = (uint32_t)n;
-        return end + 1;
-}
-
-static int forwarding_page(struct page *page, const char *after, bool *more, char at[static AT_SIZE]) {
-        struct gw_fdb_at from;
-        const char *rest = split_after(after, &from.vni);
-        char mac[GW_MAC_TEXT];
-        int r;
-
-        if (after && (!rest || gw_mac_parse(rest, &from.mac)))
+        if (after && (!end || *end || n > UINT32_MAX))
                 return GW_E_INVALID;
-        r = gw_datapath_fdb_page(page->nve->dp, after ? &from : NULL, page->limit, more, forward_entry, page);
-        snprintf(at, AT_SIZE, "%u/%s", page->fdb_last.vni, gw_mac_text(page->fdb_last.mac, mac));
-        return r;
-}
-
-static int neighbours_page(struct page *page, const char *after, bool *more, char at[static AT_SIZE]) {
-        struct gw_neigh_at from;
-        const char *rest = split_after(after, &from.vni);
-        char ip[GW_IP_TEXT];
-        int r;
-
-        if (after && (!rest || gw_ip_parse(rest, &from.ip)))
-                return GW_E_INVALID;
-        r = gw_datapath_neigh_page(page->nve->dp, after ? &from : NULL, page->limit, more, neigh_entry, page);
-        snprintf(at, AT_SIZE, "%u/%s", page->neigh_last.vni, gw_ip_text(page->neigh_last.ip, ip));
-        return r;
+        *place = (uint32_t)n;
+        return 0;
 }
 
 /* False: the request was answered, and the entries are gone. */
 static bool read_page(struct page *page, struct gw_request *request, bool *more, char at[static AT_SIZE]) {
         const char *after = gw_request_query(request, "after");
         struct gw_error error = {0};
-        int r = page->forward ? forwarding_page(page, after, more, at) : neighbours_page(page, after, more, at);
+        uint32_t place;
+        int r = read_place(after, &place);
 
-        if (!r)
+        if (!r && page->forward)
+                r = gw_datapath_fdb_page(page->nve->dp, &place, page->limit, more, forward_entry, page);
+        else if (!r)
+                r = gw_datapath_neigh_page(page->nve->dp, &place, page->limit, more, neigh_entry, page);
+        if (!r) {
+                snprintf(at, AT_SIZE, "p%" PRIu32, place);
                 return true;
+        }
         json_decref(page->entries);
-        if (r == GW_E_NOT_FOUND)
-                gw_fail(&error, GW_E_CONFLICT, "after", "the entry \"%.64s\" is gone; begin with the first page",
-                        after);
+        if (r == GW_E_INVALID)
+                gw_fail(&error, GW_E_CONFLICT, "after",
+                        "\"%.64s\" is no place in this table; begin with the first page", after);
         else
                 gw_fail(&error, r, "after", "the page after \"%.64s\" cannot be read: %s", after ? after : "",
                         gw_error_word(r));

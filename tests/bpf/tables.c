@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <bpf/bpf.h>
 #include <unistd.h>
@@ -84,6 +85,78 @@ static void another_port_is_refused(void **state) {
         assert_string_equal(error.field, "vxlan-port");
         h->config.vxlan_port = 4789;
         host_open(h);
+}
+
+enum { ENTRIES = 40000, PAGE = 7, SHORT = 12 };
+
+struct reading {
+        uint8_t told[ENTRIES];
+        struct gw_abi_mac_key last;
+        int n;
+};
+
+static struct gw_abi_mac_key entry_key(int i) {
+        return (struct gw_abi_mac_key){.vni = VNI, .mac = {2, 1, 0, 0, (uint8_t)(i >> 8), (uint8_t)i}};
+}
+
+static int take_entry(uint32_t vni, struct gw_mac mac, const struct gw_forward *entry, void *user) {
+        struct reading *reading = user;
+        int i = mac.b[4] << 8 | mac.b[5];
+
+        (void)entry;
+        if (vni != VNI || mac.b[1] != 1)
+                return 0;
+        reading->told[i]++;
+        reading->last = entry_key(i);
+        reading->n++;
+        return 0;
+}
+
+/* What is rewritten between two pages changes its place, and is told once all the same. */
+static void pages_tell_what_is_rewritten_once(void **state) {
+        struct host *h = &((struct world *)*state)->hosts[0];
+        struct gw_abi_forward value = {.kind = 1};
+        struct reading *reading = calloc(1, sizeof *reading);
+        int fd = map_open(h, "gw_fdb"), pages = 0;
+        uint32_t place = 0;
+        bool more = true;
+
+        assert_non_null(reading);
+        for (int i = 0; i < ENTRIES; i++) {
+                struct gw_abi_mac_key key = entry_key(i);
+
+                assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+        }
+        for (; more; pages++) {
+                int before = reading->n;
+
+                assert_int_equal(gw_datapath_fdb_page(h->dp, &place, PAGE, &more, take_entry, reading), 0);
+                assert_in_range(reading->n - before, more, PAGE + SHORT);
+                if (reading->n)
+                        assert_int_equal(bpf_map_update_elem(fd, &reading->last, &value, BPF_ANY), 0);
+                for (int i = pages % 8; i < ENTRIES; i += ENTRIES / 8) {
+                        struct gw_abi_mac_key key = entry_key((i * 31 + pages) % ENTRIES);
+
+                        assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+                }
+        }
+        assert_int_equal(reading->n, ENTRIES);
+        for (int i = 0; i < ENTRIES; i++)
+                assert_int_equal(reading->told[i], 1);
+        place = 0;
+        assert_int_equal(gw_datapath_fdb_page(h->dp, &place, ENTRIES, &more, take_entry, reading),
+                         0); /* as one, nearly */
+        assert_true(reading->n > 2 * ENTRIES - SHORT);
+        for (int i = 0; i < ENTRIES; i++) {
+                struct gw_abi_mac_key key = entry_key(i);
+
+                bpf_map_delete_elem(fd, &key);
+        }
+        place = UINT32_MAX;
+        assert_int_equal(gw_datapath_fdb_page(h->dp, &place, PAGE, &more, take_entry, reading), 0);
+        assert_false(more);
+        free(reading);
+        close(fd);
 }
 
 enum { TALKERS = 3000, RECENT_MS = 60000 };
@@ -202,6 +275,7 @@ int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
                 cmocka_unit_test(another_port_is_refused),
+                cmocka_unit_test(pages_tell_what_is_rewritten_once),
                 cmocka_unit_test(talkers_of_all_are_read_in_one_walk),
                 cmocka_unit_test(next_hops_are_those_in_use),
                 cmocka_unit_test(a_place_that_is_free_is_taken),
