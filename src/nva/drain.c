@@ -15,6 +15,11 @@
  *
  * A task cannot be moved by us: it is shown as STAYS, and the host is drained only
  * when nothing is left but what was to be left.
+ *
+ * A host may have thousands of VMs, and each that is stopped is read from the store to be
+ * judged. So they are looked at some at a time, in a pass that begins anew when one has
+ * moved and every LOOK_MS; a turn reads no more, and thinks of no more hosts, than it has
+ * a budget for.
  */
 #include "nva/drain.h"
 
@@ -29,7 +34,10 @@
 
 enum {
         LOOK_MS = 500,
-        AGAIN_S = 5, /* after a failure; its host, or the target, may need that to come back */
+        LOOK_VMS = 1024,   /* a turn: by what is in memory */
+        LOOK_STORED = 64,  /* and of these, read from the store */
+        LOOK_HOSTS = 8192, /* as targets */
+        AGAIN_S = 5,       /* after a failure; its host, or the target, may need that to come back */
         DOWNTIME_MS = 50,
 };
 
@@ -38,6 +46,7 @@ static const char *const fate_words[] = {"waiting", "moving", "moved", "stuck", 
 
 struct drain_vm { /* one that was, or is to be, moved away */
         struct gw_list link;
+        struct gw_table_node node;
         struct gw_name vm, move, to;
         enum drain_fate fate;
         unsigned tries;
@@ -56,6 +65,9 @@ struct nva_drain {
         struct gw_wall since;
         struct gw_mono look_at; /* 0: nothing to do before something happens */
         struct gw_list vms;     /* drain_vm */
+        struct gw_table by_vm;  /* the same */
+        struct gw_list *at;     /* the next that is looked at; NULL: a pass is to begin */
+        bool left;              /* in this pass: something is here still */
 };
 
 static struct nva_drain *entry(struct gw_list *link) {
@@ -74,10 +86,19 @@ static struct nva_drain *find(const struct nva *nva, const char *nve) {
 }
 
 static struct drain_vm *find_vm(struct nva_drain *drain, const char *vm) {
-        gw_list_for_each (link, &drain->vms)
-                if (!strcmp(vm_entry(link)->vm.s, vm))
-                        return vm_entry(link);
-        return NULL;
+        struct gw_table_node *node = gw_table_find(&drain->by_vm, gw_table_hash(&drain->by_vm, vm, strlen(vm)), vm);
+
+        return node ? gw_container_of(node, struct drain_vm, node) : NULL;
+}
+
+static bool vm_match(const struct gw_table_node *node, const void *vm) {
+        return !strcmp(gw_container_of(node, struct drain_vm, node)->vm.s, vm);
+}
+
+static void forget(struct nva_drain *drain, struct drain_vm *noted) {
+        gw_table_remove(&drain->by_vm, &noted->node);
+        gw_list_remove(&noted->link);
+        free(noted);
 }
 
 /* ---- what is here ---- */
@@ -96,36 +117,36 @@ static void write_down(struct nva *nva, const struct nva_drain *drain) {
         json_decref(record);
 }
 
-static void forget_vms(struct nva_drain *drain) {
-        gw_list_for_each (link, &drain->vms) {
-                gw_list_remove(link);
-                free(vm_entry(link));
-        }
+static void forget_stuck(struct nva_drain *drain) {
+        drain->at = NULL;
+        gw_list_for_each (link, &drain->vms)
+                if (vm_entry(link)->fate == FATE_STUCK)
+                        forget(drain, vm_entry(link));
 }
 
-static void forget_stuck(struct nva_drain *drain) {
-        gw_list_for_each (link, &drain->vms)
-                if (vm_entry(link)->fate == FATE_STUCK) {
-                        gw_list_remove(link);
-                        free(vm_entry(link));
-                }
+/* Something is to be done at once, and for that all are looked at again. */
+static void look_now(struct nva_drain *drain) {
+        drain->at = NULL;
+        drain->look_at = nva_now().mono;
 }
 
 static struct nva_drain *drain_new(struct nva *nva, struct gw_nve *nve) {
         struct nva_drain *drain = calloc(1, sizeof *drain);
 
-        if (!drain)
+        if (!drain || gw_table_init(&drain->by_vm, nva->directory.seed, vm_match))
                 abort();
         drain->nve = nve->id;
         gw_list_init(&drain->vms);
         gw_list_append(&nva->drains, &drain->link);
-        drain->look_at = nva_now().mono;
+        look_now(drain);
         nve->draining = true;
         return drain;
 }
 
 static void drain_free(struct nva_drain *drain) {
-        forget_vms(drain);
+        gw_list_for_each (link, &drain->vms)
+                forget(drain, vm_entry(link));
+        gw_table_deinit(&drain->by_vm);
         gw_list_remove(&drain->link);
         free(drain);
 }
@@ -142,7 +163,7 @@ void drain_begin(struct nva *nva, struct gw_nve *nve, uint32_t concurrent, unsig
         drain->concurrent = concurrent;
         drain->leave = leave;
         drain->walk = (struct leaving_walk){0};
-        drain->look_at = nva_now().mono;
+        look_now(drain);
         write_down(nva, drain);
 }
 
@@ -208,7 +229,10 @@ static struct drain_vm *note(struct nva_drain *drain, const struct gw_vm *vm) {
         noted = calloc(1, sizeof *noted);
         if (!noted)
                 abort();
-        snprintf(noted->vm.s, sizeof noted->vm.s, "%s", gw_vm_name(vm).s);
+        noted->vm = gw_vm_name(vm);
+        if (gw_table_insert(&drain->by_vm, &noted->node,
+                            gw_table_hash(&drain->by_vm, noted->vm.s, strlen(noted->vm.s))))
+                abort();
         gw_list_append(&drain->vms, &noted->link);
         return noted;
 }
@@ -237,27 +261,14 @@ static bool begin_move(struct nva *nva, struct drain_vm *noted, struct gw_vm *vm
         return true;
 }
 
-/* Deleted, moved away by somebody else, or stopped with nothing here: no more business of ours. */
-static void let_go(struct nva *nva, struct nva_drain *drain, const struct gw_nve *nve) {
-        gw_list_for_each (link, &drain->vms) {
-                const struct gw_vm *vm = gw_directory_vm(&nva->directory, vm_entry(link)->vm.s);
-
-                if (vm_entry(link)->fate == FATE_MOVED || (vm && is_here(nva, vm, nve)))
-                        continue;
-                gw_list_remove(link);
-                free(vm_entry(link));
-        }
-}
-
 static bool note_stopped(struct gw_vm *vm, void *user) {
         return note(user, vm) != NULL;
 }
 
-static void note_all(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve) {
+static void note_running(struct nva_drain *drain, struct gw_nve *nve) {
         for (struct gw_vm *vm = NULL; (vm = gw_directory_vm_at_after(nve, vm));)
                 if (gw_vm_nve(vm) == nve)
                         note(drain, vm);
-        leaving_walk(nva, &drain->walk, nve, note_stopped, drain);
 }
 
 /* What it is in for, but for a move that would begin now. */
@@ -277,30 +288,78 @@ static bool is_due(const struct drain_vm *noted, const struct gw_vm *vm, struct 
                (!noted->not_before.ns || gw_mono_reached(now.mono, noted->not_before));
 }
 
-/* What each VM of the host is in for, and how many moves there are room for. */
+/* What a turn may still do. */
+struct budget {
+        unsigned vms, stored;
+        size_t hosts;
+        uint32_t moves; /* that may begin */
+};
+
+static bool spend(unsigned *left) {
+        return *left && (*left)--;
+}
+
+static struct budget budget_of(const struct nva *nva, const struct nva_drain *drain) {
+        struct budget left = {.vms = LOOK_VMS, .stored = LOOK_STORED, .hosts = LOOK_HOSTS, .moves = drain->concurrent};
+
+        gw_list_for_each (link, (struct gw_list *)&nva->open_moves)
+                if (mover_is_open(mover_open_entry(link)) &&
+                    gw_name_eq(&mover_open_entry(link)->core.from, &drain->nve))
+                        spend(&left.moves);
+        return left;
+}
+
+/* Deleted, moved away by somebody else, or stopped with nothing here: no more business of ours. */
+static bool is_over(const struct nva *nva, const struct drain_vm *noted, const struct gw_vm *vm,
+                    const struct gw_nve *nve) {
+        return noted->fate != FATE_MOVED && (!vm || !is_here(nva, vm, nve));
+}
+
+static void look_at_one(struct nva *nva, struct nva_drain *drain, struct drain_vm *noted, struct gw_nve *nve,
+                        struct budget *budget, struct gw_now now) {
+        struct gw_vm *vm = gw_directory_vm(&nva->directory, noted->vm.s);
+        const struct nva_move *open;
+
+        if (vm && !gw_vm_nve(vm))
+                spend(&budget->stored);
+        if (is_over(nva, noted, vm, nve))
+                return forget(drain, noted);
+        if (!vm || !is_here(nva, vm, nve))
+                return;
+        drain->left = true;
+        noted->fate = fate_of(nva, drain, noted, vm);
+        open = mover_open(nva, noted->vm.s);
+        noted->as = (uint8_t)(open ? open->core.as : mover_as(vm));
+        if (!budget->moves || !is_due(noted, vm, now))
+                return;
+        budget->hosts -= budget->hosts < nva->directory.nves.count ? budget->hosts : nva->directory.nves.count;
+        if (begin_move(nva, noted, vm, now))
+                budget->moves--;
+}
+
+/* What each VM of the host is in for, some at a time, and how many moves there is room for. */
 static void look(struct nva *nva, struct nva_drain *drain, struct gw_nve *nve, struct gw_now now) {
-        uint32_t moving = 0;
-        bool left = false;
+        struct budget budget = budget_of(nva, drain);
 
-        let_go(nva, drain, nve);
-        note_all(nva, drain, nve);
-        gw_list_for_each (link, &drain->vms)
-                moving += mover_open(nva, vm_entry(link)->vm.s) != NULL;
-        gw_list_for_each (link, &drain->vms) {
-                struct drain_vm *noted = vm_entry(link);
-                struct gw_vm *vm = gw_directory_vm(&nva->directory, noted->vm.s);
-
-                if (!vm || !is_here(nva, vm, nve))
-                        continue;
-                left = true;
-                noted->fate = fate_of(nva, drain, noted, vm);
-                noted->as = (uint8_t)(noted->fate == FATE_MOVING ? mover_open(nva, gw_vm_name(vm).s)->core.as
-                                                                 : mover_as(vm));
-                if (moving < drain->concurrent && is_due(noted, vm, now))
-                        moving += begin_move(nva, noted, vm, now);
+        leaving_walk(nva, &drain->walk, nve, note_stopped, drain);
+        if (!drain->at) {
+                note_running(drain, nve);
+                drain->at = drain->vms.next;
+                drain->left = false;
         }
+        while (drain->at && drain->at != &drain->vms && budget.stored && budget.hosts && spend(&budget.vms)) {
+                struct drain_vm *noted = vm_entry(drain->at);
+
+                drain->at = drain->at->next;
+                look_at_one(nva, drain, noted, nve, &budget, now);
+        }
+        if (drain->at != &drain->vms) {
+                drain->look_at = now.mono;
+                return;
+        }
+        drain->at = NULL;
         drain->look_at = !drain->walk.done ? now.mono
-                         : left            ? gw_mono_after(now.mono, gw_ms(LOOK_MS))
+                         : drain->left     ? gw_mono_after(now.mono, gw_ms(LOOK_MS))
                                            : (struct gw_mono){0};
 }
 
@@ -333,7 +392,7 @@ void drain_moved(struct nva *nva, const struct gw_move *move) {
 
         if (!noted)
                 return;
-        drain->look_at = now.mono;
+        look_now(drain);
         if (move->result != GW_MOVE_OK) {
                 failed(noted, *move->reason ? move->reason : gw_move_result_word(move->result), now);
                 return;

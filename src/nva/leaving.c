@@ -8,7 +8,8 @@
  *
  * There may be a million VMs, of which the stopped ones say in the store alone where their disks are, and ten thousand hosts to think
  * of for each that leaves. So walks and plans go on a turn at a time; in between the others have theirs. A VM that comes or goes
- * meanwhile is seen or not; one that stops where it is has been seen there.
+ * meanwhile is seen or not, and none twice: one that was there when the plan began is in it as one of those, also when it
+ * stops meanwhile.
  */
 #include "nva/leaving.h"
 
@@ -132,7 +133,8 @@ struct paper {
         struct gw_name nve;
         struct gw_request *request;
         struct leaving_walk walk;
-        struct gw_name *there; /* VMs that are placed there; those before .at are dealt with */
+        struct gw_name *there;         /* VMs that were placed there; those before .at are dealt with */
+        const struct gw_name **sorted; /* the same, by name */
         size_t n_there, at;
         unsigned leave;
         struct leaving_given *given;
@@ -182,10 +184,21 @@ static void plan_vm(struct paper *paper, const struct gw_vm *vm) {
                                         to ? "" : error.text, "leave", leaving_is_left(vm, paper->leave)));
 }
 
+static int compare(const void *a, const void *b) {
+        return strcmp((*(const struct gw_name *const *)a)->s, (*(const struct gw_name *const *)b)->s);
+}
+
+static bool was_there(const struct paper *paper, const struct gw_vm *vm) {
+        struct gw_name name = gw_vm_name(vm), *key = &name;
+
+        return paper->n_there && bsearch(&key, paper->sorted, paper->n_there, sizeof *paper->sorted, compare);
+}
+
 static bool plan_stopped(struct gw_vm *vm, void *user) {
         struct paper *paper = user;
 
-        plan_vm(paper, vm);
+        if (!was_there(paper, vm))
+                plan_vm(paper, vm);
         return paper->thought < PLAN_HOSTS;
 }
 
@@ -194,6 +207,7 @@ static void paper_free(struct paper *paper) {
         json_decref(paper->list);
         free(paper->given);
         free(paper->there);
+        free(paper->sorted);
         free(paper);
 }
 
@@ -209,7 +223,7 @@ static void plan_on(struct paper *paper) {
         for (paper->thought = 0; paper->at < paper->n_there && paper->thought < PLAN_HOSTS; paper->at++) {
                 struct gw_vm *vm = gw_directory_vm(&paper->nva->directory, paper->there[paper->at].s);
 
-                if (vm && gw_vm_nve(vm) == nve)
+                if (vm && (gw_vm_nve(vm) == nve || leaving_is_at_home(paper->nva, vm, nve)))
                         plan_vm(paper, vm);
         }
         if (paper->at == paper->n_there && paper->thought < PLAN_HOSTS)
@@ -220,17 +234,21 @@ static void plan_on(struct paper *paper) {
         paper_free(paper);
 }
 
-static size_t names_of(struct gw_nve *nve, struct gw_name **out) {
+static void note_there(struct paper *paper, struct gw_nve *nve) {
         struct gw_name *names = calloc(nve->n_vms + 1, sizeof *names);
         size_t n = 0;
 
-        if (!names)
+        paper->there = names;
+        paper->sorted = calloc(nve->n_vms + 1, sizeof *paper->sorted);
+        if (!names || !paper->sorted)
                 abort();
         for (struct gw_vm *vm = NULL; n < nve->n_vms && (vm = gw_directory_vm_at_after(nve, vm));)
                 if (gw_vm_nve(vm) == nve)
                         names[n++] = gw_vm_name(vm);
-        *out = names;
-        return n;
+        for (size_t i = 0; i < n; i++)
+                paper->sorted[i] = &names[i];
+        qsort(paper->sorted, n, sizeof *paper->sorted, compare);
+        paper->n_there = n;
 }
 
 void leaving_plan(struct nva *nva, struct gw_nve *nve, unsigned leave, struct gw_request *request) {
@@ -243,7 +261,7 @@ void leaving_plan(struct nva *nva, struct gw_nve *nve, unsigned leave, struct gw
         paper->request = request;
         paper->leave = leave;
         paper->list = json_array();
-        paper->n_there = names_of(nve, &paper->there);
+        note_there(paper, nve);
         gw_list_append(&nva->plans, &paper->link);
         plan_on(paper);
 }
