@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `godwit policy ...` and `godwit gateway ...`: what is routed between VNs, and by whom. */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/client.h"
@@ -7,6 +8,16 @@
 #include "cli/output.h"
 
 enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
+
+/* A deleted policy that a gateway goes on with is not what was asked for; it is no failure either. */
+static void warn_untold(const struct gw_cli *cli, const json_t *answer) {
+        char names[1024];
+
+        if (cli->json || !json_array_size(json_object_get(answer, "untold")))
+                return;
+        fprintf(stderr, "godwit: not told, and routing as before until back: %s; `godwit gateway list`\n",
+                gw_member_list(answer, "untold", names, sizeof names));
+}
 
 static int policy_create(struct gw_cli *cli, const struct gw_args *args) {
         json_t *answer = NULL, *body;
@@ -20,15 +31,18 @@ static int policy_create(struct gw_cli *cli, const struct gw_args *args) {
         if (!outside)
                 json_object_set_new(body, "to", json_string(gw_args_text(args, "to")));
         r = gw_cli_call(cli, "POST", body, &answer, "/v1/policies");
+        warn_untold(cli, answer);
         return gw_print_done(cli, r, answer, args->words[0], "created");
 }
 
 static int policy_delete(struct gw_cli *cli, const struct gw_args *args) {
         char segment[SEGMENT];
-        int r = gw_cli_call(cli, "DELETE", NULL, NULL, "/v1/policies/%s",
+        json_t *answer = NULL;
+        int r = gw_cli_call(cli, "DELETE", NULL, &answer, "/v1/policies/%s",
                             gw_client_segment(args->words[0], segment, sizeof segment));
 
-        return gw_print_done(cli, r, NULL, args->words[0], "deleted");
+        warn_untold(cli, answer);
+        return gw_print_done(cli, r, answer, args->words[0], "deleted");
 }
 
 static int show_list(struct gw_cli *cli, const char *path, const char *const *heads,
@@ -53,6 +67,12 @@ static int policy_list(struct gw_cli *cli, const struct gw_args *args) {
         return show_list(cli, "/v1/policies", heads, policy_row, "no policies: VNs do not reach each other");
 }
 
+static const char *state_of(const json_t *gateway) {
+        if (!json_is_true(json_object_get(gateway, "live")))
+                return "away";
+        return json_is_true(json_object_get(gateway, "arriving")) ? "arriving" : "live";
+}
+
 static void gateway_row(struct gw_columns *t, const json_t *gateway) {
         char users[GW_CELL_MAX] = "";
         json_t *user;
@@ -72,7 +92,7 @@ static void gateway_row(struct gw_columns *t, const json_t *gateway) {
         gw_columns_cell(t, 0, "%s", gw_member_text(gateway, "nve"));
         gw_columns_cell(t, 1, "%s", gw_member_text(gateway, "site"));
         gw_columns_cell(t, 2, "%lld", (long long)gw_member_int(gateway, "cost"));
-        gw_columns_cell(t, 3, "%s", json_is_true(json_object_get(gateway, "live")) ? "live" : "away");
+        gw_columns_cell(t, 3, "%s", state_of(gateway));
         gw_columns_cell(t, 4, "%s", users);
 }
 

@@ -221,6 +221,9 @@ static void timer_fired(struct gw_directory *d, struct gw_deadline *timer) {
         case TIMER_NOTICE:
                 gw_dir_notice_timer(d, gw_container_of(timer, struct gw_notice, timer));
                 break;
+        case TIMER_ARRIVAL:
+                gw_dir_arrival_look(d, gw_container_of(timer, struct gw_nve, arrival));
+                break;
         }
 }
 

@@ -65,7 +65,8 @@ enum {
         GW_DIRECTORY_UNKNOWN_MS = 1000,   /* of a negative answer about nobody we know, to one we cannot tell later */
         GW_DIRECTORY_NEGATIVE_MS = 30000, /* and to one that we can: it is flushed when somebody new comes */
         GW_DIRECTORY_LINGER_MS =
-                30000, /* a member that leaves a VN stays one this long: its packets may be on the way */
+                30000,                /* a member that leaves a VN stays one this long: its packets may be on the way */
+        GW_DIRECTORY_ARRIVAL_MS = 10, /* so often is looked whether a gateway that came may be used */
         GW_DIRECTORY_MOVED_MS = 10000,  /* a member of VNs tells that it has another locator no more often */
         GW_DIRECTORY_GRACE_MS = 120000, /* after a start of the NVA every binding lives at least this long */
 };
@@ -184,6 +185,7 @@ struct gw_nve {
         struct gw_name site; /* may be empty */
         bool gateway;        /* it has that role: it offers it, and may */
         bool offers_gateway; /* what its HELLO said */
+        bool departs;        /* it may be a gateway no more, and goes on until it is left */
         uint8_t may_route;   /* enum gw_permit: be a gateway */
         uint8_t may_claim;   /* take over tasks that announce themselves there */
         uint32_t gateway_cost;
@@ -197,8 +199,9 @@ struct gw_nve {
         struct gw_list dirty;   /* what it must be told and is not yet on the way */
         struct gw_list later;   /* the same, when .coalesce comes */
         struct gw_deadline coalesce;
-        struct gw_list lists;   /* the same: long lists, when those to others have got there */
-        struct gw_list updates; /* on the way */
+        struct gw_deadline arrival; /* of a gateway that others do not use yet (arrival.c) */
+        struct gw_list lists;       /* the same: long lists, when those to others have got there */
+        struct gw_list updates;     /* on the way */
         uint32_t next_update;
         struct gw_list in_dirty, in_lists;
         struct gw_deadline timer; /* session down for too long */
@@ -228,6 +231,8 @@ struct gw_directory_effects {
         /* A Request of the management node to a former place (its locator) or a router. False: it cannot be sent now;
          * gw_directory_notices_due says when it can. May be NULL: never. */
         bool (*notice)(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request, void *user);
+        /* It may be a gateway no more, and nobody uses it now: it is to be told that nothing is routed. May be NULL. */
+        void (*gateway_left)(struct gw_nve *nve, void *user);
 };
 
 /* Since the start. */
@@ -368,7 +373,7 @@ void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positi
 /* locator: may be NULL until its first HELLO. */
 int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
                             struct gw_error *error);
-/* What it may say of itself; at once, and for good. */
+/* What it may say of itself, for good. A gateway that may be none any more is told so when it is left (gateway_left). */
 void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw_permit may_route,
                              enum gw_permit may_claim, struct gw_now now);
 int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error);

@@ -49,12 +49,13 @@ bool gw_directory_vn_is_routed(const struct gw_vn *vn) {
 
 static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve) {
         struct directory_member *m = gw_dir_member_find(d, vn, nve);
-        bool wanted = nve->gateway && gw_directory_vn_is_routed(vn), is = m && m->routes;
+        bool is = m && m->routes, wanted = gw_directory_vn_is_routed(vn) && (nve->gateway || (is && nve->departs));
 
         if (wanted == is)
                 return;
         if (!wanted) {
                 m->routes = false;
+                gw_dir_arrival_void(m);
                 gw_dir_member_touch(d, m);
                 gw_dir_member_unplan(d, vn, nve);
                 return;
@@ -64,7 +65,9 @@ static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve)
                                    vn->id.s);
         m = gw_dir_member_find(d, vn, nve);
         m->routes = true;
+        gw_dir_arrival_void(m);
         gw_dir_member_touch(d, m);
+        gw_dir_arrival_begin(d, nve);
 }
 
 void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn) {
@@ -86,10 +89,22 @@ void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve) {
                 else if (m->routes)
                         gw_dir_member_touch(d, m);
         }
+        if (nve->gateway)
+                gw_dir_arrival_begin(d, nve);
 }
 
 bool gw_directory_gateway_lives(const struct gw_nve *nve) {
         return nve->nve_connected && !nve->behind;
+}
+
+bool gw_directory_gateway_arrives(const struct gw_nve *nve) {
+        return gw_directory_gateway_lives(nve) && nve->arrival.place;
+}
+
+bool gw_directory_gateway_serves(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *gateway) {
+        const struct directory_member *m = gw_dir_member_find(d, vn, gateway);
+
+        return m && m->serves;
 }
 
 uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve) {
@@ -102,12 +117,16 @@ uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *
         return cost;
 }
 
+static bool is_usable(const struct directory_member *m) {
+        return !m->gone && m->routes && m->serves && gw_directory_gateway_lives(gw_dir_item_nve(&m->item));
+}
+
 void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out) {
         const struct gw_nve *nve = gw_dir_item_nve(&gateway->item);
 
         if (!gateway->routes)
                 return;
-        out->role = GW_MEMBER_ROUTES | (gw_directory_gateway_lives(nve) ? GW_MEMBER_LIVE : 0);
+        out->role = GW_MEMBER_ROUTES | (is_usable(gateway) ? GW_MEMBER_LIVE : 0);
         out->cost = gw_directory_gateway_cost(gateway->vn, nve, receiver);
 }
 
@@ -139,10 +158,6 @@ static bool better(const struct gw_vn *vn, const struct gw_nve *a, const struct 
         if (answers != gw_directory_gateway_answers(b, nve))
                 return answers;
         return x != y ? x < y : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
-}
-
-static bool is_usable(const struct directory_member *m) {
-        return !m->gone && m->routes && gw_directory_gateway_lives(gw_dir_item_nve(&m->item));
 }
 
 /* Of these, what hosts at nve use; NULL: none. */

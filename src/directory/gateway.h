@@ -51,6 +51,10 @@ void gw_directory_gateway_users(const struct gw_nve *gateway, struct gw_gateway_
 /* What hosts at nve reckon that gateway's cost for the VN to be. */
 uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve);
 bool gw_directory_gateway_lives(const struct gw_nve *gateway);
+/* It lives, and of a VN at least does not serve yet. */
+bool gw_directory_gateway_arrives(const struct gw_nve *gateway);
+/* It has arrived: it and the members of its VNs have confirmed each other. Before that nobody uses it who has another. */
+bool gw_directory_gateway_serves(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *gateway);
 /* It answers hosts at nve, or nobody says otherwise. */
 bool gw_directory_gateway_answers(const struct gw_nve *gateway, const struct gw_nve *nve);
 /* What a GW_REPORT_PATHS says; nothing with each new session. */

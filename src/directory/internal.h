@@ -16,7 +16,7 @@
 #include "directory/gateway.h"
 #include "directory/rules.h"
 
-enum timer_kind { TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE };
+enum timer_kind { TIMER_NVE, TIMER_MEMBER, TIMER_UPDATE, TIMER_COALESCE, TIMER_NOTICE, TIMER_ARRIVAL };
 enum item_kind { ITEM_MEMBER, ITEM_HOLDER };
 
 enum {
@@ -76,6 +76,8 @@ struct directory_member {
         bool listening;                /* in a SUBSCRIBE of this session: is sent updates */
         bool gone;                     /* kept until all have confirmed that it went */
         bool routes;                   /* it is a gateway of the VN; planned once for that */
+        bool ready;                    /* and knows the members, who know it; one that departs: they know that */
+        bool serves;                   /* and is in all its VNs: others are told that it lives */
         bool named;                    /* in the SUBSCRIBE at hand */
 };
 
@@ -242,6 +244,13 @@ int gw_dir_subnets_reach_check(const struct gw_directory *d, const struct gw_vn 
 void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn);
 void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve);
 void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out);
+
+/* arrival.c */
+void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve);   /* it is a gateway, or of another VN */
+void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve); /* its members are to leave it */
+void gw_dir_departure_end(struct gw_nve *nve);                           /* it may be one again: it comes anew */
+void gw_dir_arrival_look(struct gw_directory *d, struct gw_nve *nve);
+void gw_dir_arrival_void(struct directory_member *m); /* it is no gateway of the VN any more, or begins anew */
 
 /* rules.c */
 int gw_dir_rule_add(struct gw_directory *d, const char *id, struct gw_tenant *tenant, enum gw_rule_kind kind,

@@ -390,6 +390,7 @@ void gw_dir_members_reset(struct gw_directory *d, struct gw_nve *nve) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
                 m->listening = false;
+                gw_dir_arrival_void(m);
                 m->flush = 0; /* a new session begins without negative answers */
                 m->negative_until = (struct gw_mono){0};
                 free(m->patch);
@@ -444,6 +445,17 @@ static void subscribe_one(struct gw_directory *d, struct gw_nve *nve, uint32_t v
                 gw_dir_item_dirty(d, &m->item);
 }
 
+/* A gateway of the VN that has left it, by a list of ways of before. */
+static void routed_no_more(struct gw_directory *d, struct directory_member *m) {
+        bool served = m->serves;
+
+        gw_dir_arrival_void(m);
+        if (served)
+                gw_dir_member_touch(d, m);
+        if (m->routes)
+                gw_dir_arrival_begin(d, gw_dir_item_nve(&m->item));
+}
+
 void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const uint32_t *vnis, size_t n,
                             struct gw_now now) {
         d->now = now;
@@ -459,6 +471,7 @@ void gw_directory_subscribe(struct gw_directory *d, struct gw_nve *nve, const ui
                         continue;
                 m->attached = m->listening = false;
                 gw_dir_item_clean(d, &m->item);
+                routed_no_more(d, m);
                 member_review(d, m);
         }
         gw_dir_holders_again(d, nve);

@@ -21,11 +21,14 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
                 goto no_memory;
         if (gw_heap_promise(&d->heap) < 0)
                 goto no_second;
+        if (gw_heap_promise(&d->heap) < 0)
+                goto no_third;
         strncpy(nve->id.s, id, GW_NAME_MAX);
         if (gw_order_insert(&d->nves, nve, id) < 0)
                 goto no_place;
         nve->timer.kind = TIMER_NVE;
         nve->coalesce.kind = TIMER_COALESCE;
+        nve->arrival.kind = TIMER_ARRIVAL;
         gw_list_init(&nve->later);
         gw_ring_init(&nve->vms);
         gw_list_init(&nve->members);
@@ -37,6 +40,8 @@ int gw_dir_nve_add(struct gw_directory *d, const char *id, struct gw_nve **out) 
         return 0;
 
 no_place:
+        gw_heap_forget(&d->heap, &nve->arrival);
+no_third:
         gw_heap_forget(&d->heap, &nve->coalesce);
 no_second:
         gw_heap_forget(&d->heap, &nve->timer);
@@ -53,6 +58,7 @@ void gw_dir_nve_free(struct gw_directory *d, struct gw_nve *nve) {
                 gw_dir_holder_free(d, gw_container_of(h, struct directory_holder, in_nve));
         gw_heap_forget(&d->heap, &nve->timer);
         gw_heap_forget(&d->heap, &nve->coalesce);
+        gw_heap_forget(&d->heap, &nve->arrival);
         gw_list_remove(&nve->in_dirty);
         gw_list_remove(&nve->in_lists);
         gw_order_remove(&d->nves, nve->id.s);
@@ -234,7 +240,11 @@ void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw
         nve->may_claim = (uint8_t)may_claim;
         nve->gateway = gw_dir_nve_is_gateway(d, nve);
         gw_dir_store_nve(d, nve);
-        if (nve->gateway != was_gateway)
+        if (nve->gateway)
+                gw_dir_departure_end(nve);
+        if (was_gateway && !nve->gateway && gw_dir_nve_listens(nve))
+                gw_dir_departure_begin(d, nve);
+        else if (nve->gateway != was_gateway)
                 gw_dir_gateways_review_nve(d, nve);
         gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
         gw_dir_updates_flush(d);
@@ -282,13 +292,16 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
 }
 
 void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now now) {
+        bool was_gateway;
+
         d->now = now;
         if (!nve->nve_connected)
                 return;
-        nve->nve_connected = nve->subscribed = false;
+        was_gateway = nve->gateway || nve->departs;
+        nve->nve_connected = nve->subscribed = nve->departs = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
-        if (nve->gateway)
+        if (was_gateway)
                 gw_dir_gateways_review_nve(d, nve);
         gw_heap_set(&d->heap, &nve->timer, gw_mono_after(now.mono, gw_ms(d->lease_ms)));
         gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);

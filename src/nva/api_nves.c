@@ -202,7 +202,8 @@ void api_nves_update(struct gw_request *request, void *user) {
                 return gw_request_fail(request, &error);
         if (may_route != nve->may_route || may_claim != nve->may_claim) {
                 gw_directory_nve_permit(&nva->directory, nve, may_route, may_claim, nva_now());
-                gateway_tell(nva, nve);
+                if (nve->gateway) /* one that is forbidden goes on until it is left */
+                        gateway_tell(nva, nve);
         }
         gw_request_answer(request, 200, nva_json_nve(nve));
 }

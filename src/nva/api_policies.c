@@ -73,8 +73,7 @@ void api_policies_create(struct gw_request *request, void *user) {
         if (error.code || gw_json_done(&r) ||
             gw_directory_policy_create(&nva->directory, name.s, from, to, one_way, nva_now(), &p, &error))
                 return gw_request_fail(request, &error);
-        gateway_tell_all(nva);
-        gw_request_answer(request, 201, policy_json(p));
+        gateway_tell_and_answer(nva, request, 201, policy_json(p));
 }
 
 void api_policies_delete(struct gw_request *request, void *user) {
@@ -84,8 +83,7 @@ void api_policies_delete(struct gw_request *request, void *user) {
         if (!p)
                 return;
         gw_directory_policy_delete(&nva->directory, p, nva_now());
-        gateway_tell_all(nva);
-        gw_request_answer(request, 204, NULL);
+        gateway_tell_and_answer(nva, request, 204, NULL);
 }
 
 /* looks: what one request may cost, for all the gateways of its page. */
@@ -106,9 +104,9 @@ static json_t *gateway_json(const struct gw_nve *nve, size_t *looks) {
         bool more;
         json_t *users = users_of(nve, looks, &more);
 
-        return json_pack("{s:s, s:s, s:I, s:b, s:o, s:b}", "nve", nve->id.s, "site", nve->site.s, "cost",
-                         (json_int_t)nve->gateway_cost, "live", nve->nve_connected && !nve->behind, "used_by", users,
-                         "used_by_more", more);
+        return json_pack("{s:s, s:s, s:I, s:b, s:b, s:o, s:b}", "nve", nve->id.s, "site", nve->site.s, "cost",
+                         (json_int_t)nve->gateway_cost, "live", gw_directory_gateway_lives(nve), "arriving",
+                         gw_directory_gateway_arrives(nve), "used_by", users, "used_by_more", more);
 }
 
 void api_gateways_list(struct gw_request *request, void *user) {

@@ -11,6 +11,7 @@
 #include "nva/gateway.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -19,7 +20,7 @@
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { OUTSIDE = 0, CALL_S = 10 };
+enum { OUTSIDE = 0, CALL_S = 10, STATUS_NO_BODY = 204 };
 
 static json_t *route(uint32_t from, const struct gw_prefix *to, uint32_t vni) {
         char text[GW_PREFIX_TEXT];
@@ -79,35 +80,103 @@ static json_t *list_of(const struct gw_directory *d) {
         return json_pack("{s:o, s:o}", "vns", vns, "routes", routes);
 }
 
-static void on_told(int status, json_t *body, void *user) {
-        struct gw_error error = {0};
+/* Who asked for the change is answered when everybody has taken it. */
+struct telling {
+        struct gw_request *request;
+        json_t *answer, *untold;
+        int status;
+        unsigned waiting; /* gateways, and one while they are being told */
+};
 
-        (void)user;
-        if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error))
-                gw_log(GW_ERR, "a gateway does not take what it is to route: %s", error.text);
+static void telling_done(struct telling *telling) {
+        if (!telling || --telling->waiting)
+                return;
+        if (json_array_size(telling->untold)) {
+                if (!telling->answer)
+                        telling->answer = json_object();
+                if (telling->status == STATUS_NO_BODY)
+                        telling->status = 200;
+                json_object_set(telling->answer, "untold", telling->untold);
+        }
+        gw_request_answer(telling->request, telling->status, telling->answer);
+        json_decref(telling->untold);
+        free(telling);
 }
 
-static void tell(struct gw_nve *nve, json_t *list) {
-        gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(CALL_S), on_told, NULL);
+/* The gateway may be gone by now: it is known by its name. */
+struct told {
+        struct telling *telling; /* NULL: nobody waits for it */
+        struct gw_name gateway;
+};
+
+static void on_told(int status, json_t *body, void *user) {
+        struct told *told = user;
+        struct gw_error error = {0};
+        bool silent = nva_json_no_answer(status, body), refused = !silent && gw_api_error(status, body, &error);
+
+        if (refused)
+                gw_log(GW_ERR, "gateway %s does not take what it is to route: %s", told->gateway.s, error.text);
+        if (told->telling && (silent || refused))
+                json_array_append_new(told->telling->untold, json_string(told->gateway.s));
+        telling_done(told->telling);
+        free(told);
+}
+
+static void tell(struct gw_nve *nve, json_t *list, struct telling *telling) {
+        struct told *told = calloc(1, sizeof *told);
+
+        if (!told) { /* the next change or session tells it */
+                json_decref(list);
+                if (telling)
+                        json_array_append_new(telling->untold, json_string(nve->id.s));
+                return;
+        }
+        told->telling = telling;
+        told->gateway = nve->id;
+        if (telling)
+                telling->waiting++;
+        gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(CALL_S), on_told, told);
 }
 
 /* One that says it is a gateway and may not be is told that nothing is routed. */
 void gateway_tell(struct nva *nva, struct gw_nve *nve) {
         if (nve->offers_gateway && nve->nve_session)
-                tell(nve, nve->gateway ? list_of(&nva->directory) : json_pack("{s:[], s:[]}", "vns", "routes"));
+                tell(nve, nve->gateway ? list_of(&nva->directory) : json_pack("{s:[], s:[]}", "vns", "routes"), NULL);
 }
 
 /* The list is made once: it may have thousands of ways. */
-void gateway_tell_all(struct nva *nva) {
+static void tell_all(struct nva *nva, struct telling *telling) {
         json_t *list = NULL;
 
         for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
              nve = gw_directory_nve_after(&nva->directory, nve->id.s)) {
-                if (!nve->gateway || !nve->nve_session)
+                if (!nve->gateway)
                         continue;
+                if (!nve->nve_session) {
+                        if (telling)
+                                json_array_append_new(telling->untold, json_string(nve->id.s));
+                        continue;
+                }
                 if (!list)
                         list = list_of(&nva->directory);
-                tell(nve, json_incref(list));
+                tell(nve, json_incref(list), telling);
         }
         json_decref(list);
+}
+
+void gateway_tell_all(struct nva *nva) {
+        tell_all(nva, NULL);
+}
+
+void gateway_tell_and_answer(struct nva *nva, struct gw_request *request, int status, json_t *answer) {
+        struct telling *telling = calloc(1, sizeof *telling);
+
+        if (!telling) {
+                tell_all(nva, NULL);
+                return gw_request_answer(request, status, answer);
+        }
+        *telling = (struct telling){
+                .request = request, .answer = answer, .untold = json_array(), .status = status, .waiting = 1};
+        tell_all(nva, telling);
+        telling_done(telling);
 }

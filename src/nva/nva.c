@@ -27,6 +27,7 @@
 #include "nva/api.h"
 #include "nva/audit.h"
 #include "nva/drain.h"
+#include "nva/gateway.h"
 #include "nva/leaving.h"
 #include "nva/life.h"
 #include "nva/mobility.h"
@@ -155,6 +156,10 @@ static bool on_notice(struct gw_ip to, enum gw_notice_kind kind, const struct gw
         return notices_send(user, to, request);
 }
 
+static void on_gateway_left(struct gw_nve *nve, void *user) {
+        gateway_tell(user, nve);
+}
+
 static const struct gw_directory_effects directory_effects = {
         .store = on_store,
         .unstore = on_unstore,
@@ -165,6 +170,7 @@ static const struct gw_directory_effects directory_effects = {
         .note = on_note,
         .arrived = on_arrived,
         .notice = on_notice,
+        .gateway_left = on_gateway_left,
 };
 
 /* --- start --- */

@@ -172,7 +172,9 @@ static void say_gateways(struct trace *t, const struct gw_vn *vn) {
                                 text + at, sizeof text - at, "%s %.64s %s %u%s%s", g == used ? ":" : ";", g->id.s,
                                 !gw_directory_gateway_lives(g)          ? "is away, and costs"
                                 : !gw_directory_gateway_answers(g, nve) ? "does not answer it, and costs"
-                                                                        : "costs",
+                                : !gw_directory_gateway_serves(&t->nva->directory, vn, g)
+                                        ? "is not told everything yet, and costs"
+                                        : "costs",
                                 gw_directory_gateway_cost(vn, g, nve),
                                 gw_name_eq(&g->site, &nve->site) ? "" : " from another site",
                                 gw_name_eq(&vn->gateway_pin, &g->id) ? ", and the VN is pinned to it" : "");

@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from labs import GODWIT, ApiError, Lab, Probe, wait_until  # noqa: E402
 
+NVE = os.path.abspath(os.path.join(os.path.dirname(GODWIT), "../nve/godwit-nve"))
 SYNTH = os.path.abspath(os.path.join(os.path.dirname(GODWIT), "../../lab/synth/godwit-synth"))
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces"),
@@ -103,6 +104,7 @@ def joined(lab):
     """A policy between blue and green for the time of a test."""
     lab.godwit("policy", "create", "join", "--from", "blue", "--to", "green")
     wait_until("blue reaches green", lambda: lab.answers("a", f"{GREEN}.12") and lab.answers("a", "fd00:2::c"))
+    wait_until("both gateways serve", lambda: all(state(lab, host) == "live" for host in ("h3", "h4")))
     yield lab
     lab.godwit("policy", "delete", "join")
 
@@ -114,6 +116,12 @@ def locator(lab, host):
 def chosen(lab, host, vn, vni=None):
     vni = vni or lab.get(f"/v1/vns/{vn}")["vni"]
     return next((c["gateway"] for c in lab.edge(host, "/v1/gateway")["chosen"] if c["vni"] == vni), None)
+
+
+def state(lab, host):
+    """Of a gateway: away, arriving (nobody goes over to it yet) or live."""
+    gateway = next(g for g in lab.get("/v1/gateways")["gateways"] if g["nve"] == host)
+    return "away" if not gateway["live"] else "arriving" if gateway["arriving"] else "live"
 
 
 def counters(lab, host):
@@ -242,7 +250,63 @@ def test_outside(lab):
         assert counters(lab, "h3")["drop-gateway-source"] > before
     finally:
         lab.godwit("policy", "delete", "world")
-    assert not lab.answers("a", "192.0.2.100")
+    assert not lab.answers("a", "192.0.2.100")                    # at once: it answers when the gateways have taken it
+
+
+def test_a_gateway_that_does_not_take_a_change_is_named(joined):
+    lab = joined
+    lab.lab("kill", "h3", "nve")
+    wait_until("it is missed", lambda: state(lab, "h3") == "away")
+    try:
+        said = lab.godwit("policy", "create", "more", "--from", "blue", "--to", "red")
+        assert "more created" in said.stdout and "not told" in said.stderr and "h3" in said.stderr
+        assert lab.api("DELETE", "/v1/policies/more") == {"untold": ["h3"]}
+    finally:
+        with contextlib.suppress(RuntimeError):
+            lab.lab("start", "h3", "nve")
+        lab.lab("wait")
+    wait_until("h1 uses its own again", lambda: chosen(lab, "h1", "blue") == locator(lab, "h3"), timeout_s=20)
+    assert not lab.godwit("policy", "create", "more", "--from", "blue", "--to", "red").stderr
+    assert not lab.godwit("policy", "delete", "more").stderr
+
+
+def starts_empty(lab, host):
+    """One that was killed, as after a start of its machine: the data plane knows nobody."""
+    subprocess.run(["ip", "netns", "exec", f"gw-{lab.name}-{host}", NVE, "--config", f"{lab.folder}/hosts/{host}/nve.conf",
+                    "--flush"], check=True, capture_output=True)
+    lab.lab("start", host, "nve")
+
+
+def test_a_gateway_that_comes_is_used_when_it_is_ready(joined):
+    """Nobody goes over to it before it knows the members of its VNs and they know it: not a packet is lost."""
+    lab = joined
+
+    def uses(host):
+        wait_until(f"h1 uses {host}", lambda: chosen(lab, "h1", "blue") == locator(lab, host), timeout_s=20)
+
+    with echo(lab, "b"):
+        uses("h3")
+        probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], tcp=False)
+        try:
+            for _ in range(3):
+                lab.godwit("nve", "set", "h3", "--gateway", "forbidden")
+                uses("h4")
+                lab.godwit("nve", "set", "h3", "--gateway", "allowed")
+                uses("h3")
+        finally:
+            lab.godwit("nve", "set", "h3", "--gateway", "allowed")
+            seen = probe.stop()
+        assert seen["total"]["lost"] == 0, seen["total"]
+        lab.lab("kill", "h3", "nve")
+        uses("h4")
+        probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], tcp=False)
+        try:
+            starts_empty(lab, "h3")
+            lab.lab("wait")
+            uses("h3")
+        finally:
+            seen = probe.stop()
+        assert seen["total"]["lost"] == 0, seen["total"]
 
 
 def test_a_gateway_that_ends_is_replaced(joined):

@@ -299,6 +299,22 @@ static void choices_check(void) {
                 }
 }
 
+/* Who is connected and a member of VNs says that it has them, and hears and confirms what there is to know of them. */
+static void settle(void) {
+        uint32_t vnis[VNS];
+
+        for (unsigned i = HOSTS; i < HOSTS + GATEWAYS; i++) {
+                size_t n = 0;
+
+                for (int v = 0; v < VNS; v++)
+                        if (gw_directory_is_member(&w->d, vn_at(v), nve_at(i)))
+                                vnis[n++] = vn_at(v)->vni;
+                if (nve_at(i)->nve_connected)
+                        gw_directory_subscribe(&w->d, nve_at(i), vnis, n, w->now);
+        }
+        world_arrived(w);
+}
+
 /* --- the runs --- */
 
 static void begin(void) {
@@ -343,6 +359,7 @@ static void test_as_the_models(void **state) {
                         gateways_change();
                 if (i % 10 == 0) {
                         ways_check();
+                        settle();
                         choices_check();
                 }
                 world_ack(w);

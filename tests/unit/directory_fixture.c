@@ -112,7 +112,15 @@ static bool effect_notice(struct gw_ip to, enum gw_notice_kind kind, const struc
         return true;
 }
 
+static void effect_gateway_left(struct gw_nve *nve, void *user) {
+        struct world *w = user;
+
+        (void)nve;
+        w->n_left++;
+}
+
 static const struct gw_directory_effects effects = {.store = effect_store,
+                                                    .gateway_left = effect_gateway_left,
                                                     .unstore = effect_unstore,
                                                     .fetch = effect_fetch,
                                                     .send = effect_send,
@@ -243,6 +251,26 @@ void world_ack(struct world *w) {
 
 void world_subscribe(struct world *w, struct gw_nve *nve) {
         gw_directory_subscribe(&w->d, nve, &w->blue->vni, 1, w->now);
+}
+
+struct gw_nve *world_gateway(struct world *w, const char *id, const char *locator, uint32_t cost) {
+        struct gw_hello hello = {.role = GW_ROLE_NVE,
+                                 .locator = ip_of(locator),
+                                 .restart_count = 1,
+                                 .gateway = true,
+                                 .gateway_cost = cost};
+        struct gw_nve *nve;
+
+        MUST(gw_name_parse(id, &hello.id) == 0);
+        MUST(gw_directory_hello(&w->d, &hello, w->now, &nve, &w->error) == 0);
+        return nve;
+}
+
+void world_arrived(struct world *w) {
+        for (int i = 0; i < 4; i++) {
+                world_ack(w);
+                world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        }
 }
 
 struct gw_registration world_request(struct world *w, const struct gw_vm *vm, uint64_t epoch) {

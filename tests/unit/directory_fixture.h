@@ -33,7 +33,7 @@ struct world {
         size_t n_agreed, n_flushes, octets;
         char note[256];
         enum gw_note note_kind;
-        size_t n_notes, n_changes, n_stores;
+        size_t n_notes, n_changes, n_stores, n_left; /* left: gateways that nobody uses any more */
         struct gw_error error;
         struct gw_nve *h1, *h2, *h3;
         struct gw_vn *blue;
@@ -58,6 +58,9 @@ void world_forget(struct world *w);
 void world_ack(struct world *w); /* all that was sent since the last world_forget; then forgets */
 
 struct gw_nve *world_hello(struct world *w, const char *id, const char *locator);
+struct gw_nve *world_gateway(struct world *w, const char *id, const char *locator,
+                             uint32_t cost); /* says hello as one */
+void world_arrived(struct world *w);         /* everybody confirms, until gateways that came are used */
 struct gw_vm *world_vm(struct world *w, const char *id, const char *vn); /* one port, all chosen */
 void world_subscribe(struct world *w, struct gw_nve *nve);               /* to VN blue */
 struct gw_registration world_request(struct world *w, const struct gw_vm *vm, uint64_t epoch);

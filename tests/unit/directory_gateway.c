@@ -11,16 +11,12 @@
 #include "directory/gateway.h"
 #include "directory_fixture.h"
 
-static struct gw_nve *offers(struct world *w, const char *id, const char *locator, uint32_t cost) {
-        struct gw_hello hello = {.role = GW_ROLE_NVE,
-                                 .locator = ip_of(locator),
-                                 .restart_count = 1,
-                                 .gateway = true,
-                                 .gateway_cost = cost};
-        struct gw_nve *nve;
+/* It comes, and is told what it needs to know of blue. */
+static struct gw_nve *comes(struct world *w, const char *id, const char *locator, uint32_t cost) {
+        struct gw_nve *nve = world_gateway(w, id, locator, cost);
 
-        assert_int_equal(gw_name_parse(id, &hello.id), 0);
-        assert_int_equal(gw_directory_hello(&w->d, &hello, w->now, &nve, &w->error), 0);
+        world_subscribe(w, nve);
+        world_arrived(w);
         return nve;
 }
 
@@ -81,19 +77,21 @@ static void test_forbidden_at_once(void **state) {
 
         routed(w);
         world_subscribe(w, w->h1);
-        g = offers(w, "g1", "10.99.0.9", 5);
+        g = comes(w, "g1", "10.99.0.9", 5);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
         world_ack(w);
         permit(w, g, GW_PERMIT_NO);
         assert_null(gw_directory_gateway_of(w->blue, w->h1));
-        assert_int_equal(world_told_member(w, w->h1, g->locator)->role, 0);
+        assert_int_equal(world_told_member(w, w->h1, g->locator)->role, GW_MEMBER_ROUTES); /* as long as it is used */
         gw_directory_bye(&w->d, g, w->now);
         w->n_notes = 0;
-        assert_ptr_equal(offers(w, "g1", "10.99.0.9", 1), g);
+        assert_ptr_equal(world_gateway(w, "g1", "10.99.0.9", 1), g);
         assert_true(g->offers_gateway && !g->gateway);
         assert_int_equal(w->n_notes, 1);
         assert_int_equal(w->note_kind, GW_NOTE_REFUSED);
         permit(w, g, GW_PERMIT_UNSAID);
+        world_subscribe(w, g);
+        world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
 }
 
@@ -106,11 +104,13 @@ static void test_only_those_that_are_listed(void **state) {
         routed(w);
         assert_int_equal(gw_directory_nve_create(&w->d, "g2", &at, &known, &w->error), 0);
         permit(w, known, GW_PERMIT_YES); /* before it has ever connected */
-        g = offers(w, "g1", "10.99.0.9", 1);
+        g = comes(w, "g1", "10.99.0.9", 1);
         assert_null(gw_directory_gateway_of(w->blue, w->h1));
-        assert_ptr_equal(offers(w, "g2", "10.99.0.8", 100), known);
+        assert_ptr_equal(comes(w, "g2", "10.99.0.8", 100), known);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), known);
         permit(w, g, GW_PERMIT_YES);
+        world_subscribe(w, g);
+        world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
         world_restart(w);
         assert_int_equal(gw_directory_nve(&w->d, "g1")->may_route, GW_PERMIT_YES);
@@ -126,15 +126,15 @@ static void test_it_does_not_wander(void **state) {
 
         routed(w);
         world_subscribe(w, w->h1);
-        offers(w, "g1", "10.99.0.9", 1);
-        g = offers(w, "g1", "10.99.0.10", 1); /* once is well */
+        world_gateway(w, "g1", "10.99.0.9", 1);
+        g = world_gateway(w, "g1", "10.99.0.10", 1); /* once is well */
         world_ack(w);
         hello.locator = ip_of("10.99.0.11");
         assert_int_equal(gw_directory_hello(&w->d, &hello, w->now, &g, &w->error), GW_E_REFUSED);
         assert_string_equal(w->error.field, "locator");
         assert_int_equal(w->n_frames, 0);
         world_pass(w, GW_DIRECTORY_MOVED_MS);
-        offers(w, "g1", "10.99.0.11", 1);
+        world_gateway(w, "g1", "10.99.0.11", 1);
 }
 
 static void test_who_uses_it(void **state) {
@@ -144,8 +144,8 @@ static void test_who_uses_it(void **state) {
         struct gw_nve *near, *far;
 
         routed(w);
-        near = offers(w, "g1", "10.99.0.9", 1);
-        far = offers(w, "g2", "10.99.0.8", 2);
+        near = comes(w, "g1", "10.99.0.9", 1);
+        far = comes(w, "g2", "10.99.0.8", 2);
         world_subscribe(w, w->h2);
         gw_directory_gateway_users(near, &users);
         assert_int_equal(users.n, 2);

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From when on a gateway that comes is used: when it knows the members of its VNs and they know it (directory/arrival.c). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "directory/gateway.h"
+#include "directory_fixture.h"
+
+static struct gw_vn *green;
+
+static void vn_set_gateway(struct world *w, struct gw_vn *vn, const char *gateway) {
+        struct gw_ip ip = ip_of(gateway);
+        struct gw_vn_spec spec = {
+                .id = vn->id.s, .subnets = vn->subnets, .n_subnets = vn->n_subnets, .gateways = &ip, .n_gateways = 1};
+
+        assert_int_equal(gw_directory_vn_update(&w->d, vn, &spec, &w->error), 0);
+}
+
+static void subscribe(struct world *w, struct gw_nve *nve, const struct gw_vn *a, const struct gw_vn *b) {
+        uint32_t vnis[2] = {a->vni, b ? b->vni : 0};
+
+        gw_directory_subscribe(&w->d, nve, vnis, b ? 2 : 1, w->now);
+}
+
+/* One of them confirms all that it was sent; the others are slow. */
+static void ack_of(struct world *w, struct gw_nve *nve) {
+        for (size_t i = 0; i < w->n_frames; i++)
+                if (gw_name_eq(&w->frames[i].to, &nve->id))
+                        gw_directory_ack(&w->d, nve, w->frames[i].id, w->now);
+}
+
+/* blue has h1, green h2; a gateway is in both, and is used. */
+static struct gw_nve *joined(struct world *w) {
+        struct gw_prefix subnet;
+        struct gw_ip gateway = ip_of("10.7.0.1");
+        struct gw_vn_spec spec = {
+                .id = "green@default", .subnets = &subnet, .n_subnets = 1, .gateways = &gateway, .n_gateways = 1};
+        struct gw_nve *g;
+
+        assert_int_equal(gw_prefix_parse("10.7.0.0/24", &subnet), 0);
+        assert_int_equal(gw_directory_vn_create(&w->d, &spec, &green, &w->error), 0);
+        vn_set_gateway(w, w->blue, "10.1.0.1");
+        assert_int_equal(gw_directory_policy_create(&w->d, "join", w->blue, green, false, w->now, NULL, &w->error), 0);
+        subscribe(w, w->h1, w->blue, NULL);
+        subscribe(w, w->h2, green, NULL);
+        g = world_gateway(w, "g1", "10.99.0.11", 50);
+        assert_null(gw_directory_gateway_of(w->blue, w->h1));
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        world_forget(w);
+        return g;
+}
+
+static unsigned role_told(struct world *w, const struct gw_nve *to, const struct gw_nve *gateway) {
+        const struct gw_member *told = world_told_member(w, to, gateway->locator);
+
+        assert_non_null(told);
+        return told->role;
+}
+
+static void test_used_when_all_have_confirmed(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES); /* known at once, to be used later */
+        ack_of(w, w->h1);
+        ack_of(w, w->h2);
+        ack_of(w, old);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old); /* it has not confirmed whom it is to know */
+        assert_true(gw_directory_gateway_arrives(g));
+        ack_of(w, g);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES | GW_MEMBER_LIVE);
+        assert_false(gw_directory_gateway_arrives(g));
+}
+
+/* What comes from blue goes to h2, which must take it. */
+static void test_members_of_the_other_vn_count(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        ack_of(w, w->h1);
+        ack_of(w, old);
+        ack_of(w, g);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+}
+
+static void test_who_falls_behind_is_not_waited_for(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        for (int ms = 0; !w->h2->behind && ms < 60000; ms += 20) {
+                assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+                ack_of(w, w->h1);
+                ack_of(w, old);
+                ack_of(w, g);
+                world_forget(w);
+                world_pass(w, 20);
+        }
+        assert_true(w->h2->behind);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+}
+
+/* Its host may have been started anew, and know nobody. */
+static void test_a_session_begins_anew(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        g = world_gateway(w, "g2", "10.99.0.12", 1);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+}
+
+/* It goes on until nobody can be using it; and when it may be one again, it comes as if it had never been there. */
+static void test_a_forbidden_one_is_left_first(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES); /* what it routes is taken */
+        ack_of(w, w->h1);
+        ack_of(w, old);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_int_equal(w->n_left, 0); /* green's h2 may send to it */
+        ack_of(w, w->h2);
+        ack_of(w, g);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_int_equal(w->n_left, 1);
+        assert_int_equal(role_told(w, w->h1, g), 0);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        assert_int_equal(w->n_left, 1);
+}
+
+static void test_allowed_again_before_it_was_left(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        assert_int_equal(w->n_left, 0);
+}
+
+/* By a list of ways that is older than the policy: it has forgotten the members, and is told them again. */
+static void test_one_that_left_the_vn_comes_again(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        subscribe(w, g, green, NULL);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES);
+        subscribe(w, g, w->blue, green);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+}
+
+/* A VN that is routed later waits for itself; those that are served go on. */
+static void test_another_vn_disturbs_nobody(void **state) {
+        struct world *w = *state;
+        struct gw_nve *g = joined(w);
+        struct gw_prefix subnet;
+        struct gw_ip gateway = ip_of("10.8.0.1");
+        struct gw_vn_spec spec = {
+                .id = "red@default", .subnets = &subnet, .n_subnets = 1, .gateways = &gateway, .n_gateways = 1};
+        uint32_t all[3];
+        struct gw_vn *red;
+
+        assert_int_equal(gw_prefix_parse("10.8.0.0/24", &subnet), 0);
+        assert_int_equal(gw_directory_vn_create(&w->d, &spec, &red, &w->error), 0);
+        assert_int_equal(gw_directory_policy_create(&w->d, "more", w->blue, red, false, w->now, NULL, &w->error), 0);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        assert_null(gw_directory_gateway_of(red, w->h1));
+        memcpy(all, (uint32_t[]){w->blue->vni, green->vni, red->vni}, sizeof all);
+        gw_directory_subscribe(&w->d, g, all, 3, w->now);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(red, w->h1), g);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_used_when_all_have_confirmed, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_members_of_the_other_vn_count, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_who_falls_behind_is_not_waited_for, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_session_begins_anew, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_forbidden_one_is_left_first, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_allowed_again_before_it_was_left, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_one_that_left_the_vn_comes_again, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_another_vn_disturbs_nobody, world_setup, world_teardown),
+        };
+
+        return cmocka_run_group_tests_name("arrival", tests, NULL, NULL);
+}
