@@ -116,9 +116,9 @@ static int config_host(const struct gw_lab *lab, const struct gw_lab_options *o,
         snprintf(path, sizeof path, "%s/hv.conf", dir);
         return write_config(path, error,
                             "%snva = %s\nagent-socket = %s/agent.sock\nmigration-address = %s\naccelerator = %s\n"
-                            "memory-mib = %u\nvcpus = %u\ndisk-dir = %s/disks\n",
+                            "memory-mib = %u\nvcpus = %u\ndisk-dir = %s/disks\n%s%s\n",
                             common(lab, o, host, "hv", head), endpoint, dir, locator, o->accelerator, o->memory_mib,
-                            o->vcpus, dir);
+                            o->vcpus, dir, *lab->user ? "qemu-user = " : "", lab->user);
 }
 
 static int issue(const struct gw_lab *lab, const char *host, struct gw_error *error) {

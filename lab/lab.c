@@ -215,6 +215,7 @@ int gw_lab_up(struct gw_lab *lab, const struct gw_lab_options *options, struct g
         lab->hosts = options->hosts;
         lab->underlay = options->underlay;
         lab->mtu = options->mtu;
+        lab->user = gw_lab_user();
         r = take_lock(lab, error);
         if (!r)
                 r = build(lab, options, error);

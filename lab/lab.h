@@ -35,6 +35,7 @@ struct gw_lab_options {
 struct gw_lab {
         char name[GW_LAB_NAME_MAX + 1];
         char dir[64];
+        const char *user; /* while it is built: who emulators run as */
         unsigned hosts, underlay, mtu;
         struct gw_manifest manifest;
         int lock;
@@ -96,5 +97,7 @@ bool gw_lab_has_host(const struct gw_lab *lab, const char *host);
 int gw_lab_client(const struct gw_lab *lab, struct gw_client **out, struct gw_error *error);
 /* Finds a daemon, or a file of the laboratory, next to this program: in the build tree or installed. */
 int gw_lab_program(const char *name, char out[static GW_LAB_PATH], struct gw_error *error);
+/* Who its emulators run as, as godwit-hv's qemu-user; says so when that has to be root (""). */
+const char *gw_lab_user(void);
 /* The names of the labs that exist; returns how many (may be more than max). */
 size_t gw_lab_list(char names[][GW_LAB_NAME_MAX + 1], size_t max);

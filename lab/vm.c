@@ -82,7 +82,7 @@ static int describe_synthetic(struct maker *m, json_t *definition) {
         if (r)
                 return r;
         snprintf(dir, sizeof dir, "%s/guests", m->lab->dir);
-        r = gw_dir_make(dir, 0700);
+        r = gw_dir_make(dir, 0711);
         if (r < 0)
                 return gw_fail(m->error, r, "", "cannot make %s: %s", dir, strerror(-r));
         snprintf(m->socket, sizeof m->socket, "%s/guests/%.63s.sock", m->lab->dir, m->vm->name);

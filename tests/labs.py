@@ -13,6 +13,7 @@ import subprocess
 import time
 
 BUILD = os.environ.get("GW_BUILD", os.path.join(os.path.dirname(__file__), "..", "build"))
+USER = 59400    # emulators of a laboratory run as this
 GODWIT = os.path.join(BUILD, "src/cli/godwit")
 
 
@@ -122,7 +123,7 @@ class Lab:
         os.kill(self.processes()[(host, daemon)], number)
 
     def emulators(self, vm):
-        """{host: pid} of the emulator processes of a VM, real or synthetic: those that were given the host's QMP socket."""
+        """{host: pid} of the emulator processes of a VM, real or synthetic: those with a control socket in the host's folder."""
         found = {}
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -132,7 +133,7 @@ class Lab:
                 continue
             for word in words:
                 match = re.search(rf"{re.escape(self.folder)}/hosts/(h\d+)/", word)
-                if match and "-qmp" in words and any(re.search(rf"\b{vm}\b", w) for w in words):
+                if match and "-mon" in words and any(re.search(rf"\b{vm}\b", w) for w in words):
                     found[match.group(1)] = int(pid)
         return found
 

@@ -57,6 +57,7 @@ find "$root" -exec touch -h -d @0 {} +
 (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0) | gzip -n -1 >"$work/initrd"
 
 cp "$kernel" "$work/vmlinuz"
+chmod 644 "$work/vmlinuz" "$work/initrd"    # for emulators with a user of their own
 mv "$work/vmlinuz" "$out/vmlinuz"
 mv "$work/initrd" "$out/initrd"
 echo "$stamp" >"$out/stamp"

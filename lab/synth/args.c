@@ -96,6 +96,18 @@ static bool take_append(struct synth_args *args, const char *value) {
         return true;
 }
 
+/* A socket is the control socket's. */
+static bool take_chardev(struct synth_args *args, const char *value) {
+        char kind[16], fd[16];
+
+        if (!list_value(value, NULL, kind, sizeof kind) || strcmp(kind, "socket"))
+                return true;
+        if (!list_value(value, "fd", fd, sizeof fd))
+                return complain("-chardev socket needs fd=", value);
+        args->qmp = atoi(fd);
+        return true;
+}
+
 static bool take(struct synth_args *args, const char *option, const char *value) {
         if (strcmp(option, "-netdev") == 0)
                 return take_netdev(args, value);
@@ -103,27 +115,19 @@ static bool take(struct synth_args *args, const char *option, const char *value)
                 return take_device(args, value);
         if (strcmp(option, "-append") == 0)
                 return take_append(args, value);
+        if (strcmp(option, "-chardev") == 0)
+                return take_chardev(args, value);
         if (strcmp(option, "-name") == 0)
                 snprintf(args->name, sizeof args->name, "%s", value);
-        if (strcmp(option, "-pidfile") == 0)
-                snprintf(args->pidfile, sizeof args->pidfile, "%s", value);
         if (strcmp(option, "-S") == 0)
                 args->held = true;
         if (strcmp(option, "-incoming") == 0)
                 args->incoming = true;
-        if (strcmp(option, "-qmp") == 0) {
-                char head[128];
-
-                if (!list_value(value, NULL, head, sizeof head) || strncmp(head, "unix:", 5) ||
-                    strlen(head + 5) >= sizeof args->qmp)
-                        return complain("-qmp must be unix:PATH,server=on,wait=off", value);
-                strcpy(args->qmp, head + 5);
-        }
         return true;
 }
 
 bool synth_args_parse(struct synth_args *args, int argc, char **argv) {
-        *args = (struct synth_args){0};
+        *args = (struct synth_args){.qmp = -1};
         for (int i = 1; i < argc; i++) {
                 bool has_value = i + 1 < argc && argv[i + 1][0] != '-';
 
@@ -133,8 +137,8 @@ bool synth_args_parse(struct synth_args *args, int argc, char **argv) {
                         return false;
                 i += has_value;
         }
-        if (!args->qmp[0] || !args->guest[0])
-                return complain("needed", "-qmp unix:PATH,... and -append guest=SOCKET");
+        if (args->qmp < 0 || !args->guest[0])
+                return complain("needed", "-chardev socket,fd=N,... and -append guest=SOCKET");
         if (args->n_devices != args->n_ports)
                 return complain("each -netdev needs its -device", args->name);
         return true;

@@ -10,11 +10,11 @@
 
 #include "base/addr.h"
 
-enum { SYNTH_PORTS_MAX = 8, SYNTH_PATH_MAX = 256 };
+enum { SYNTH_PORTS_MAX = 8 };
 
 struct synth_args {
         char name[80];
-        char qmp[108], pidfile[SYNTH_PATH_MAX];
+        int qmp; /* the control socket, listening */
         bool incoming, held;
         struct {
                 int fd;

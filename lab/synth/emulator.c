@@ -238,15 +238,6 @@ static int open_ports(struct emulator *e) {
         return 0;
 }
 
-static void write_pid(const char *path) {
-        FILE *f = path[0] ? fopen(path, "we") : NULL;
-
-        if (!f)
-                return;
-        fprintf(f, "%d\n", (int)getpid());
-        fclose(f);
-}
-
 static int emulator_init(struct emulator *e) {
         int r = sd_event_new(&e->event);
 
@@ -258,7 +249,6 @@ static int emulator_init(struct emulator *e) {
                 r = qmpd_new(&e->qmpd, e->event, e->args->qmp, on_command, e);
         if (r < 0)
                 return r;
-        write_pid(e->args->pidfile);
         if (e->args->incoming)
                 e->status = "inmigrate";
         else if (!e->args->held)

@@ -18,8 +18,8 @@
 static int usage(void) {
         printf("%s"
                "godwit-synth QEMU-OPTION...\n"
-               "  -qmp unix:PATH,... -netdev tap,id=..,fd=N -device virtio-net-pci,netdev=..,mac=..\n"
-               "  -append \"guest=SOCKET [pause_ms=N] [copy_ms=N]\" [-incoming defer] [-pidfile PATH]\n"
+               "  -chardev socket,fd=N,... -netdev tap,id=..,fd=N -device virtio-net-pci,netdev=..,mac=..\n"
+               "  -append \"guest=SOCKET [pause_ms=N] [copy_ms=N]\" [-incoming defer]\n"
                "  stands in for QEMU: carries the frames of the guest whose keeper is at SOCKET.\n"
                "  pause_ms: how long a move stops it, in all; copy_ms: how long a copy runs before.\n",
                synth_keeper_usage);

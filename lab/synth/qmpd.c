@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/time.h"
@@ -122,26 +121,19 @@ static int on_accept(sd_event_source *source, int fd, uint32_t revents, void *us
         return 0;
 }
 
-int qmpd_new(struct qmpd **out, sd_event *event, const char *path, qmpd_handler handler, void *user) {
-        struct sockaddr_un at = {.sun_family = AF_UNIX};
+int qmpd_new(struct qmpd **out, sd_event *event, int listener, qmpd_handler handler, void *user) {
         struct qmpd *qmpd = calloc(1, sizeof *qmpd);
         int r;
 
-        if (!qmpd)
+        if (!qmpd) {
+                close(listener);
                 return -ENOMEM;
-        strncpy(at.sun_path, path, sizeof at.sun_path - 1);
-        unlink(path);
+        }
         qmpd->event = event;
         qmpd->client = -1;
         qmpd->handler = handler;
         qmpd->user = user;
-        qmpd->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (qmpd->listener < 0 || bind(qmpd->listener, (struct sockaddr *)&at, sizeof at) < 0 ||
-            listen(qmpd->listener, 4) < 0) {
-                r = -errno;
-                qmpd_free(qmpd);
-                return r;
-        }
+        qmpd->listener = listener;
         r = sd_event_add_io(event, &qmpd->accept, qmpd->listener, EPOLLIN, on_accept, qmpd);
         if (r < 0) {
                 qmpd_free(qmpd);

@@ -100,6 +100,15 @@ static bool my_turn(struct hv *hv) {
         return gw_timer_new(&hv->probe_wait, hv->loop, gw_ms(WAIT_MS), gw_ms(0), on_wait_over, hv) < 0;
 }
 
+/* Other agents' emulators may have another user, so this is no part of the verdict. */
+static bool may_use_kvm(const struct hv *hv) {
+        int fd = gw_user_open(&hv->user, "/dev/kvm", O_RDWR);
+
+        if (fd >= 0)
+                close(fd);
+        return fd >= 0;
+}
+
 void hv_accelerator_start(struct hv *hv) {
         const char *word = hv->config->accelerator;
         char kernel[512];
@@ -108,13 +117,15 @@ void hv_accelerator_start(struct hv *hv) {
                 hv->accelerator = strcmp(word, "kvm") == 0 ? HV_ACCELERATOR_KVM : HV_ACCELERATOR_TCG;
                 return;
         }
+        if (!may_use_kvm(hv)) {
+                decide(hv, "no /dev/kvm that may be used");
+                return;
+        }
         if (remembered(hv) || !my_turn(hv) || remembered(hv))
                 return;
-        if (access("/dev/kvm", R_OK | W_OK) < 0)
-                decide(hv, "no /dev/kvm that may be used");
-        else if (!find_kernel(kernel, sizeof kernel))
+        if (!find_kernel(kernel, sizeof kernel))
                 decide(hv, "no kernel in /boot to try KVM with; set accelerator = kvm if it is known to work");
         else if (gw_kvm_probe_new(&hv->probe, hv->loop->event, hv->config->qemu, kernel, hv->config->common.state_dir,
-                                  on_verdict, hv) < 0)
+                                  hv_user(hv), on_verdict, hv) < 0)
                 decide(hv, "the probe of KVM could not be run");
 }

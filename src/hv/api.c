@@ -326,6 +326,7 @@ static void get_status(struct gw_request *request, void *user) {
         json_object_set_new(status, "nva_connected", json_boolean(hv->welcome));
         json_object_set_new(status, "nve_connected", json_boolean(gw_session_is_open(hv->nve)));
         json_object_set_new(status, "accelerator", json_string(accelerators[hv->accelerator]));
+        json_object_set_new(status, "qemu_user", json_string(hv->config->qemu_user));
         gw_request_answer(request, 200, status);
 }
 

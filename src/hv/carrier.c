@@ -21,6 +21,8 @@
 #include "hv/hv.h"
 #include "hypervisor/carrier.h"
 
+#define SOCKET "out"
+
 struct hv_carrier {
         struct gw_list link;
         struct hv_vm *vm; /* waits for it; NULL: no more */
@@ -68,20 +70,30 @@ static void blame(const struct hv_carrier *carrier, const char *text) {
         gw_text_mend(vm->carrier_error);
 }
 
+/* Its emulator is another's process, perhaps. The folder is ours: what the name means cannot have been changed. */
+static void admit(const struct hv_vm *vm, struct gw_error *error) {
+        char path[GW_QMP_PATH_MAX + 1];
+
+        if (hv_carrier_path(vm, path) == 0 && lchown(path, vm->record.uid, vm->record.gid) < 0)
+                gw_fail(error, -errno, "", "cannot let the emulator have %s: %s", path, strerror(errno));
+}
+
 static void take_line(struct hv_carrier *carrier, const char *line) {
         struct gw_error error = {0};
 
-        if (strcmp(line, GW_CARRIER_READY) == 0) {
-                if (carrier->vm)
-                        tell(carrier, NULL);
-                return;
-        }
+        bool is_ready = strcmp(line, GW_CARRIER_READY) == 0;
+
         if (!carrier->vm) {
+                if (is_ready)
+                        return;
                 blame(carrier, line);
                 return;
         }
-        gw_fail(&error, -EPROTO, "", "%s", line);
-        tell(carrier, &error);
+        if (!is_ready)
+                gw_fail(&error, -EPROTO, "", "%s", line);
+        else
+                admit(carrier->vm, &error);
+        tell(carrier, error.code ? &error : NULL);
 }
 
 static void take_lines(struct hv_carrier *carrier) {
@@ -160,7 +172,10 @@ static int spawn(struct hv_carrier *carrier, int report) {
 
         gw_endpoint_text(&vm->record.move.endpoint, endpoint);
         snprintf(fd, sizeof fd, "%d", report);
-        return r < 0 ? r : gw_process_spawn(&carrier->process, vm->hv->loop->event, argv, &report, 1, "/dev/null");
+        return r < 0 ? r
+                     : gw_process_spawn(
+                               &carrier->process, vm->hv->loop->event, argv,
+                               &(struct gw_process_setting){.fds = &report, .n_fds = 1, .log_path = "/dev/null"});
 }
 
 static struct hv_carrier *carrier_new(struct hv_vm *vm, hv_carrier_done done) {
@@ -211,9 +226,18 @@ void hv_carrier_drop(struct hv_vm *vm) {
         vm->carrier = NULL;
 }
 
+void hv_carrier_uri(const struct hv_vm *vm, char out[static HV_CARRIER_URI]) {
+        char path[GW_QMP_PATH_MAX + 1] = SOCKET;
+
+        if (!vm->record.uid)
+                hv_carrier_path(vm, path);
+        snprintf(out, HV_CARRIER_URI, "unix:%s", path);
+}
+
 /* As short as that of the control socket, which fits. */
 int hv_carrier_path(const struct hv_vm *vm, char out[static GW_QMP_PATH_MAX + 1]) {
-        int n = snprintf(out, GW_QMP_PATH_MAX + 1, "%s/vm/%s/out", vm->hv->config->common.state_dir, vm->record.id.s);
+        int n = snprintf(out, GW_QMP_PATH_MAX + 1, "%s/vm/%s/" SOCKET, vm->hv->config->common.state_dir,
+                         vm->record.id.s);
 
         return n > GW_QMP_PATH_MAX ? -ENAMETOOLONG : 0;
 }

@@ -4,6 +4,8 @@
 
 #include "hypervisor/argv.h"
 
+enum { HV_CARRIER_URI = GW_QMP_PATH_MAX + 8 };
+
 struct gw_error;
 struct hv;
 struct hv_vm;
@@ -16,4 +18,6 @@ int hv_carrier_start(struct hv_vm *vm, hv_carrier_done done);
 /* Ends one that is not ready yet. */
 void hv_carrier_drop(struct hv_vm *vm);
 int hv_carrier_path(const struct hv_vm *vm, char out[static GW_QMP_PATH_MAX + 1]);
+/* The same for the emulator: one with a user of its own sees no more than the folder that it works in. */
+void hv_carrier_uri(const struct hv_vm *vm, char out[static HV_CARRIER_URI]);
 void hv_carriers_deinit(struct hv *hv); /* those that carry go on */

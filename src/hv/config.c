@@ -4,9 +4,16 @@
 
 #include "base/error.h"
 #include "hypervisor/options.h"
+#include "hypervisor/user.h"
 
 static const char *check_modes(const void *words) {
         return gw_modes_parse(words) ? NULL : "some of: hot post-copy cold";
+}
+
+static const char *check_user(const void *text) {
+        struct gw_user user;
+
+        return gw_user_parse(text, &user, NULL) ? "a user of this host or UID:GID, not root; or empty" : NULL;
 }
 
 static int check(const void *config, struct gw_error *error) {
@@ -36,6 +43,9 @@ static const struct gw_conf_row rows[] = {
                     "how many ports: that many VMs may arrive at the same time", .min = 1, .max = 4096),
         GW_CONF_ROW(struct hv_config, qemu, "qemu", GW_CONF_STRING, "qemu-system-x86_64",
                     "the emulator, a path or a name looked up in PATH"),
+        GW_CONF_ROW(struct hv_config, qemu_user, "qemu-user", GW_CONF_STRING, "",
+                    "who emulators, and qemu-img, run as: a user's name, or UID:GID; empty: as the agent",
+                    .check = check_user),
         GW_CONF_ROW(
                 struct hv_config, tap_gate, "tap-gate", GW_CONF_STRING, "",
                 "library that keeps a stopped QEMU from reading its taps; empty: the one installed with this agent"),

@@ -13,6 +13,7 @@ struct hv_config {
         struct gw_ip migration_address;
         uint16_t migration_port_first, migration_port_count;
         char qemu[GW_CONF_PATH_SIZE];
+        char qemu_user[64];
         char tap_gate[GW_CONF_PATH_SIZE];
         char accelerator[8];
         char migration_tls[8];

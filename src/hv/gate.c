@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where the tap gate (hypervisor/tapgate.c) lies: as configured, or beside the agent, as built or as installed. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,9 +10,18 @@
 
 #define GATE_FILE "godwit-tapgate.so"
 
+/* The loader of an emulator that cannot read it goes on without. */
+static bool can_read(const struct hv *hv) {
+        int fd = gw_user_open(&hv->user, hv->tap_gate, O_RDONLY);
+
+        if (fd >= 0)
+                close(fd);
+        return fd >= 0;
+}
+
 static bool found(struct hv *hv, const char *format, const char *folder) {
         snprintf(hv->tap_gate, sizeof hv->tap_gate, format, folder);
-        return access(hv->tap_gate, R_OK) == 0;
+        return can_read(hv);
 }
 
 void hv_find_tap_gate(struct hv *hv) {
@@ -29,6 +39,7 @@ void hv_find_tap_gate(struct hv *hv) {
                         return;
         }
         hv->tap_gate[0] = '\0';
-        gw_log(GW_WARNING, "no " GATE_FILE "%s%s: a moving VM may lose a frame at its stop; set tap-gate",
-               hv->config->tap_gate[0] ? " at " : "", hv->config->tap_gate);
+        gw_log(GW_WARNING,
+               "no " GATE_FILE "%s%s that %s may read: a moving VM may lose a frame at its stop; set tap-gate",
+               hv->config->tap_gate[0] ? " at " : "", hv->config->tap_gate, hv->user.uid ? hv->user.name : "the agent");
 }

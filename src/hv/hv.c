@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -251,6 +252,12 @@ static int open_state(struct hv *hv) {
                 r = gw_dir_make(path, 0700);
         if (r == 0)
                 r = lock_state(hv);
+        snprintf(path, sizeof path, "%s/vm", state_dir);
+        if (r == 0)
+                r = gw_dir_make(path, 0700);
+        /* What older agents made with it was open to all that got past state-dir. */
+        if (r == 0 && chmod(path, 0700) < 0)
+                r = -errno;
         if (r < 0)
                 return r;
         snprintf(path, sizeof path, "%s/agent.json", state_dir);
@@ -302,6 +309,7 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         hv->memory_mib = config->memory_mib ? config->memory_mib : host_memory_mib();
         hv->vcpus = config->vcpus ? config->vcpus : 8 * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
         read_boot_id(hv);
+        hv_user_init(hv);
         hv_find_tap_gate(hv);
         r = gw_loop_on_hangup(loop, on_hangup, hv);
         if (r < 0)

@@ -38,6 +38,7 @@
 #include "hv/record.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/process.h"
+#include "hypervisor/user.h"
 #include "io/api.h"
 #include "io/loop.h"
 
@@ -90,6 +91,7 @@ struct hv {
         int probe_lock;
         struct gw_timer *consoles;
         char boot[40];
+        struct gw_user user;                  /* who emulators run as */
         char tap_gate[2 * GW_CONF_PATH_SIZE]; /* library for QEMU; empty: none */
         char tls_dir[GW_CONF_PATH_SIZE + 8];  /* certificates for QEMU; empty: copies go in the clear */
         uint16_t next_port;                   /* offset into the migration ports */
@@ -289,8 +291,21 @@ void hv_parked_cancel(struct hv_vm *vm, const char *move);
 void hv_parked_drop(struct hv *hv, const struct gw_session *session); /* those that came over it */
 void hv_parked_refuse(const struct hv_vm *vm, struct gw_request *request);
 
+/* user.c */
+void hv_user_init(struct hv *hv);
+const struct gw_user *hv_user(const struct hv *hv); /* for those who start processes; NULL: as we are */
+/* Can the VM's emulator get at what it needs? GW_E_INVALID, or GW_E_CONFLICT for a way to move, with *error. */
+int hv_user_check(const struct hv_vm *vm, struct gw_error *error);
+bool hv_user_needs_userfault(const struct hv_vm *vm); /* ... and is to be given the device for it */
+int hv_user_look(const struct hv *hv, const char *image, struct gw_error *error); /* of one image */
+int hv_user_own(const struct hv_vm *vm, int fd); /* makes a file the emulators' user's. 0 or negative errno */
+
 /* security.c */
 int hv_security_init(struct hv *hv);
+/* Lets the VM's emulator read the certificates and the key: until it has done so, which is when its command is answered.
+ * 0 or negative errno with *error. Nothing is lent to one that runs as we do. */
+int hv_security_lend(const struct hv_vm *vm, struct gw_error *error);
+void hv_security_take_back(const struct hv_vm *vm);
 struct gw_vm_security hv_security_of(const struct hv_vm *vm); /* of the copy that the record tells of */
 
 /* edge.c */

@@ -347,12 +347,14 @@ static int make_qcow2(struct hv_vm *vm, char *path, uint64_t octets) {
         strcat(log, "/image.log");
         vm->maker = GW_PROCESS_NULL;
         vm->maker.ended = on_maker_end;
-        return gw_process_spawn(&vm->maker, vm->hv->loop->event, argv, NULL, 0, log);
+        return gw_process_spawn(&vm->maker, vm->hv->loop->event, argv,
+                                &(struct gw_process_setting){.log_path = log, .user = hv_user(vm->hv)});
 }
 
 static void make_next(struct hv_vm *vm) {
         char path[HV_IMAGE_PATH];
         bool qcow2;
+        struct gw_error error = {0};
         int fd = -1, r;
 
         while (vm->making < GW_DEFINITION_DISKS_MAX && !(vm->record.move.disks & 1U << vm->making))
@@ -365,13 +367,18 @@ static void make_next(struct hv_vm *vm) {
         r = hv_image_path(vm->hv, disk_of(vm, vm->making), path);
         if (r == 0)
                 r = fd = make_file(vm, path);
-        if (r >= 0)
+        if (r >= 0) {
+                r = hv_user_own(vm, fd);
+                if (r == 0 && vm->hv->user.uid)
+                        r = hv_user_look(vm->hv, path, &error);
+        }
+        if (r == 0)
                 r = qcow2 ? make_qcow2(vm, path, vm->image_octets[vm->making])
                           : make_raw(fd, vm->image_octets[vm->making]);
         if (fd >= 0)
                 close(fd);
-        if (r < 0)
-                made(vm, strerror(-r));
+        if (r != 0)
+                made(vm, r < 0 ? strerror(-r) : error.text);
         else if (!qcow2)
                 made(vm, NULL);
 }

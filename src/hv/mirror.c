@@ -36,6 +36,7 @@ static bool all(const struct hv_vm *vm, unsigned disks) {
 static void on_started(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
 
+        hv_security_take_back(vm);
         if (error) {
                 hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
                 hv_source_fail(vm, error->text);
@@ -52,7 +53,10 @@ static void on_reached(struct hv_vm *vm, const struct gw_error *error) {
                 .bandwidth_octets_s = (uint64_t)move->bandwidth_mib_s << 20,
                 .security = hv_security_of(vm),
         };
+        struct gw_error mine = {0};
 
+        if (!error && hv_security_lend(vm, &mine))
+                error = &mine;
         if (error)
                 on_started(error, vm);
         else

@@ -50,11 +50,12 @@ static json_t *encode_move(const struct hv_move *move) {
 }
 
 json_t *hv_record_encode(const struct hv_record *r) {
-        return json_pack("{s:s, s:I, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:s, s:o*, s:O*}", "id", r->id.s, "epoch",
-                         (json_int_t)r->epoch, "role", role_words[r->role], "state", state_words[r->state], "uncut_due",
-                         r->uncut_due, "activate_due", r->activate_due, "held", r->held, "pid",
+        return json_pack("{s:s, s:I, s:s, s:s, s:b, s:b, s:b, s:I, s:I, s:s, s:I, s:I, s:o*, s:O*}", "id", r->id.s,
+                         "epoch", (json_int_t)r->epoch, "role", role_words[r->role], "state", state_words[r->state],
+                         "uncut_due", r->uncut_due, "activate_due", r->activate_due, "held", r->held, "pid",
                          (json_int_t)r->process.pid, "start_time", (json_int_t)r->process.start_time, "boot", r->boot,
-                         "move", encode_move(&r->move), "definition", r->definition_json);
+                         "uid", (json_int_t)r->uid, "gid", (json_int_t)r->gid, "move", encode_move(&r->move),
+                         "definition", r->definition_json);
 }
 
 static uint64_t read_count(struct gw_json_reader *r, const char *key, long long max) {
@@ -117,6 +118,9 @@ static void decode_fields(struct gw_json_reader *r, struct hv_record *out) {
         out->held = gw_json_bool(r, "held", 0);
         out->process.pid = (pid_t)read_count(r, "pid", INT32_MAX);
         out->process.start_time = read_count(r, "start_time", INT64_MAX);
+        out->uid =
+                (uid_t)read_count(r, "uid", INT32_MAX); /* not in records of older agents, which started it as root */
+        out->gid = (gid_t)read_count(r, "gid", INT32_MAX);
         if (r->error->code)
                 return;
         if (role < 0 || state < 0 || gw_id_parse(id, &out->id) || strlen(boot) >= sizeof out->boot) {

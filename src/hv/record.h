@@ -61,6 +61,8 @@ struct hv_record {
         bool activate_due;   /* runs here, and the NVE has not confirmed */
         bool held;           /* a stopped VM, there only to be sent elsewhere: its guest never runs */
         struct gw_vm_identity process;
+        uid_t uid; /* ... runs as this user; 0: as the agent. Then its files have plain names, in its folder */
+        gid_t gid;
         char boot[40]; /* the kernel's boot id: processes of another boot are gone */
         struct hv_move move;
         json_t *definition_json; /* owned */

@@ -10,18 +10,32 @@
  * a group of its own when there is none: up to a second and more at each move
  * (decision 53).
  *
+ * An emulator that runs as another user gets copies that it alone can reach, for as long as the command takes that reads
+ * them; it has the key in its memory from then on (docs/security.md).
+ *
  * Both sides must agree. The target says whether it takes TLS only; the source
  * does not send in the clear what its operator wants protected, nor to a host
  * whose certificate has another name than the one the authority said.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "hv/hv.h"
 #include "io/file.h"
+
+enum { FILE_MAX_OCTETS = 1 << 20 };
+
+/* Where an emulator with a user of its own finds copies of them, in the VM's folder, and only while it reads them. */
+#define LENT "tls"
+static const char *const lent[] = {"ca-cert.pem",   "server-cert.pem", "client-cert.pem",
+                                   "dh-params.pem", "server-key.pem",  "client-key.pem"};
 
 static int make_link(const struct hv *hv, const char *name, const char *file) {
         char path[sizeof hv->tls_dir + 24];
@@ -68,8 +82,73 @@ int hv_security_init(struct hv *hv) {
         return r == 0 ? write_group(hv) : r;
 }
 
+/* By the name that its emulator knows the folder by. */
 struct gw_vm_security hv_security_of(const struct hv_vm *vm) {
-        const struct hv_move *move = &vm->record.move;
+        const char *dir = vm->record.uid ? LENT : vm->hv->tls_dir;
 
-        return (struct gw_vm_security){move->tls ? vm->hv->tls_dir : NULL, move->peer_id.s};
+        return (struct gw_vm_security){vm->record.move.tls ? dir : NULL, vm->record.move.peer_id.s};
+}
+
+/* ---- for emulators with a user of their own ---- */
+
+static void lent_path(const struct hv_vm *vm, const char *name, char out[static PATH_MAX]) {
+        snprintf(out, PATH_MAX, "%s/vm/%s/" LENT "%s%s", vm->hv->config->common.state_dir, vm->record.id.s,
+                 *name ? "/" : "", name);
+}
+
+static int write_all(int fd, const char *bytes, size_t size) {
+        ssize_t n = write(fd, bytes, size);
+
+        return n == (ssize_t)size ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
+/* Not synced: it does not outlive the command that it is for. */
+static int lend_file(const struct hv_vm *vm, const char *name) {
+        char from[sizeof vm->hv->tls_dir + 24], to[PATH_MAX], *bytes = NULL;
+        size_t size;
+        int fd, r;
+
+        snprintf(from, sizeof from, "%s/%s", vm->hv->tls_dir, name);
+        lent_path(vm, name, to);
+        r = gw_file_read(from, FILE_MAX_OCTETS, &bytes, &size);
+        if (r < 0)
+                return r;
+        unlink(to);
+        fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+        r = fd < 0 ? -errno : write_all(fd, bytes, size);
+        if (r == 0 && fchown(fd, vm->record.uid, vm->record.gid) < 0)
+                r = -errno;
+        if (fd >= 0)
+                close(fd);
+        OPENSSL_cleanse(bytes, size);
+        free(bytes);
+        return r;
+}
+
+int hv_security_lend(const struct hv_vm *vm, struct gw_error *error) {
+        char folder[PATH_MAX];
+        int r;
+
+        if (!vm->record.uid || !vm->record.move.tls)
+                return 0;
+        lent_path(vm, "", folder);
+        r = gw_dir_make(folder, 0711);
+        for (size_t i = 0; r == 0 && i < sizeof lent / sizeof *lent; i++)
+                r = lend_file(vm, lent[i]);
+        if (r == 0)
+                return 0;
+        hv_security_take_back(vm);
+        return gw_fail(error, r, "", "cannot lend the certificates to the emulator in %s: %s", folder, strerror(-r));
+}
+
+void hv_security_take_back(const struct hv_vm *vm) {
+        char path[PATH_MAX];
+
+        if (!vm->record.uid)
+                return;
+        for (size_t i = 0; i < sizeof lent / sizeof *lent; i++) {
+                lent_path(vm, lent[i], path);
+                if (unlink(path) < 0 && errno != ENOENT)
+                        gw_log(GW_ERR, "vm=%s cannot take %s back: %s", vm->record.id.s, path, strerror(errno));
+        }
 }

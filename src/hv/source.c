@@ -97,6 +97,7 @@ static void watch_progress(struct hv_vm *vm) {
 static void on_accepted(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
 
+        hv_security_take_back(vm);
         if (!error) {
                 vm->accepted = true;
                 vm->record.move.begun = HV_BEGUN_TAKEN;
@@ -145,15 +146,13 @@ static void migrate(struct hv_vm *vm, struct gw_vm_migration *to) {
 /* In the clear, as far as the emulator knows. */
 static void on_carrier(struct hv_vm *vm, const struct gw_error *error) {
         struct gw_vm_migration to = {0};
-        char path[GW_QMP_PATH_MAX + 1];
 
         if (error) {
                 hv_vm_refuse(vm, HV_WAIT_MIGRATE, error);
                 hv_source_fail(vm, error->text);
                 return;
         }
-        hv_carrier_path(vm, path);
-        snprintf(to.uri, sizeof to.uri, "unix:%s", path);
+        hv_carrier_uri(vm, to.uri);
         migrate(vm, &to);
 }
 
@@ -176,7 +175,10 @@ void hv_source_send_memory(struct hv_vm *vm) {
         gw_log(GW_INFO, "vm=%s move=%s copy to %s", vm->record.id.s, vm->record.move.id.s, endpoint);
         if (!is_carried(vm)) {
                 snprintf(to.uri, sizeof to.uri, "tcp:%s", endpoint);
-                migrate(vm, &to);
+                if (hv_security_lend(vm, &error))
+                        on_accepted(&error, vm);
+                else
+                        migrate(vm, &to);
                 return;
         }
         r = hv_carrier_start(vm, on_carrier);

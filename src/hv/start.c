@@ -6,8 +6,10 @@
  * ready while its ports are attached; a failure in any of them undoes all and
  * answers the request that asked.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "hv/hv.h"
@@ -46,11 +48,13 @@ static int spawn(struct hv_vm *vm, struct gw_error *error) {
         struct gw_vm_start start = {
                 .definition = d,
                 .directory = directory,
+                .user = hv_user(hv),
                 .emulator = hv_vm_is_qemu(vm) ? hv->config->qemu : d->emulator,
                 .tap_gate = hv_vm_is_qemu(vm) && hv->tap_gate[0] ? hv->tap_gate : NULL,
                 .kvm = hv->accelerator == HV_ACCELERATOR_KVM,
                 .incoming = vm->record.role == HV_ROLE_TARGET,
                 .held = vm->record.held,
+                .userfault = hv_user_needs_userfault(vm),
                 .tap_fds = vm->taps,
         };
         int r;
@@ -60,8 +64,13 @@ static int spawn(struct hv_vm *vm, struct gw_error *error) {
                 return r;
         snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, vm->record.id.s);
         r = gw_dir_make(directory, 0700);
+        /* Its emulator works there, whoever it is, and may not make anything; nobody else gets past the folder above. */
+        if (r == 0 && chmod(directory, 0711) < 0)
+                r = -errno;
         if (r < 0)
                 return gw_fail(error, r, "", "cannot make %s: %s", directory, strerror(-r));
+        vm->record.uid = hv->user.uid;
+        vm->record.gid = hv->user.gid;
         r = gw_qemu_driver.start(&vm->machine, hv->loop->event, &start, &hv_vm_events, vm, error);
         if (r != 0)
                 return r;
@@ -131,6 +140,8 @@ static void go(struct hv_vm *vm) {
         struct gw_error error = {0};
         int r = hv_images_check(vm, &error);
 
+        if (r == 0)
+                r = hv_user_check(vm, &error);
         if (r == 0)
                 r = open_taps(vm, &error);
         if (r == 0) {

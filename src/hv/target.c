@@ -43,6 +43,7 @@ json_t *hv_target_json(const struct hv_vm *vm) {
 static void on_listening(const struct gw_error *error, void *user) {
         struct hv_vm *vm = user;
 
+        hv_security_take_back(vm);
         if (!vm->starting || vm->forget)
                 return;
         if (error) {
@@ -75,7 +76,12 @@ static void listen_at_next(struct hv_vm *vm) {
         struct hv_move *move = &vm->record.move;
         struct gw_vm_landing landing = {.options = move->options, .security = hv_security_of(vm), .disks = move->disks};
         char endpoint[GW_ENDPOINT_TEXT];
+        struct gw_error error = {0};
 
+        if (hv_security_lend(vm, &error)) {
+                hv_start_failed(vm, &error);
+                return;
+        }
         hv_target_next_port(vm, &move->endpoint);
         if (move->disks)
                 hv_target_next_port(vm, &move->nbd);
@@ -110,6 +116,8 @@ static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         hv_confirm(vm);
         if (vm->record.move.disks && vm->machine)
                 vm->machine->driver->serve_no_disks(vm->machine, NULL, NULL);
+        if (vm->record.move.tls && !vm->record.move.options.post_copy && vm->machine)
+                vm->machine->driver->forget_keys(vm->machine);
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = state;
         vm->runs_since = at;

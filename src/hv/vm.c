@@ -20,6 +20,7 @@
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "hv/reach.h"
+#include "hypervisor/argv.h"
 #include "hypervisor/process.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
@@ -73,6 +74,7 @@ void hv_vm_free(struct hv_vm *vm) {
         hv_reach_drop(vm);
         gw_process_end(&vm->maker);
         hv_images_unmark(vm);
+        hv_security_take_back(vm);
         gw_timer_free(vm->write_soon);
         hv_edge_drop(vm);
         hv_vm_close_taps(vm);
@@ -140,10 +142,11 @@ json_t *hv_vm_json(const struct hv_vm *vm) {
         const struct hv_record *r = &vm->record;
         bool copying = vm->leaving != HV_NOT_LEAVING && vm->leaving != HV_LEFT;
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I}", "id", r->id.s, "state",
+        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I, s:I}", "id", r->id.s, "state",
                          hv_state_word(hv_source_is_suspended(vm) ? HV_RUNNING : r->state), "role",
                          hv_role_word(r->role), "epoch", (json_int_t)r->epoch, "move",
-                         r->move.id.s[0] ? r->move.id.s : NULL, "copying", copying, "pid", (json_int_t)r->process.pid);
+                         r->move.id.s[0] ? r->move.id.s : NULL, "copying", copying, "pid", (json_int_t)r->process.pid,
+                         "uid", (json_int_t)r->uid);
 }
 
 /* ---- the end ---- */
@@ -415,10 +418,12 @@ static void recover_taps(struct hv_vm *vm) {
 
 /* A start that was not finished is undone rather than carried on: its emulator may be in any state. */
 static void undo_start(struct hv_vm *vm, const char *directory) {
-        char socket[600];
+        char mark[600];
 
-        snprintf(socket, sizeof socket, "%s/qmp,", directory);
-        gw_process_kill_by_argument(socket);
+        snprintf(mark, sizeof mark, "opaque=%s/" GW_QEMU_CONSOLE_FILE, directory);
+        gw_process_kill_by_argument(mark);
+        snprintf(mark, sizeof mark, "%s/qmp,", directory); /* of an older agent */
+        gw_process_kill_by_argument(mark);
         found_gone(vm);
 }
 
@@ -449,6 +454,7 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         vm->unsettled = vm->still_unsure = true;
         hv->unsettled++;
         recover_taps(vm);
+        hv_security_take_back(vm); /* an agent that was killed in between has not */
         gw_log(GW_INFO, "vm=%s adopted pid=%d role=%s", record->id.s, (int)record->process.pid,
                hv_role_word(record->role));
 }

@@ -14,6 +14,8 @@
  * from the network, and one thing less that must be equal on both ends.
  * host_mtu: the guest learns the overlay's MTU from the device itself.
  * rx_queue_size: what arrives while a guest warms up after a move must fit.
+ * Control socket and console are descriptors: an emulator that has a user of its own needs no folder to write in. The
+ * console's path stands beside its descriptor for those who look for an emulator that nobody has written down.
  * -m under emulation (tcg): a little less than asked, see add_memory().
  */
 #include "hypervisor/argv.h"
@@ -158,25 +160,34 @@ static void add_boot(struct gw_argv *argv, const struct gw_definition *d) {
                 }
 }
 
-static void add_control(struct gw_argv *argv, const struct gw_vm_start *start) {
+void gw_argv_add_file(struct gw_argv *argv, int fd, int set, const char *path) {
+        char head[64];
+
+        snprintf(head, sizeof head, "fd=%d,set=%d,opaque=", fd, set);
+        gw_argv_add(argv, "-add-fd");
+        add_escaped(argv, head, path, "");
+}
+
+static void add_control(struct gw_argv *argv, const struct gw_vm_start *start, const struct gw_argv_fds *fds) {
+        enum { CONSOLE_SET = 1 };
         char path[4096];
 
         if (strlen(start->directory) + sizeof "/" GW_QEMU_QMP_FILE > GW_QMP_PATH_MAX)
                 argv->failed = -ENAMETOOLONG;
         snprintf(path, sizeof path, "%s/" GW_QEMU_CONSOLE_FILE, start->directory);
+        gw_argv_add_file(argv, fds->console, CONSOLE_SET, path);
         gw_argv_add(argv, "-chardev");
-        add_escaped(argv, "file,id=serial0,path=", path, ",append=on");
+        gw_argv_add(argv, "file,id=serial0,path=/dev/fdset/%d,append=on", CONSOLE_SET);
         gw_argv_add(argv, "-serial");
         gw_argv_add(argv, "chardev:serial0");
-        snprintf(path, sizeof path, "%s/" GW_QEMU_QMP_FILE, start->directory);
-        gw_argv_add(argv, "-qmp");
-        add_escaped(argv, "unix:", path, ",server=on,wait=off");
-        gw_argv_add(argv, "-pidfile");
-        gw_argv_add(argv, "%s/" GW_QEMU_PID_FILE, start->directory);
+        gw_argv_add(argv, "-chardev");
+        gw_argv_add(argv, "socket,id=qmp0,fd=%d,server=on,wait=off", fds->qmp);
+        gw_argv_add(argv, "-mon");
+        gw_argv_add(argv, "chardev=qmp0,mode=control");
 }
 
 /* The gate reads its environment once and removes it again. */
-static void add_tap_gate(struct gw_argv *argv, const struct gw_vm_start *start) {
+static void add_tap_gate(struct gw_argv *argv, const struct gw_vm_start *start, int userfault) {
         char fds[256] = "";
         size_t at = 0;
 
@@ -185,14 +196,16 @@ static void add_tap_gate(struct gw_argv *argv, const struct gw_vm_start *start) 
         gw_argv_add(argv, "env");
         gw_argv_add(argv, "LD_PRELOAD=%s", start->tap_gate);
         gw_argv_add(argv, "GODWIT_TAP_FDS=%s", fds);
+        if (userfault >= 0)
+                gw_argv_add(argv, "GODWIT_USERFAULT_FD=%d", userfault);
 }
 
-int gw_argv_build(struct gw_argv *argv, const struct gw_vm_start *start) {
+int gw_argv_build(struct gw_argv *argv, const struct gw_vm_start *start, const struct gw_argv_fds *fds) {
         const struct gw_definition *d = start->definition;
 
         *argv = (struct gw_argv){0};
         if (start->tap_gate)
-                add_tap_gate(argv, start);
+                add_tap_gate(argv, start, fds->userfault);
         gw_argv_add(argv, "%s", start->emulator);
         add_machine(argv, start);
         add_boot(argv, d);
@@ -200,7 +213,7 @@ int gw_argv_build(struct gw_argv *argv, const struct gw_vm_start *start) {
                 add_disk(argv, &d->disks[i], i);
         for (size_t i = 0; i < d->n_ports; i++)
                 add_port(argv, d, i, start->tap_fds[i]);
-        add_control(argv, start);
+        add_control(argv, start, fds);
         if (start->held)
                 gw_argv_add(argv, "-S");
         if (start->incoming) {

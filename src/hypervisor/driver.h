@@ -109,15 +109,18 @@ struct gw_vm_mirror {
 /* What starts a VM. Everything is borrowed during the call. */
 struct gw_vm_start {
         const struct gw_definition *definition;
-        const char *directory; /* exists; for this VM's sockets and logs */
-        const char *emulator;  /* program to run */
-        const char *tap_gate;  /* hypervisor/tapgate.c as a library to load into it; NULL: none */
+        const char *directory;      /* exists; for this VM's sockets and logs; the emulator works there */
+        const char *emulator;       /* program to run */
+        const struct gw_user *user; /* who it becomes; NULL: as we are */
+        const char *tap_gate;       /* hypervisor/tapgate.c as a library to load into it; NULL: none */
         bool kvm;
-        bool incoming;      /* wait for a copy; do not boot */
-        bool held;          /* be there, and do not let the guest run */
+        bool incoming;  /* wait for a copy; do not boot */
+        bool held;      /* be there, and do not let the guest run */
+        bool userfault; /* incoming: is to have memory handed in later, as a user who may not ask the kernel for that */
         const int *tap_fds; /* one per port; stay the caller's */
 };
 
+struct gw_user;
 struct gw_vm;
 
 struct gw_vm_events {
@@ -164,6 +167,7 @@ struct gw_vm_driver {
         void (*hang_up)(struct gw_vm *vm,
                         unsigned disks); /* at once: nothing waits any more for what a dead target owes */
         void (*mirror_clear)(struct gw_vm *vm, unsigned disks, gw_vm_done done, void *user);
+        void (*forget_keys)(struct gw_vm *vm); /* at the target, when nothing is to come any more */
         void (*serve_no_disks)(struct gw_vm *vm, gw_vm_done done, void *user); /* at the target, when it runs */
         void (*cont)(struct gw_vm *vm, gw_vm_done done, void *user);
         void (*stop)(struct gw_vm *vm, gw_vm_done done, void *user);

@@ -82,7 +82,7 @@ static int on_look(sd_event_source *source, uint64_t usec, void *user) {
         return 0;
 }
 
-static void build(struct gw_argv *argv, const char *qemu, const char *kernel, const char *serial) {
+static void build(struct gw_argv *argv, const char *qemu, const char *kernel, int fd, const char *path) {
         static const char *const fixed[] = {"-nodefaults", "-no-user-config",
                                             "-nographic",  "-no-reboot",
                                             "-machine",    "pc",
@@ -96,15 +96,36 @@ static void build(struct gw_argv *argv, const char *qemu, const char *kernel, co
                 gw_argv_add(argv, "%s", fixed[i]);
         gw_argv_add(argv, "-kernel");
         gw_argv_add(argv, "%s", kernel);
+        gw_argv_add_file(argv, fd, 1, path);
         gw_argv_add(argv, "-serial");
-        gw_argv_add(argv, "%s", serial);
+        gw_argv_add(argv, "file:/dev/fdset/1");
+}
+
+static int spawn(struct gw_kvm_probe *probe, sd_event *event, const char *qemu, const char *kernel,
+                 const struct gw_user *user) {
+        char path[512], log[512], mark[520];
+        int console, r;
+        struct gw_process_setting setting = {.fds = &console, .n_fds = 1, .log_path = log, .user = user};
+        struct gw_argv argv = {0};
+
+        snprintf(log, sizeof log, "%s/%s", probe->directory, LOG);
+        snprintf(path, sizeof path, "%s/%s", probe->directory, CONSOLE);
+        snprintf(mark, sizeof mark, "opaque=%s", path);
+        gw_process_kill_by_argument(mark); /* one that an agent left behind which was killed: it would run for good */
+        console = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (console < 0)
+                return -errno;
+        build(&argv, qemu, kernel, console, path);
+        r = argv.failed ? argv.failed : gw_process_spawn(&probe->process, event, argv.v, &setting);
+        gw_argv_deinit(&argv);
+        close(console);
+        return r;
 }
 
 int gw_kvm_probe_new(struct gw_kvm_probe **out, sd_event *event, const char *qemu, const char *kernel,
-                     const char *directory, void (*done)(bool works, const char *reason, void *user), void *user) {
+                     const char *directory, const struct gw_user *run_as,
+                     void (*done)(bool works, const char *reason, void *user), void *user) {
         struct gw_kvm_probe *probe = calloc(1, sizeof *probe);
-        struct gw_argv argv = {0};
-        char path[512];
         int r;
 
         if (!probe)
@@ -115,18 +136,9 @@ int gw_kvm_probe_new(struct gw_kvm_probe **out, sd_event *event, const char *qem
         probe->user = user;
         probe->give_up = gw_mono_after(gw_mono_now(), gw_ms(GW_KVM_PROBE_MS));
         snprintf(probe->directory, sizeof probe->directory, "%s", directory);
-        snprintf(path, sizeof path, "%s/%s", directory, CONSOLE);
-        unlink(path);
-        snprintf(path, sizeof path, "file:%s/%s", directory, CONSOLE);
-        gw_process_kill_by_argument(path); /* one that an agent left behind which was killed: it would run for good */
-        build(&argv, qemu, kernel, path);
-        snprintf(path, sizeof path, "%s/%s", directory, LOG);
-        r = argv.failed;
-        if (r == 0)
-                r = gw_process_spawn(&probe->process, event, argv.v, NULL, 0, path);
+        r = spawn(probe, event, qemu, kernel, run_as);
         if (r == 0)
                 r = sd_event_add_time_relative(event, &probe->look, CLOCK_MONOTONIC, LOOK_US, 0, on_look, probe);
-        gw_argv_deinit(&argv);
         if (r < 0) {
                 gw_kvm_probe_free(probe);
                 return r;

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "hypervisor/user.h"
 
 uint64_t gw_process_start_time(pid_t pid) {
         char path[64], line[1024], *at;
@@ -69,7 +70,7 @@ static int watch(struct gw_process *process, sd_event *event) {
 }
 
 /* In the child. Only what is safe after fork; reports errno through the pipe. */
-static void become(char *const argv[], const int *fds, size_t n_fds, const char *log_path, int report) {
+static void become(char *const argv[], const struct gw_process_setting *setting, int report) {
         int null, log;
         sigset_t none;
 
@@ -78,14 +79,21 @@ static void become(char *const argv[], const int *fds, size_t n_fds, const char 
         signal(SIGPIPE, SIG_DFL);
         setsid();
         null = open("/dev/null", O_RDWR);
-        log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        log = open(setting->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (null < 0 || log < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
                 goto fail;
         if (syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) < 0)
                 goto fail;
-        for (size_t i = 0; i < n_fds; i++)
-                if (fcntl(fds[i], F_SETFD, 0) < 0)
+        for (size_t i = 0; i < setting->n_fds; i++)
+                if (fcntl(setting->fds[i], F_SETFD, 0) < 0)
                         goto fail;
+        if (setting->directory && chdir(setting->directory) < 0)
+                goto fail;
+        if (setting->user) {
+                errno = -gw_user_become(setting->user);
+                if (errno)
+                        goto fail;
+        }
         execvp(argv[0], argv);
 fail:
         null = errno;
@@ -94,8 +102,8 @@ fail:
         _exit(127);
 }
 
-int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[], const int *fds, size_t n_fds,
-                     const char *log_path) {
+int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[],
+                     const struct gw_process_setting *setting) {
         int report[2], failed = 0, r;
         ssize_t n;
 
@@ -103,7 +111,7 @@ int gw_process_spawn(struct gw_process *process, sd_event *event, char *const ar
                 return -errno;
         process->pid = fork();
         if (process->pid == 0)
-                become(argv, fds, n_fds, log_path, report[1]);
+                become(argv, setting, report[1]);
         r = process->pid < 0 ? -errno : 0;
         close(report[1]);
         if (r == 0) {

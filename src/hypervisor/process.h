@@ -11,6 +11,8 @@
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
+struct gw_user;
+
 struct gw_process {
         pid_t pid;
         uint64_t start_time;
@@ -20,17 +22,25 @@ struct gw_process {
         void (*ended)(struct gw_process *process, int code, int status);
 };
 
+/* How a process is started. Everything is borrowed during the call. */
+struct gw_process_setting {
+        const int *fds; /* inherited under their own numbers; everything else is not */
+        size_t n_fds;
+        const char *log_path;  /* standard output and error are appended to it */
+        const char *directory; /* where it works; NULL: where we do */
+        const struct gw_user
+                *user; /* who it becomes, after its log was opened and its directory entered; NULL: as we are */
+};
+
 #define GW_PROCESS_NULL ((struct gw_process){.pidfd = -1})
 
 /* Clock ticks since boot, field 22 of /proc/PID/stat; 0 when there is no such process. */
 uint64_t gw_process_start_time(pid_t pid);
 
-/* Runs argv[0] (looked up in PATH) with standard output and error appended to
- * log_path; `fds` are inherited under their own numbers, everything else is
- * not. Negative errno, also when the program cannot be executed. The caller
+/* Runs argv[0] (looked up in PATH). Negative errno, also when the program cannot be executed. The caller
  * has set `ended` before and must gw_process_deinit. */
-int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[], const int *fds, size_t n_fds,
-                     const char *log_path);
+int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[],
+                     const struct gw_process_setting *setting);
 /* GW_E_NOT_FOUND when the process is gone or is another one. */
 int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uint64_t start_time);
 /* Kills every process that has `text` in its command line. For what was started and not written down in time. */

@@ -154,6 +154,15 @@ json_t *gw_qemu_landing_steps(const struct gw_vm_landing *landing) {
         return steps;
 }
 
+json_t *gw_qemu_forget_keys_steps(void) {
+        json_t *steps = json_array();
+
+        step(steps, true, "migrate-set-parameters", json_pack("{s:s}", "tls-creds", ""));
+        remove_object(steps, CREDENTIALS);
+        remove_object(steps, WHO_MAY);
+        return steps;
+}
+
 json_t *gw_qemu_migrate_steps(const struct gw_vm_migration *to) {
         json_t *steps = json_array(), *p = parameters(&to->options, &to->security);
 

@@ -15,6 +15,7 @@ struct gw_vm_migration;
 struct gw_vm_mirror;
 
 json_t *gw_qemu_landing_steps(const struct gw_vm_landing *landing);
+json_t *gw_qemu_forget_keys_steps(void);
 json_t *gw_qemu_migrate_steps(const struct gw_vm_migration *to);
 json_t *gw_qemu_mirror_steps(const struct gw_vm_mirror *mirror);
 /* Ends the mirrors of these disks where they are: a consistent copy when they were in step, else nothing of use. */

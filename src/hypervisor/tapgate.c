@@ -22,13 +22,26 @@
  *
  * Without that symbol (another emulator) everything is passed through.
  * GODWIT_TAP_FDS lists the descriptors: "5,6".
+ *
+ * Two more things that only QEMU's own process can do, where it runs as a user without privileges (decision 94):
+ *
+ * - it is made undumpable, so that no other process of that user, another VM's QEMU above all, may look into its memory or
+ *   at its descriptors (ptrace(2), /proc/PID/mem, /proc/PID/fd);
+ * - post-copy's target asks the kernel for userfaultfd(2), which such a user does not get. The same is to be had, by whoever
+ *   could open it, from /dev/userfaultfd, for the memory of the process that asks: GODWIT_USERFAULT_FD is that device. QEMU 7.2
+ *   makes the call through syscall(3).
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,10 +49,16 @@ enum { TAP_FDS_MAX = 1024, STANDING_NS = 1000000 };
 
 static bool is_tap[TAP_FDS_MAX];
 static bool (*is_running)(void);
+static int userfault = -1;
 
 __attribute__((constructor)) static void gate_init(void) {
-        const char *list = getenv("GODWIT_TAP_FDS");
+        const char *list = getenv("GODWIT_TAP_FDS"), *device = getenv("GODWIT_USERFAULT_FD");
         char *end;
+
+        if (geteuid() != 0)
+                prctl(PR_SET_DUMPABLE, 0);
+        if (device)
+                userfault = atoi(device);
 
         is_running = (bool (*)(void))dlsym(RTLD_DEFAULT, "runstate_is_running");
         while (list && *list) {
@@ -53,6 +72,24 @@ __attribute__((constructor)) static void gate_init(void) {
         }
         unsetenv("LD_PRELOAD");
         unsetenv("GODWIT_TAP_FDS");
+        unsetenv("GODWIT_USERFAULT_FD");
+}
+
+/* All that a system call can take is passed on, as the C library's own function does. */
+__attribute__((visibility("default"))) long syscall(long number, ...) {
+        static long (*next)(long number, ...);
+        long args[6];
+        va_list list;
+
+        va_start(list, number);
+        for (int i = 0; i < 6; i++)
+                args[i] = va_arg(list, long);
+        va_end(list);
+        if (number == SYS_userfaultfd && userfault >= 0)
+                return ioctl(userfault, USERFAULTFD_IOC_NEW, args[0]);
+        if (!next)
+                next = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+        return next(number, args[0], args[1], args[2], args[3], args[4], args[5]);
 }
 
 static bool is_shut(int fd) {

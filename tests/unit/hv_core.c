@@ -98,11 +98,12 @@ static void command_line(void **state) {
         int taps[] = {11, 12};
         struct gw_vm_start start = {
                 .definition = &d, .directory = "/s,x", .emulator = "qemu", .incoming = true, .tap_fds = taps};
+        const struct gw_argv_fds fds = {21, 22, 23};
         struct gw_argv argv;
 
         (void)state;
         parse_full(&d);
-        assert_int_equal(gw_argv_build(&argv, &start), 0);
+        assert_int_equal(gw_argv_build(&argv, &start, &fds), 0);
         assert_null(argv.v[argv.n]);
         assert_string_equal(argv.v[0], "qemu");
         assert_string_equal(value_of(&argv, "-accel", 0), "tcg");
@@ -114,13 +115,15 @@ static void command_line(void **state) {
         assert_string_equal(value_of(&argv, "-device", 1),
                             "virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,id=nic0,romfile=,rx_queue_size=1024,"
                             "host_mtu=1430");
-        assert_string_equal(value_of(&argv, "-qmp", 0), "unix:/s,,x/qmp,server=on,wait=off");
+        assert_string_equal(value_of(&argv, "-add-fd", 0), "fd=22,set=1,opaque=/s,,x/console.log");
+        assert_string_equal(value_of(&argv, "-chardev", 0), "file,id=serial0,path=/dev/fdset/1,append=on");
+        assert_string_equal(value_of(&argv, "-chardev", 1), "socket,id=qmp0,fd=21,server=on,wait=off");
         assert_non_null(strstr(value_of(&argv, "-blockdev", 0), "\"/d,\\\"x.qcow2\""));
         gw_argv_deinit(&argv);
         start.incoming = false;
         strcpy(d.nic_model, GW_NIC_E1000);
         start.kvm = true;
-        assert_int_equal(gw_argv_build(&argv, &start), 0);
+        assert_int_equal(gw_argv_build(&argv, &start, &fds), 0);
         assert_string_equal(value_of(&argv, "-accel", 0), "kvm");
         assert_string_equal(value_of(&argv, "-m", 0), "262144K");
         assert_string_equal(value_of(&argv, "-device", 1), "e1000,netdev=n0,mac=52:54:00:00:00:01,id=nic0,romfile=");
@@ -133,13 +136,14 @@ static void command_line_with_a_long_path(void **state) {
         int taps[] = {11, 12};
         char directory[200];
         struct gw_vm_start start = {.definition = &d, .directory = directory, .emulator = "qemu", .tap_fds = taps};
+        const struct gw_argv_fds fds = {21, 22, -1};
         struct gw_argv argv;
 
         (void)state;
         parse_full(&d);
         memset(directory, 'x', sizeof directory - 1);
         directory[sizeof directory - 1] = '\0';
-        assert_true(gw_argv_build(&argv, &start) < 0);
+        assert_true(gw_argv_build(&argv, &start, &fds) < 0);
         gw_argv_deinit(&argv);
 }
 
@@ -150,6 +154,8 @@ static struct hv_record record_full(void) {
                 .state = HV_RUNNING,
                 .uncut_due = true,
                 .process = {123, 456},
+                .uid = 990,
+                .gid = 991,
                 .boot = "b00t",
                 .move = {.epoch = 8, .epoch_back = 9, .bandwidth_mib_s = 10, .downtime_ms = 11, .cut_deadline_ms = 12},
         };
@@ -174,6 +180,7 @@ static void record_goes_round(void **state) {
         assert_int_equal(out.move.endpoint.port, 49152);
         assert_int_equal(out.definition.n_ports, 2);
         assert_true(out.uncut_due && !out.activate_due && out.process.start_time == 456);
+        assert_true(out.uid == 990 && out.gid == 991);
         json_decref(one);
         json_decref(two);
         hv_record_deinit(&in);
@@ -252,14 +259,15 @@ static void on_ended(struct gw_process *process, int code, int status) {
 
 static void processes(void **state) {
         char *argv[] = {(char[]){"sleep"}, (char[]){"60"}, NULL}, *none[] = {(char[]){"/nowhere/x"}, NULL};
+        const struct gw_process_setting setting = {.log_path = "/dev/null"};
         struct ended ours = {.process = GW_PROCESS_NULL}, found = {.process = GW_PROCESS_NULL};
         sd_event *event;
 
         (void)state;
         ours.process.ended = found.process.ended = on_ended;
         assert_return_code(sd_event_new(&event), 0);
-        assert_int_equal(gw_process_spawn(&ours.process, event, none, NULL, 0, "/dev/null"), -2);
-        assert_int_equal(gw_process_spawn(&ours.process, event, argv, NULL, 0, "/dev/null"), 0);
+        assert_int_equal(gw_process_spawn(&ours.process, event, none, &setting), -2);
+        assert_int_equal(gw_process_spawn(&ours.process, event, argv, &setting), 0);
         assert_int_equal(getsid(ours.process.pid), ours.process.pid);
         assert_int_equal(gw_process_adopt(&found.process, event, ours.process.pid, ours.process.start_time + 1),
                          GW_E_NOT_FOUND);

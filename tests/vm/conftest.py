@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all tests with real guests need: the guest's kernel and RAM disk, made once."""
 import os
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -20,9 +22,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory):
+def images():
     if not [f for f in os.listdir("/boot") if f.startswith("vmlinuz-") and f.endswith("-cloud-amd64")]:
         pytest.skip("no Debian cloud kernel in /boot: apt-get install linux-image-cloud-amd64")
-    out = tmp_path_factory.mktemp("guest")
-    subprocess.run([GUEST, str(out)], check=True)
-    return out
+    out = tempfile.mkdtemp(prefix="gwguest-")      # not pytest's, which emulators with a user of their own cannot enter
+    os.chmod(out, 0o755)
+    try:
+        subprocess.run([GUEST, out], check=True)
+        yield out
+    finally:
+        shutil.rmtree(out, ignore_errors=True)

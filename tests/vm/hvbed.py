@@ -29,6 +29,7 @@ SYNTH = os.path.abspath(os.path.join(BUILD, "lab/synth/godwit-synth"))
 GODWIT = os.path.abspath(os.path.join(BUILD, "src/cli/godwit"))
 GUEST = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../lab/guest/build.sh"))
 LIBC = ctypes.CDLL(None, use_errno=True)
+USER = 59400    # emulators run as this
 CLONE_NEWNET = 0x40000000
 CALL, ANSWER, PING, PONG = 12, 13, 15, 16
 TLV_METHOD, TLV_PATH, TLV_JSON, TLV_STATUS, TLV_FDS = range(0x100, 0x105)
@@ -219,8 +220,9 @@ class Host:
                            "migration-address": self.ip, "accelerator": "tcg", "log-level": "debug",
                            "tls-ca": f"{pki}/ca.pem", "tls-cert": f"{pki}/{self.name}.pem",
                            "tls-key": f"{pki}/{self.name}.key", "memory-mib": "1024",
-                           "disk-dir": f"{self.dir}/disks", **self.bed.settings, **self.settings}.items():
-            command += ["--set", f"{key}={value}"]
+                           "disk-dir": f"{self.dir}/disks", "qemu-user": f"{USER}:{USER}", **self.bed.settings, **self.settings}.items():
+            if value:       # without: the default
+                command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/hv.log", "ab") as log:
             self.process = subprocess.Popen(["ip", "netns", "exec", self.netns] + command, stdout=log, stderr=log)
         wait_for("the agent answers", self.answers)
@@ -296,6 +298,7 @@ class Bed:
     def __init__(self, family=4, settings=None):
         self.settings = settings or {}
         self.dir = tempfile.mkdtemp(prefix="gwvm-")
+        os.chmod(self.dir, 0o711)
         self.family = family
         self.keepers = []
         ips = ("10.98.0.1", "10.98.0.2") if family == 4 else ("fd98::1", "fd98::2")

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
-from labs import Lab, wait_until  # noqa: E402
+from labs import USER, Lab, wait_until  # noqa: E402
 
 ADDRESSES, SECOND = ["10.1.0.10", "fd00:1::10"], "10.2.0.10"
 MIB = 1 << 20
@@ -46,6 +46,8 @@ def make_images(lab, host):
     with open(f"{folder}/one.raw", "wb") as image:
         image.truncate(16 * MIB)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/two.qcow2", "16M"], check=True)
+    for name in IMAGES:
+        os.chown(f"{folder}/{name}", USER, USER)
 
 
 def create(lab):

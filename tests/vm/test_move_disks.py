@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from hvbed import Bed, address_tap, echo, move, run, set_up_anew, tc, wait_for, work
+from hvbed import USER, Bed, address_tap, echo, move, run, set_up_anew, tc, wait_for, work
 
 VM = "web@default"
 MIB = 1 << 20
@@ -35,6 +35,8 @@ def make_images(host):
     with open(f"{folder}/one.raw", "wb") as image:
         image.truncate(RAW_MIB * MIB)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", f"{folder}/two.qcow2", f"{QCOW2_MIB}M"], check=True)
+    for name in ("one.raw", "two.qcow2"):
+        os.chown(f"{folder}/{name}", USER, USER)
 
 
 def files(host):
