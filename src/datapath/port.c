@@ -86,6 +86,14 @@ static void port_arrives(struct gw_datapath_port *port, const struct gw_datapath
         port->activated_ns = does || !old ? 0 : did ? now_ns : old->activated_ns;
 }
 
+/* One that was cut and is no longer moved has been taken back. */
+static void port_is_back(struct gw_datapath_port *port, const struct gw_datapath_port *old) {
+        if (port->flags & (GW_PORT_MOVED | GW_PORT_ARRIVING))
+                port->flags &= ~(uint32_t)GW_PORT_BACK;
+        else if (old->flags & GW_PORT_MOVED)
+                port->flags |= GW_PORT_BACK;
+}
+
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
         struct gw_datapath_port changed = *wanted, *port = &changed, old;
         int found = gw_datapath_port_get(dp, port->ifindex, &old), r;
@@ -194,6 +202,7 @@ int gw_datapath_port_flags(struct gw_datapath *dp, uint32_t ifindex, uint32_t se
         port = old;
         port.flags = (port.flags & ~clear) | set;
         port_arrives(&port, &old);
+        port_is_back(&port, &old);
         if (port.flags & HOLDS)
                 port.flags &= ~(uint32_t)(GW_PORT_PEER | GW_PORT_SETTLING);
         return write_port(dp, &port);
@@ -282,6 +291,7 @@ int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, u
         if (r)
                 return r;
         port.flags |= GW_PORT_MOVED | (punt ? GW_PORT_HOLD : 0);
+        port.flags &= ~(uint32_t)GW_PORT_BACK;
         port.moved_to = to;
         return write_port(dp, &port);
 }

@@ -101,7 +101,8 @@ struct edge_port {
         struct edge_share share;
         uint64_t redirected;
         struct held_queue held;
-        struct gw_list in_asked; /* presence.c */
+        struct held_queue fenced, back; /* after a cut (takeback.c) */
+        struct gw_list in_asked;        /* presence.c */
         struct gw_mono ask_at, heard_at, refused_said_until;
         uint8_t asked;             /* times */
         bool silent;               /* did not answer */
@@ -140,20 +141,28 @@ struct edge_binding {
         struct gw_mono expires;    /* what was granted, counted from the sending of the request */
 };
 
+/* return.c */
+enum edge_return {
+        EDGE_RETURN_WAITING = 1, /* ARRIVING, and does not come: where it is, is not known yet */
+        EDGE_RETURN_SENDING,     /* the same; what is queued goes to .peer */
+        EDGE_RETURN_OVER,        /* MOVED */
+};
+
 struct edge_vm {
         struct gw_table_node node;
         struct gw_name name;
         struct gw_list ports;
         uint8_t role; /* enum gw_edge_role */
         bool task;
-        bool leaving; /* MOVED: deleted; ends with its redirect */
-        bool still;   /* its guest stands still */
+        bool leaving;      /* MOVED: deleted; ends with its redirect */
+        bool still;        /* its guest stands still */
+        uint8_t returning; /* enum edge_return; 0: no */
         uint64_t epoch;
         struct gw_ip peer;
         struct edge_binding *reg;   /* its entry in the binding update list */
-        struct edge_timer redirect; /* MOVED: when to look at it; SERVING: when a hold ends */
-        struct gw_mono cut_at;
-        bool talkers_due; /* not yet reported */
+        struct edge_timer redirect; /* MOVED, .returning: when to look at it; SERVING: when a hold ends */
+        struct gw_mono cut_at;      /* .returning: when that began */
+        bool talkers_due;           /* not yet reported */
         uint16_t n_talkers, n_stale;
         struct gw_ip *talkers, *stale; /* GW_EDGE_TALKERS_MAX each, from the cut on; NULL before */
 };
@@ -372,7 +381,19 @@ void gw_edge_vm_program(struct gw_edge *edge, struct edge_vm *vm);
 void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, struct gw_ip to,
                       uint64_t epoch);
 void gw_edge_vm_forget(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_vm_leave(struct gw_edge *edge, struct edge_vm *vm); /* MOVED: only the redirect stays */
 void gw_edge_vm_free_all(struct gw_edge *edge);
+
+/* return.c */
+void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
+void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm); /* a mapping of its MAC */
+
+/* takeback.c */
+void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+void gw_edge_came_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port, /* NULL: nobody's here */
+                       const struct gw_edge_frame *frame);
+void gw_edge_taken_back(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_not_taken_back(struct gw_edge *edge, struct edge_port *port);
 
 /* hold.c */
 void gw_edge_port_pass(struct gw_edge *edge, const struct edge_port *port, const struct gw_edge_frame *frame);

@@ -82,6 +82,10 @@ const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1] = {
         [GW_EDGE_C_PORT_CHANGED] = "drop-port-changed",
         [GW_EDGE_C_ABSENT_ANSWERED] = "absent-answered",
         [GW_EDGE_C_ABSENT_DROPPED] = "drop-absent",
+        [GW_EDGE_C_FENCED_SENT] = "fenced-sent",
+        [GW_EDGE_C_FENCED_DROPPED] = "drop-fenced",
+        [GW_EDGE_C_BACK_DELIVERED] = "back-delivered",
+        [GW_EDGE_C_BACK_DROPPED] = "drop-back",
 };
 
 /* ---- keys ---- */

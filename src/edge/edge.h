@@ -44,6 +44,7 @@ enum gw_edge_role {
         GW_EDGE_ARRIVING,    /* its copy is on the way here; local senders still go to .peer */
         GW_EDGE_MOVED,       /* cut: its packets are redirected to .peer */
         GW_EDGE_CLAIMING,    /* only for port_open: fenced, what it announces comes up */
+        GW_EDGE_RETURNING,   /* only for port_open: arriving, fenced; what its device has queued can be sent to .peer */
 };
 
 enum gw_edge_place {
@@ -138,6 +139,10 @@ struct gw_edge_effects {
         /* Has any local port exchanged packets with (vni, mac) at locator within that time? */
         bool (*in_use)(void *user, uint32_t vni, struct gw_mac mac, struct gw_ip locator, struct gw_duration within);
         void (*vm_changed)(void *user, const struct gw_name *vm); /* save it; it may be gone */
+        /* Of a VM that did not arrive, after gw_edge_return. Do its devices queue frames? And: they are sent after the VM from
+         * now on (DRAIN), first those that are there; until their ports are closed. May be NULL: nothing queues. */
+        bool (*queued)(void *user, const struct gw_name *vm);
+        void (*send_back)(void *user, const struct gw_name *vm);
         void (*log)(void *user, int level, const char *text);
         /* A Request to the NVA, with config.own_transport only; the shell encodes and authenticates it. */
         void (*request)(void *user, const struct gw_registration *request);
@@ -207,6 +212,10 @@ int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_
                   struct gw_error *error);
 int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
                      struct gw_error *error);
+/* A VM that was to arrive here with that epoch does not: what came for it goes back, once it is known to be back (return.c). */
+int gw_edge_return(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, uint64_t epoch,
+                   struct gw_error *error);
+int gw_edge_may_return(const struct gw_edge *edge, const struct gw_name *vm, uint64_t epoch, struct gw_error *error);
 int gw_edge_delete(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *vm, bool keep_redirect,
                    struct gw_error *error);
 /* A device behind which a VM is said to be that may be elsewhere (claim.c). The epoch is not looked at. */
@@ -260,6 +269,8 @@ enum gw_edge_reason {
         GW_EDGE_WIRE_SOURCE,  /* from the wire: its source MAC has an entry that leads elsewhere, or .punt_from */
         GW_EDGE_GATEWAY,      /* to be routed from .vni; its owner is not known, or it is to be answered */
         GW_EDGE_PATH,         /* from the wire: a gateway's answer to a probe */
+        GW_EDGE_FENCED,       /* from a port whose VM was cut */
+        GW_EDGE_RETURNED,     /* from the wire: sent back by the place that its VM was cut over to */
 };
 struct gw_edge_punt {
         uint8_t reason; /* enum gw_edge_reason */
@@ -306,6 +317,7 @@ struct gw_edge_port_view {
         bool held;
         bool still; /* it stands still, and frames for it do not wait */
         size_t held_frames;
+        bool returning;       /* arriving, and does not come: what is queued for it goes back */
         bool silent;          /* asked whether it is there, it did not answer */
         struct gw_mono heard; /* its last announcement, or answer to that */
         uint64_t redirected;
@@ -484,6 +496,10 @@ enum gw_edge_counter {
         GW_EDGE_C_PORT_CHANGED,    /* of a port whose device is in another VN by now */
         GW_EDGE_C_ABSENT_ANSWERED, /* packets for VMs that do not run, by an ICMP error */
         GW_EDGE_C_ABSENT_DROPPED,
+        GW_EDGE_C_FENCED_SENT,    /* what a VM said that ran before its edge knew that it was taken back */
+        GW_EDGE_C_FENCED_DROPPED, /* what one said that was not */
+        GW_EDGE_C_BACK_DELIVERED, /* what came back for one before its edge knew */
+        GW_EDGE_C_BACK_DROPPED,
         GW_EDGE_COUNTERS,
 };
 extern const char *const gw_edge_counter_names[GW_EDGE_COUNTERS + 1];

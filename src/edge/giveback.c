@@ -66,6 +66,15 @@ static void give_port(struct gw_table_node *node, void *user) {
                 give(to, GW_EDGE_HOLD, &held->frame);
                 free(held);
         }
+        while ((held = gw_edge_held_pop(&port->fenced))) {
+                held->frame.ifindex = port->a.ifindex;
+                give(to, GW_EDGE_FENCED, &held->frame);
+                free(held);
+        }
+        while ((held = gw_edge_held_pop(&port->back))) {
+                give(to, held->frame.ifindex ? GW_EDGE_HOLD : GW_EDGE_RETURNED, &held->frame);
+                free(held);
+        }
 }
 
 size_t gw_edge_give_back(struct gw_edge *edge, void (*each)(const struct gw_edge_punt *punt, void *user), void *user) {

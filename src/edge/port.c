@@ -156,6 +156,7 @@ void gw_edge_port_close(struct gw_edge *edge, struct edge_port *port) {
         port->attached = false;
         gw_edge_port_settled(edge, port);
         port->hold = port->still = false;
+        gw_edge_not_taken_back(edge, port);
         edge->counters[GW_EDGE_C_HELD_DROPPED_AGE] += gw_edge_held_clear(&port->held);
         edge->fx->port_close(edge->user, &port->a);
 }
@@ -171,6 +172,8 @@ void gw_edge_port_free(struct gw_edge *edge, struct edge_port *port, bool act) {
         gw_list_remove(&port->of_vm);
         gw_list_remove(&port->in_asked);
         gw_edge_held_clear(&port->held);
+        gw_edge_held_clear(&port->fenced);
+        gw_edge_held_clear(&port->back);
         gw_edge_groups_free(port);
         free(port);
         if (!act)
@@ -231,6 +234,7 @@ static void port_replace(struct gw_edge *edge, struct edge_port *old, const stru
         gw_list_remove(&old->of_vm);
         gw_list_remove(&old->in_asked);
         gw_edge_held_clear(&old->held);
+        gw_edge_not_taken_back(edge, old);
         for (size_t i = 0; i < old->a.n_ips; i++)
                 if (moves || !attach_has_ip(a, old->a.ips[i]))
                         gw_edge_neigh_release(edge, old->a.vni, old->a.ips[i], old->a.mac);

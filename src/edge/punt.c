@@ -232,6 +232,10 @@ static void punt_hold(struct gw_edge *edge, struct gw_edge_now now, const struct
 
         if (!port)
                 return;
+        if (frame->redirected && port->vm->role == GW_EDGE_MOVED) {
+                gw_edge_came_back(edge, now, port, frame);
+                return;
+        }
         if (port->still && !port->hold) {
                 gw_edge_still_punted(edge, now, port, frame);
                 return;
@@ -290,6 +294,13 @@ void gw_edge_punted(struct gw_edge *edge, struct gw_edge_now now, const struct g
                 break;
         case GW_EDGE_PATH:
                 gw_edge_path_heard(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_FENCED:
+                gw_edge_fenced_punted(edge, now, &punt->frame);
+                break;
+        case GW_EDGE_RETURNED:
+                gw_edge_came_back(edge, now, gw_edge_port_by_mac(edge, punt->frame.vni, frame_mac(&punt->frame, 0)),
+                                  &punt->frame);
                 break;
         case GW_EDGE_WIRE_SOURCE:
                 gw_edge_source_punted(edge, now, &punt->frame);

@@ -29,6 +29,7 @@ static void port_view(struct gw_table_node *node, void *user) {
                                          .held = port->hold,
                                          .still = port->still,
                                          .held_frames = port->held.n,
+                                         .returning = port->vm->role == GW_EDGE_ARRIVING && port->vm->returning,
                                          .silent = port->silent,
                                          .heard = port->heard_at,
                                          .redirected = port->redirected,

@@ -195,6 +195,7 @@ int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_
                                name->s);
         gw_edge_redirect_cancel(edge, vm);
         vm_serve(edge, now, vm, epoch, GW_MH_HANDOFF_MOVED);
+        gw_edge_taken_back(edge, vm);
         return 0;
 }
 
@@ -211,7 +212,7 @@ int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct 
                 return 0;
         if (epoch < vm->epoch || vm_is_elsewhere(edge, vm, epoch))
                 return stale(error, vm, epoch);
-        if (vm->role != GW_EDGE_ARRIVING)
+        if (vm->role != GW_EDGE_ARRIVING || vm->returning)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s does not arrive here", name->s);
         vm_serve(edge, now, vm, epoch, GW_MH_HANDOFF_MOVED);
         gw_edge_vm_release(edge, now, vm);
@@ -236,7 +237,7 @@ void gw_edge_vm_forget(struct gw_edge *edge, struct edge_vm *vm) {
 }
 
 /* After a cut the VM is known to be at its peer, whether or not the NVA has said so yet. */
-static void vm_leave_redirect(struct gw_edge *edge, struct edge_vm *vm) {
+void gw_edge_vm_leave(struct gw_edge *edge, struct edge_vm *vm) {
         gw_list_for_each (link, &vm->ports)
                 gw_edge_port_close(edge, gw_list_entry(link, struct edge_port, of_vm));
         vm->leaving = true;
@@ -252,7 +253,7 @@ int gw_edge_delete(struct gw_edge *edge, struct gw_edge_now now, const struct gw
         if (!vm)
                 return 0;
         if (keep_redirect && vm->role == GW_EDGE_MOVED) {
-                vm_leave_redirect(edge, vm);
+                gw_edge_vm_leave(edge, vm);
                 return 0;
         }
         if (vm->role == GW_EDGE_SERVING)
@@ -337,6 +338,7 @@ static void vm_renew(struct gw_edge *edge, struct edge_vm *vm, const struct gw_e
         if (a->epoch == vm->epoch)
                 return;
         gw_edge_redirect_cancel(edge, vm);
+        vm->returning = 0;
         vm->role = a->role;
         vm->epoch = a->epoch;
         vm->peer = a->peer;

@@ -165,13 +165,19 @@ static json_t *port_body(const struct hv_vm *vm, const struct gw_definition_port
 
 void hv_edge_attach(struct hv_vm *vm, const char *mode, hv_edge_done done) {
         const struct gw_definition *d = &vm->record.definition;
+        bool arrives = strcmp(mode, "arrive") == 0; /* then the NVE keeps the taps, should all else die here */
 
         for (size_t i = 0; i < d->n_ports; i++)
-                hv_edge_call(vm, "POST", NULL, port_body(vm, &d->ports[i], mode), false, HV_ATTACH_DEADLINE_MS, done);
+                hv_edge_call(vm, "POST", NULL, port_body(vm, &d->ports[i], mode), arrives, HV_ATTACH_DEADLINE_MS, done);
         vm->still_told = false; /* a port that is attached anew is one of a VM that runs */
         hv_still_tell(vm);
 }
 
 void hv_edge_detach(struct hv_vm *vm, bool keep_redirect, hv_edge_done done) {
         hv_edge_call(vm, "DELETE", keep_redirect ? "?keep=redirect" : "", NULL, false, HV_DETACH_DEADLINE_MS, done);
+}
+
+void hv_edge_return(struct hv_vm *vm, hv_edge_done done) {
+        hv_edge_call(vm, "POST", "/return", json_pack("{s:I}", "epoch", (json_int_t)vm->record.epoch), true,
+                     HV_DETACH_DEADLINE_MS, done);
 }

@@ -55,12 +55,21 @@ void hv_used(struct hv *hv, uint32_t *memory_mib, uint32_t *vcpus) {
         }
 }
 
+/* What was to arrive and has no emulator any more is gone; only its ports are still to be taken off. */
+static bool is_gone(const struct hv_vm *vm) {
+        return vm->returns && !vm->machine;
+}
+
 json_t *hv_inventory(struct hv *hv) {
         json_t *vms = json_array();
         uint32_t memory_mib, vcpus;
 
-        gw_list_for_each (link, &hv->vms)
-                json_array_append_new(vms, hv_vm_json(gw_list_entry(link, struct hv_vm, link)));
+        gw_list_for_each (link, &hv->vms) {
+                const struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
+
+                if (!is_gone(vm))
+                        json_array_append_new(vms, hv_vm_json(vm));
+        }
         hv_used(hv, &memory_mib, &vcpus);
         return json_pack("{s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}}", "vms", vms, "modes",
                          gw_modes_json(gw_modes_parse(hv->config->modes)), "capacity", "memory_mib",

@@ -139,6 +139,8 @@ struct hv_vm {
         bool speaks;      /* ... and the emulator is ready */
         bool forget;      /* on the way to being dropped altogether */
         bool detached;    /* ... and the NVE was asked to take the ports off */
+        bool returns;     /* ... after it was ready to arrive: what came for it goes back */
+        bool cleared;     /* starting: the NVE was asked to let go of a tap that was there */
         bool resuming;    /* the authority asked for it: not a failure when it goes on */
         bool switched;    /* source: the VM is being, or was, given away, with memory still to come; no way back */
         bool broken;      /* ... and the connection for that is lost */
@@ -319,6 +321,8 @@ void hv_edge_deinit(struct hv *hv);                                         /* a
 void hv_edge_drop(struct hv_vm *vm);                                        /* forgets all calls under way */
 void hv_edge_attach(struct hv_vm *vm, const char *mode, hv_edge_done done); /* done for each port */
 void hv_edge_detach(struct hv_vm *vm, bool keep_redirect, hv_edge_done done);
+/* It does not arrive: the NVE gets the taps, and what came for it goes after it to where it is. */
+void hv_edge_return(struct hv_vm *vm, hv_edge_done done);
 
 /* api.c */
 extern const struct gw_route hv_routes[];

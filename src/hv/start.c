@@ -17,6 +17,7 @@
 #include "hypervisor/tap.h"
 #include "io/api.h"
 #include "io/file.h"
+#include "io/netlink.h"
 
 bool hv_vm_is_qemu(const struct hv_vm *vm) {
         return strcmp(vm->record.definition.emulator, "qemu") == 0;
@@ -127,6 +128,30 @@ static void attach(struct hv_vm *vm) {
                 hv_edge_attach(vm, arrives ? "arrive" : "serve", on_attached);
 }
 
+static void go(struct hv_vm *vm);
+
+static void on_cleared(struct hv_vm *vm, int status, json_t *body) {
+        (void)status, (void)body; /* a tap that is still busy says so itself */
+        if (vm->starting)
+                go(vm);
+}
+
+/* The NVE may still have the taps of an arrival here that came to nothing (hv_edge_return). */
+static bool must_clear(struct hv_vm *vm) {
+        const struct gw_definition *d = &vm->record.definition;
+        char device[IFNAMSIZ];
+
+        for (size_t i = 0; i < d->n_ports && !vm->cleared; i++) {
+                gw_vm_tap_name(&d->ports[i].id, device);
+                if (gw_link_index(device) <= 0)
+                        continue;
+                vm->cleared = true;
+                hv_edge_detach(vm, false, on_cleared);
+                return true;
+        }
+        return false;
+}
+
 static void on_images(struct hv_vm *vm, const struct gw_error *error) {
         if (!vm->starting)
                 return;
@@ -138,8 +163,11 @@ static void on_images(struct hv_vm *vm, const struct gw_error *error) {
 
 static void go(struct hv_vm *vm) {
         struct gw_error error = {0};
-        int r = hv_images_check(vm, &error);
+        int r;
 
+        if (must_clear(vm))
+                return;
+        r = hv_images_check(vm, &error);
         if (r == 0)
                 r = hv_user_check(vm, &error);
         if (r == 0)

@@ -152,6 +152,7 @@ json_t *hv_vm_json(const struct hv_vm *vm) {
 /* ---- the end ---- */
 
 static void on_detached(struct hv_vm *vm, int status, json_t *body);
+static void on_returned(struct hv_vm *vm, int status, json_t *body);
 
 /* Kills, detaches, forgets: whatever of these is still to be done, one at a time. */
 static void remove_step(struct hv_vm *vm) {
@@ -161,7 +162,10 @@ static void remove_step(struct hv_vm *vm) {
         }
         if (!vm->detached) {
                 vm->detached = true;
-                hv_edge_detach(vm, false, on_detached);
+                if (vm->returns)
+                        hv_edge_return(vm, on_returned);
+                else
+                        hv_edge_detach(vm, false, on_detached);
                 return;
         }
         if (vm->drop_images)
@@ -185,7 +189,17 @@ static void on_detached(struct hv_vm *vm, int status, json_t *body) {
                 remove_step(vm);
 }
 
+/* It has run here after all, or the NVE knows of no return: then its ports are only taken off. */
+static void on_returned(struct hv_vm *vm, int status, json_t *body) {
+        (void)body;
+        if (status < 300 || status == 404)
+                remove_step(vm);
+        else
+                hv_edge_detach(vm, false, on_detached);
+}
+
 static void start_removing(struct hv_vm *vm) {
+        vm->returns = vm->record.role == HV_ROLE_TARGET && vm->record.state == HV_INCOMING;
         vm->forget = true;
         vm->starting = false;
         vm->leaving = HV_NOT_LEAVING;
@@ -234,12 +248,23 @@ static void source_ended(struct hv_vm *vm, bool clean, const char *reason) {
         stay_down(vm, clean && !was_cut, reason, was_cut);
 }
 
+/* It will not run here. */
+static void target_ended(struct hv_vm *vm, const char *reason) {
+        hv_tell(vm, "move-failed", json_pack("{s:s, s:s, s:b}", "side", "target", "reason", reason, "running", 0),
+                (struct gw_wall){0});
+        hv_vm_remove(vm);
+}
+
 /* The emulator ended while we were away. */
 static void found_gone(struct hv_vm *vm) {
         bool was_down = vm->record.state == HV_STOPPED || vm->record.state == HV_CRASHED;
 
         if (was_down)
                 return;
+        if (vm->record.role == HV_ROLE_TARGET && vm->record.state == HV_INCOMING) {
+                target_ended(vm, "its emulator ended while the agent was away");
+                return;
+        }
         if (vm->record.role == HV_ROLE_TARGET) {
                 hv_vm_remove(vm);
                 return;
@@ -278,10 +303,7 @@ static void on_exited(struct gw_vm *machine, bool clean, const char *reason, voi
         } else if (vm->starting) {
                 hv_start_failed(vm, &error);
         } else if (vm->record.role == HV_ROLE_TARGET) {
-                hv_tell(vm, "move-failed",
-                        json_pack("{s:s, s:s, s:b}", "side", "target", "reason", reason, "running", 0),
-                        (struct gw_wall){0});
-                hv_vm_remove(vm);
+                target_ended(vm, reason);
         } else if (vm->record.role == HV_ROLE_SOURCE) {
                 source_ended(vm, clean, reason);
         } else {

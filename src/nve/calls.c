@@ -46,6 +46,14 @@ static uint64_t read_epoch(struct gw_json_reader *r) {
         return (uint64_t)gw_json_int(r, "epoch", 1, INT64_MAX, GW_JSON_REQUIRED);
 }
 
+/* A tap says which device it is; 0: this is none. */
+static uint32_t tap_device(int fd) {
+        struct ifreq tap = {0};
+        int index = ioctl(fd, TUNGETIFF, &tap) == 0 ? gw_link_index(tap.ifr_name) : 0;
+
+        return index > 0 ? (uint32_t)index : 0;
+}
+
 /* ---- POST /v1/ports ---- */
 
 /* What the underlay carries less the encapsulation; a larger port would only make frames that cannot leave. */
@@ -142,6 +150,18 @@ static void attach_claim(struct gw_request *request, struct nve *nve, const stru
         gw_request_answer(request, 200, json_pack("{s:s, s:i}", "id", port->id.s, "ifindex", (int)port->ifindex));
 }
 
+/* The queue of a VM that arrives must outlive its emulator and its agent, should both end before it has come. */
+static void keep_tap(struct nve *nve, struct gw_request *request, const struct gw_edge_attach *port) {
+        for (size_t i = 0; i < gw_request_n_fds(request); i++) {
+                int fd = gw_request_take_fd(request, i);
+
+                if (fd >= 0 && port->role == GW_EDGE_ARRIVING && tap_device(fd) == port->ifindex)
+                        nve_drain_keep(nve, &port->vm, port->ifindex, fd);
+                else if (fd >= 0)
+                        close(fd);
+        }
+}
+
 static void call_attach(struct gw_request *request, void *user) {
         struct nve *nve = user;
         struct gw_error error = {0};
@@ -162,6 +182,10 @@ static void call_attach(struct gw_request *request, void *user) {
                 if (r)
                         nve_state_refused(nve, &port.id, before);
         }
+        if (!r && port.role == GW_EDGE_SERVING)
+                nve_drain_stop(nve, &port.vm);
+        if (!r)
+                keep_tap(nve, request, &port);
         if (r)
                 fail(request, &error, r);
         else
@@ -205,32 +229,30 @@ static void find_nth(const struct gw_edge_port_view *view, void *user) {
         }
 }
 
-/* A tap says which device it is; for whatever does not, the order in which they came decides. */
+/* For whatever does not say which device it is, the order in which they came decides. */
 static uint32_t tap_ifindex(struct nve *nve, const struct gw_name *vm, size_t i, int fd) {
         struct find_port find = {.vm = vm, .skip = i};
-        struct ifreq tap = {0};
-        int index;
+        uint32_t ifindex = tap_device(fd);
 
-        if (ioctl(fd, TUNGETIFF, &tap) == 0 && (index = gw_link_index(tap.ifr_name)) > 0)
-                return (uint32_t)index;
+        if (ifindex)
+                return ifindex;
         gw_edge_each_port(nve->edge, find_nth, &find);
         return find.ifindex;
 }
 
-static size_t drain_taps(struct nve *nve, struct gw_request *request, const struct gw_name *vm) {
-        size_t drained = 0;
-
+/* Each tap that came with the call goes to `take`, which owns it from then on. */
+static void take_taps(struct nve *nve, struct gw_request *request, const struct gw_name *vm,
+                      void (*take)(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd)) {
         nve_drain_stop(nve, vm);
         for (size_t i = 0; i < gw_request_n_fds(request); i++) {
                 int fd = gw_request_take_fd(request, i);
                 uint32_t ifindex = fd >= 0 ? tap_ifindex(nve, vm, i, fd) : 0;
 
                 if (ifindex && gw_edge_has_device(nve->edge, ifindex))
-                        drained += nve_drain_add(nve, vm, ifindex, fd);
+                        take(nve, vm, ifindex, fd);
                 else if (fd >= 0)
                         close(fd);
         }
-        return drained;
 }
 
 static json_t *talkers_json(struct nve *nve, const struct gw_name *vm) {
@@ -254,7 +276,7 @@ static void call_cut(struct gw_request *request, void *user) {
         struct gw_ip to = {{0}};
         uint64_t epoch = read_epoch(&body);
         struct gw_wall at;
-        size_t drained;
+        uint64_t before;
 
         gw_json_ip(&body, "to", GW_JSON_NEEDED, &to);
         if (!r)
@@ -266,9 +288,10 @@ static void call_cut(struct gw_request *request, void *user) {
                 return;
         }
         at = gw_wall_now();
-        drained = drain_taps(nve, request, &vm);
+        before = nve->drained;
+        take_taps(nve, request, &vm, nve_drain_add);
         gw_request_answer(request, 200,
-                          json_pack("{s:I, s:o, s:I}", "drained", (json_int_t)drained, "talkers",
+                          json_pack("{s:I, s:o, s:I}", "drained", (json_int_t)(nve->drained - before), "talkers",
                                     talkers_json(nve, &vm), "at_ns", (json_int_t)at.ns));
 }
 
@@ -359,7 +382,33 @@ static void call_still(struct gw_request *request, void *user) {
 static void call_activate(struct gw_request *request, void *user) {
         struct gw_name vm;
 
-        if (!call_with_epoch(request, user, gw_edge_activate, &vm))
+        if (call_with_epoch(request, user, gw_edge_activate, &vm))
+                return;
+        nve_drain_stop(user, &vm); /* it has come, and reads its taps itself */
+        answer_done(request);
+}
+
+/* The taps of a VM that does not arrive: the agent lets go of them with the answer. */
+static void call_return(struct gw_request *request, void *user) {
+        struct nve *nve = user;
+        struct gw_error error = {0};
+        struct gw_json_reader body = gw_json_reader(gw_request_body(request), &error);
+        uint64_t epoch = read_epoch(&body);
+        struct gw_name vm;
+        int r = gw_json_done(&body);
+
+        if (!r)
+                r = vm_param(request, &vm, &error);
+        if (!r)
+                r = gw_edge_may_return(nve->edge, &vm, epoch, &error);
+        if (!r) {
+                if (gw_request_n_fds(request)) /* a repetition without them does not close those that came before */
+                        take_taps(nve, request, &vm, nve_drain_keep);
+                r = gw_edge_return(nve->edge, nve_now(), &vm, epoch, &error);
+        }
+        if (r)
+                fail(request, &error, r);
+        else
                 answer_done(request);
 }
 
@@ -393,6 +442,7 @@ const struct gw_route nve_routes[] = {
         {"POST", "/v1/vms/{vm}/cut", call_cut},
         {"POST", "/v1/vms/{vm}/uncut", call_uncut},
         {"POST", "/v1/vms/{vm}/activate", call_activate},
+        {"POST", "/v1/vms/{vm}/return", call_return},
         {"DELETE", "/v1/vms/{vm}", call_delete},
         {"GET", "/v1/ports", nve_show_ports},
         {"GET", "/v1/fdb", nve_show_fdb},

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The taps of a VM that was cut. Frames that the old kernel queue of a tap still
- * holds, and those that reach it while the cut takes hold on other CPUs, were
+ * The taps of a VM that was cut, and of one that was to arrive and does not. Frames that the
+ * kernel queue of such a tap still holds, and those that reach it while the cut takes hold on other CPUs, were
  * meant for the VM: they are read here and sent after it, marked as redirected.
  *
- * Reading goes on until the VM is deleted or taken back. A descriptor is owned
- * from the call on. After `uncut` not one frame more is taken: the VM
- * reads its tap itself again.
+ *      cut       read at once, and until the VM is deleted or taken back. After `uncut` not one frame
+ *                more is taken: the VM reads its tap itself again
+ *      return    kept from the attaching on, so that the device and its queue outlive the emulator and the agent;
+ *                read from the moment when the VM is known to be back, until the port is closed. When it
+ *                arrives after all, let go unread
+ *
+ * A descriptor is owned from the call on. Sending needs the port: what is queued is sent before it goes.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -23,7 +28,8 @@ struct nve_drain {
         struct gw_name vm;
         uint32_t ifindex;
         int fd;
-        sd_event_source *source;
+        bool returns;            /* of a VM that does not arrive */
+        sd_event_source *source; /* NULL: kept, and not read yet */
 };
 
 static void drain_free(struct nve_drain *drain) {
@@ -33,13 +39,13 @@ static void drain_free(struct nve_drain *drain) {
         free(drain);
 }
 
-static size_t drain_read(struct nve_drain *drain) {
+static void drain_read(struct nve_drain *drain) {
         int n = gw_datapath_tap_drain(drain->nve->dp, drain->ifindex, drain->fd);
+        uint64_t *count = drain->returns ? &drain->nve->returned : &drain->nve->drained;
 
         if (n < 0)
                 gw_log_limited(GW_WARNING, 3, "vm=%s: its tap could not be read: %s", drain->vm.s, gw_error_word(n));
-        drain->nve->drained += n > 0 ? (uint64_t)n : 0;
-        return n > 0 ? (size_t)n : 0;
+        *count += n > 0 ? (uint64_t)n : 0;
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *user) {
@@ -52,23 +58,83 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *u
         return 0;
 }
 
-size_t nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd) {
+static struct nve_drain *drain_new(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd) {
         struct nve_drain *drain = calloc(1, sizeof *drain);
-        size_t n;
 
         if (!drain) {
                 close(fd);
-                return 0;
+                return NULL;
         }
         drain->nve = nve;
         drain->vm = *vm;
         drain->ifindex = ifindex;
         drain->fd = fd;
         gw_list_append(&nve->drains, &drain->link);
-        n = drain_read(drain);
-        if (sd_event_add_io(nve->loop.event, &drain->source, fd, EPOLLIN, on_readable, drain) < 0)
+        return drain;
+}
+
+static void drain_go(struct nve_drain *drain) {
+        drain_read(drain);
+        if (!drain->source &&
+            sd_event_add_io(drain->nve->loop.event, &drain->source, drain->fd, EPOLLIN, on_readable, drain) < 0)
                 drain_free(drain);
-        return n;
+}
+
+void nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd) {
+        struct nve_drain *drain = drain_new(nve, vm, ifindex, fd);
+
+        if (drain)
+                drain_go(drain);
+}
+
+static void drop_kept(struct nve *nve, uint32_t ifindex) {
+        gw_list_for_each (link, &nve->drains) {
+                struct nve_drain *drain = gw_list_entry(link, struct nve_drain, link);
+
+                if (drain->returns && drain->ifindex == ifindex)
+                        drain_free(drain);
+        }
+}
+
+void nve_drain_keep(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd) {
+        struct nve_drain *drain;
+
+        drop_kept(nve, ifindex);
+        drain = drain_new(nve, vm, ifindex, fd);
+        if (drain)
+                drain->returns = true;
+}
+
+bool nve_drain_is_waiting(struct nve *nve, const struct gw_name *vm) {
+        gw_list_for_each (link, &nve->drains) {
+                const struct nve_drain *drain = gw_list_entry(link, struct nve_drain, link);
+                struct pollfd queue = {.fd = drain->fd, .events = POLLIN};
+
+                if (drain->returns && gw_name_eq(&drain->vm, vm) && poll(&queue, 1, 0) > 0 && queue.revents & POLLIN)
+                        return true;
+        }
+        return false;
+}
+
+void nve_drain_go(struct nve *nve, const struct gw_name *vm) {
+        gw_list_for_each (link, &nve->drains) {
+                struct nve_drain *drain = gw_list_entry(link, struct nve_drain, link);
+
+                if (drain->returns && gw_name_eq(&drain->vm, vm))
+                        drain_go(drain);
+        }
+}
+
+void nve_drain_close(struct nve *nve, uint32_t ifindex) {
+        gw_list_for_each (link, &nve->drains) {
+                struct nve_drain *drain = gw_list_entry(link, struct nve_drain, link);
+
+                if (!drain->returns || drain->ifindex != ifindex)
+                        continue;
+                if (drain->source)
+                        drain_read(drain);
+                drain_free(drain);
+        }
 }
 
 void nve_drain_stop(struct nve *nve, const struct gw_name *vm) {

@@ -79,6 +79,7 @@ static void fx_member_del(void *user, uint32_t vni, struct gw_ip locator) {
 
 static uint32_t port_flags(enum gw_edge_role role, bool hold) {
         return (role == GW_EDGE_ARRIVING ? GW_PORT_ARRIVING : 0) | (role == GW_EDGE_MOVED ? GW_PORT_MOVED : 0) |
+               (role == GW_EDGE_RETURNING ? GW_PORT_ARRIVING | GW_PORT_RETURNING : 0) |
                (role == GW_EDGE_CLAIMING ? GW_PORT_CLAIMING : 0) | (hold ? GW_PORT_HOLD : 0);
 }
 
@@ -136,6 +137,7 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
 }
 
 static void fx_port_close(void *user, const struct gw_edge_attach *port) {
+        nve_drain_close(user, port->ifindex);
         gw_datapath_port_del(((struct nve *)user)->dp, port->ifindex);
 }
 
@@ -256,6 +258,8 @@ static const uint8_t reasons[GW_PUNT_MAX] = {
         [GW_PUNT_GATEWAY] = GW_EDGE_GATEWAY,
         [GW_PUNT_GROUPS] = GW_EDGE_GROUPS,
         [GW_PUNT_PATH] = GW_EDGE_PATH,
+        [GW_PUNT_FENCED] = GW_EDGE_FENCED,
+        [GW_PUNT_RETURNED] = GW_EDGE_RETURNED,
 };
 
 /* What a frame that has not been cut into segments yet will be on the wire. */
@@ -377,6 +381,14 @@ static void fx_vm_changed(void *user, const struct gw_name *vm) {
         nve_state_changed(user, vm);
 }
 
+static bool fx_queued(void *user, const struct gw_name *vm) {
+        return nve_drain_is_waiting(user, vm);
+}
+
+static void fx_send_back(void *user, const struct gw_name *vm) {
+        nve_drain_go(user, vm);
+}
+
 static void fx_log(void *user, int level, const char *text) {
         (void)user;
         gw_log((enum gw_level)level, "%s", text);
@@ -412,6 +424,8 @@ const struct gw_edge_effects nve_effects = {
         .talkers = fx_talkers,
         .in_use = fx_in_use,
         .vm_changed = fx_vm_changed,
+        .queued = fx_queued,
+        .send_back = fx_send_back,
         .log = fx_log,
         .request = fx_request,
         .noticed = fx_noticed,

@@ -66,7 +66,8 @@ static void put_back(const struct gw_edge_punt *up, void *user) {
         static const uint8_t reasons[] = {
                 [GW_EDGE_UNKNOWN] = GW_PUNT_UNKNOWN,         [GW_EDGE_WIRE_UNKNOWN] = GW_PUNT_WIRE_UNKNOWN,
                 [GW_EDGE_SOLICIT] = GW_PUNT_NEIGH,           [GW_EDGE_HOLD] = GW_PUNT_HOLD,
-                [GW_EDGE_WIRE_SOURCE] = GW_PUNT_WIRE_SOURCE, [GW_EDGE_GATEWAY] = GW_PUNT_GATEWAY};
+                [GW_EDGE_WIRE_SOURCE] = GW_PUNT_WIRE_SOURCE, [GW_EDGE_GATEWAY] = GW_PUNT_GATEWAY,
+                [GW_EDGE_FENCED] = GW_PUNT_FENCED,           [GW_EDGE_RETURNED] = GW_PUNT_RETURNED};
         struct back *back = user;
         struct gw_punt punt = {.reason = reasons[up->reason],
                                .redirected = up->frame.redirected,

@@ -74,7 +74,7 @@ struct nve {
         json_t *gateway;               /* as the NVA told it last; NULL: nothing yet */
         struct gw_wall started;
         uint64_t restart_count;
-        uint64_t drained, inject_failed;
+        uint64_t drained, returned, inject_failed;
         bool look_for_stale;
         struct gw_member active[NVE_ACTIVE_MAX]; /* (VNI, locator) that ports here exchange packets with */
         size_t n_active;
@@ -144,7 +144,13 @@ void nve_rules_limits(const struct nve *nve, const uint32_t limits[static GW_EDG
 
 /* drain.c: taps of VMs that were cut */
 /* Takes over the descriptor, reads it empty, and goes on reading. The number of frames that were sent on. */
-size_t nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
+void nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
+/* Of a VM that arrives: kept, and read from nve_drain_go on, should it not. One for each device: the last one that came. */
+void nve_drain_keep(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
+bool nve_drain_is_waiting(struct nve *nve, const struct gw_name *vm); /* something is queued */
+void nve_drain_go(struct nve *nve, const struct gw_name *vm);
+void nve_drain_close(struct nve *nve,
+                     uint32_t ifindex); /* its port goes: the last that is queued is sent, if it was to be */
 void nve_drain_stop(struct nve *nve, const struct gw_name *vm); /* NULL: all */
 
 /* calls.c and show.c: the handlers of the routes */

@@ -74,10 +74,10 @@ static void show_port(const struct gw_edge_port_view *view, void *user) {
         shown = json_pack("{s:s, s:s, s:I, s:o, s:o, s:i, s:s, s:b, s:s, s:I, s:o, s:b, s:I, s:I, s:s, s:i}", "id",
                           port->id.s, "vm", port->vm.s, "vni", (json_int_t)port->vni, "mac", nve_json_mac(port->mac),
                           "addresses", ips, "mtu", (int)port->mtu, "device", nve_state_device(ports->nve, &port->id),
-                          "attached", view->attached, "role", role_words[port->role], "epoch", (json_int_t)port->epoch,
-                          "peer", nve_json_ip(port->peer), "hold", view->held, "held_frames",
-                          (json_int_t)view->held_frames, "redirected", (json_int_t)view->redirected, "registration",
-                          registration_words[view->registration], "status", (int)view->status);
+                          "attached", view->attached, "role", view->returning ? "returning" : role_words[port->role],
+                          "epoch", (json_int_t)port->epoch, "peer", nve_json_ip(port->peer), "hold", view->held,
+                          "held_frames", (json_int_t)view->held_frames, "redirected", (json_int_t)view->redirected,
+                          "registration", registration_words[view->registration], "status", (int)view->status);
         json_object_set_new(shown, "silent", json_boolean(view->silent));
         json_object_set_new(shown, "still", json_boolean(view->still));
         if (view->heard.ns)
@@ -192,6 +192,7 @@ void nve_show_counters(struct gw_request *request, void *user) {
                 json_object_set_new(edge, gw_edge_counter_names[i],
                                     json_integer((json_int_t)gw_edge_counter(nve->edge, (enum gw_edge_counter)i)));
         json_object_set_new(edge, "drained", json_integer((json_int_t)nve->drained));
+        json_object_set_new(edge, "returned", json_integer((json_int_t)nve->returned));
         json_object_set_new(edge, "drop-inject-failed", json_integer((json_int_t)nve->inject_failed));
         gw_request_answer(request, 200,
                           json_pack("{s:o, s:o, s:o, s:o}", "datapath", datapath, "edge", edge, "mobility",

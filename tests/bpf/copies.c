@@ -138,6 +138,39 @@ static void each_copy_by_the_ports_state(void **state) {
         }
 }
 
+static void port_of_old_place(uint32_t flags) {
+        struct gw_abi_port value = {.vni = VNI, .mtu = MTU, .flags = flags};
+        uint32_t here = HERE;
+
+        memcpy(value.mac, mac_of(1).b, 6);
+        memcpy(value.moved_to, ip_of(OLD_PLACE).b, 16);
+        put(bpf->maps.gw_ports, &here, &value);
+}
+
+/* It was cut over to OLD_PLACE, and did not arrive there: what comes back is the only copy, and is like no other. */
+static void what_comes_back_is_taken_once(void **state) {
+        struct frame f;
+
+        (void)state;
+        for (int v6 = 0; v6 < 2; v6++) {
+                numbered(&f, v6, 9000);
+                port_of_old_place(GW_PORT_MOVED);
+                EXPECT(&f, MARK, GW_COUNT_PUNTED);
+                assert_int_equal(bpf->bss->gw_trace.punt, GW_PUNT_HOLD);
+                EXPECT(&f, OF_ANOTHER, GW_COUNT_DROP_NO_FLOOD);
+                port_of_old_place(GW_PORT_BACK);
+                for (int i = 0; i < 3; i++) {
+                        EXPECT(&f, MARK, GW_COUNT_FLOOD_LOCAL);
+                        EXPECT(&f, 0, GW_COUNT_FLOOD_LOCAL);
+                }
+                EXPECT(&f, OF_ANOTHER, GW_COUNT_DROP_NO_FLOOD);
+                port(HERE, 1, GW_PORT_BACK, 0); /* from another place */
+                EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
+                port_of_old_place(0);
+                EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
+        }
+}
+
 /* What may differ between the ways does not make two frames of one. */
 static void ways_may_differ(void **state) {
         struct frame f;
@@ -289,6 +322,7 @@ int main(void) {
                 cmocka_unit_test(each_copy_by_the_ports_state),      cmocka_unit_test(ways_may_differ),
                 cmocka_unit_test(what_a_vm_sent_does_not_come_back), cmocka_unit_test(equal_frames_are_counted),
                 cmocka_unit_test(every_port_that_holds_gets_one),    cmocka_unit_test(any_order_gives_each_once),
+                cmocka_unit_test(what_comes_back_is_taken_once),
         };
 
         if (!programs_possible())

@@ -218,6 +218,7 @@ static void cut_redirects(void **state) {
         struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
         struct guest *vm, *there, *talker;
         struct gw_stale stale = {0};
+        struct gw_punt punt;
         struct gw_ip talkers[4];
         uint64_t frames, last;
         int old[2], new;
@@ -248,14 +249,24 @@ static void cut_redirects(void **state) {
         ok(gw_datapath_stale_drain(A->dp, stale_count, &stale));
         assert_int_equal(stale.packets, 0);
 
-        /* The copy that was cut is silent; B, if it too thinks the VM is elsewhere, ends the frame. */
+        /* The copy that was cut is silent, and what it says goes up; B, if it too thinks the VM is elsewhere, ends the
+         * frame, and hands up one that comes from there. */
         send_number(old[1], 7);
         assert_false(readable(old[0], QUIET_MS));
-        assert_true(counter(A, GW_COUNT_DROP_FENCED) >= 1);
-        forward_set(B, vm->mac, GW_FORWARD_MOVED, 0, A->locator, 0);
+        assert_true(punt_next(A, &punt));
+        assert_int_equal(punt.reason, GW_PUNT_FENCED);
+        assert_int_equal(punt.ifindex, vm->ifindex);
+        forward_set(B, vm->mac, GW_FORWARD_MOVED, 0, C->locator, 0);
         send_number(old[0], 200);
         assert_false(readable(new, QUIET_MS));
         assert_int_equal(counter(B, GW_COUNT_DROP_LOOP), 1);
+        forward_set(B, vm->mac, GW_FORWARD_MOVED, 0, A->locator, 0);
+        send_number(old[0], 201);
+        assert_false(readable(new, QUIET_MS));
+        assert_int_equal(counter(B, GW_COUNT_DROP_LOOP), 1);
+        assert_true(punt_next(B, &punt));
+        assert_int_equal(punt.reason, GW_PUNT_RETURNED);
+        assert_true(punt.redirected && gw_ip_eq(punt.sender, A->locator));
         close_pair(old);
         close(new);
 }

@@ -213,6 +213,11 @@ static void the_mark_is_read(void **state) {
         assert_int_equal(bpf->bss->gw_trace.vni, VNI);
         wrap(&f, &in, GW_GBP_REDIRECTED | 5, 0);
         run(&f, 0, &o);
+        assert_int_equal(o.action, TC_ACT_REDIRECT); /* from where it was cut over to: it is taken back */
+        assert_int_equal(bpf->bss->gw_trace.counter, GW_COUNT_PUNTED);
+        assert_int_equal(bpf->bss->gw_trace.punt, GW_PUNT_RETURNED);
+        forward_put(5, GW_FORWARD_REMOTE);
+        run(&f, 0, &o);
         assert_int_equal(o.action, TC_ACT_STOLEN);
         assert_int_equal(bpf->bss->gw_trace.counter, GW_COUNT_DROP_LOOP);
 }

@@ -483,6 +483,9 @@ static void wire_redirects_once(void **state) {
         from_wire(&f, VNI, SENDER, 0, &o);
         from_wire(&f, VNI, SENDER, GW_GBP_REDIRECTED | 0x104, &o);
         dropped(&o, GW_COUNT_DROP_LOOP);
+        ip_put(bpf->maps.gw_members, VNI, MOVED_TO, &(struct gw_abi_member){0}); /* from there it comes back */
+        from_wire(&f, VNI, MOVED_TO, GW_GBP_REDIRECTED | 0x104, &o);
+        punted(&o, &f, GW_PUNT_RETURNED, 0);
         memcpy(key.mac, mac_of(4).b, 6);
         memcpy(key.locator, ip_of(SENDER).b, 16);
         assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(bpf->maps.gw_stale), &key, &seen), 0);
@@ -530,6 +533,11 @@ static void only_ours_passes_the_punt_device(void **state) {
         from_host(&f, GW_MARK_DOWN | GW_INJECT_DRAIN << 24 | 1, &o); /* port 1 was not cut */
         dropped(&o, GW_COUNT_DROP_INJECT);
         port_put(1, 1, VNI, GW_PORT_MOVED);
+        from_host(&f, GW_MARK_DOWN | GW_INJECT_DRAIN << 24 | 1, &o);
+        sent_to(&o, MOVED_TO, GW_GBP_REDIRECTED | 0x101, GW_COUNT_REDIRECTED);
+        from_guest(&f, &o);
+        dropped(&o, GW_COUNT_DROP_FENCED); /* no daemon looks after it */
+        port_put(1, 1, VNI, GW_PORT_ARRIVING | GW_PORT_RETURNING);
         from_host(&f, GW_MARK_DOWN | GW_INJECT_DRAIN << 24 | 1, &o);
         sent_to(&o, MOVED_TO, GW_GBP_REDIRECTED | 0x101, GW_COUNT_REDIRECTED);
         from_guest(&f, &o);

@@ -205,6 +205,16 @@ static void fx_request(void *user, const struct gw_registration *request) {
         w->n_requests++;
 }
 
+static bool fx_queued(void *user, const struct gw_name *vm) {
+        (void)vm;
+        return ((struct world *)user)->queued;
+}
+
+static void fx_send_back(void *user, const struct gw_name *vm) {
+        (void)vm;
+        ((struct world *)user)->send_backs++;
+}
+
 const struct gw_edge_effects world_effects = {
         .fdb_set = fx_fdb_set,
         .fdb_del = fx_fdb_del,
@@ -225,6 +235,8 @@ const struct gw_edge_effects world_effects = {
         .talkers = fx_talkers,
         .in_use = fx_in_use,
         .vm_changed = fx_vm_changed,
+        .queued = fx_queued,
+        .send_back = fx_send_back,
         .log = fx_log,
         .request = fx_request,
 };

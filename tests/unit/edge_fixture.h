@@ -69,6 +69,8 @@ struct world {
         struct gw_ip talkers[4];
         size_t n_talkers;
         bool in_use;
+        bool queued; /* the devices of a VM that does not arrive hold something */
+        unsigned send_backs;
         int open_result;
         struct gw_registration request; /* the last one on the transport of its own */
         size_t n_requests;

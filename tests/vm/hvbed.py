@@ -182,7 +182,7 @@ class Nve:
                     at_cut()
                 return 200, {"drained": sum(self.drain(fd) for fd in fds), "talkers": ["10.99.0.3"],
                              "at_ns": time.time_ns()}
-            if method == "DELETE":
+            if method == "DELETE" or path.endswith("/return"):
                 self.forget_taps()
             return 200, {}
 

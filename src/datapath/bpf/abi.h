@@ -64,6 +64,9 @@ enum gw_port_flag {
         GW_PORT_MULTICAST_ROUTER = 4096, /* ask who is in which group; gets all groups, and what is said about them */
         GW_PORT_SNOOPED = 8192,          /* user space knows which groups it is in (gw_groups): it gets no others */
         GW_PORT_STILL = 16384, /* its VM stands still: what is for it goes up, as far as its limit of misses lets */
+        GW_PORT_RETURNING =
+                32768, /* its VM did not arrive after all: what it has queued goes to moved_to, nothing it sends */
+        GW_PORT_BACK = 65536, /* was cut and taken back: group frames for it come back, marked, from moved_to */
 };
 
 /* How often a port may make others work; each limit has a bucket of its own. */
@@ -187,7 +190,9 @@ enum gw_counter {
         X(GATEWAY,                                                                                                     \
           "gateway")        /* to be routed from .vni (0: outside): its owner is not known, or it is to be answered */ \
         X(GROUPS, "groups") /* from a port; IGMP or MLD says which groups it is in */                                  \
-        X(PATH, "path")     /* from the wire, sender .sender; a gateway's answer to a probe (path.h) */
+        X(PATH, "path")     /* from the wire, sender .sender; a gateway's answer to a probe (path.h) */                \
+        X(FENCED, "fenced") /* from a port which has GW_PORT_MOVED: its VM may be taken back */                        \
+        X(RETURNED, "returned") /* from the wire, marked, from where its VM was cut over to */
 
 enum gw_punt_reason {
 #define X(name, text) GW_PUNT_##name,
@@ -295,7 +300,7 @@ struct gw_abi_port {
         __u32 flags;
         __u8 mac[6];
         __u8 pad[2];
-        __u8 moved_to[16];  /* with GW_PORT_MOVED */
+        __u8 moved_to[16];  /* with GW_PORT_MOVED, _RETURNING, _BACK */
         __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
         __u32 arrival;      /* tells the moves apart that brought a VM here */
         __u32 pad2;

@@ -8,6 +8,8 @@
  *      ARRIVING         no: the old place has it           yes
  *      MOVED            sent on, marked, to the new place; no
  *      ... was joining  not one that came before the cut
+ *                                                          up, from that place
+ *      BACK             yes                                yes, from the place where it did not arrive
  *      HOLD, with any   up, for that port, instead
  *      STILL            no
  *
@@ -30,6 +32,7 @@ struct flood_walk {
         __u64 held; /* bits of the list's ports that want their copy punted */
         __u64 now_ns, name;
         __u32 vni, except, gbp;
+        __u8 sender[16]; /* with .gbp */
         __u32 kind;      /* enum group_kind */
         __u32 held_port; /* the last of those held */
         bool copied, second;
@@ -62,6 +65,12 @@ static __always_inline bool flood_lacking(struct __sk_buff *skb, struct flood_wa
         return false;
 }
 
+/* The place that the VM was cut over to has sent it back. */
+static __always_inline bool flood_is_back(const struct flood_walk *w, const struct gw_abi_port *port) {
+        return w->gbp && w->gbp == gbp_of(port->mac) && port->flags & (GW_PORT_BACK | GW_PORT_MOVED) &&
+               ip_eq(w->sender, port->moved_to);
+}
+
 static __always_inline bool flood_wanted(struct __sk_buff *skb, struct flood_walk *w, const struct gw_abi_port *port,
                                          __u32 ifindex) {
         bool meant = w->gbp == gbp_of(port->mac), joins;
@@ -70,10 +79,12 @@ static __always_inline bool flood_wanted(struct __sk_buff *skb, struct flood_wal
                 return false;
         if (port->flags & GW_PORT_ARRIVING) /* noted, so that the other copy is not lacking later */
                 return meant && flood_lacking(skb, w, port, ifindex);
+        w->key.id = ifindex;
+        if (flood_is_back(w, port)) /* was sent on from here: the only copy */
+                return group_wanted(port, &w->key, w->kind);
         joins = flood_joins(port, w->now_ns);
         if (w->gbp && !(meant && joins && !(port->flags & GW_PORT_MOVED)))
                 return false;
-        w->key.id = ifindex;
         return group_wanted(port, &w->key, w->kind) && (!joins || flood_lacking(skb, w, port, ifindex));
 }
 
@@ -95,7 +106,7 @@ static long flood_port(__u32 i, struct flooding *f) {
         port = bpf_map_lookup_elem(&gw_ports, &ifindex);
         if (ifindex == w->except || !port || !flood_wanted(f->skb, w, port, ifindex))
                 return 0;
-        if (port->flags & GW_PORT_HOLD) {
+        if (port->flags & GW_PORT_HOLD || (port->flags & GW_PORT_MOVED && flood_is_back(f->w, port))) {
                 w->held |= 1ull << bounded(i);
                 w->held_port = ifindex;
                 return 0;
@@ -207,6 +218,8 @@ __noinline int flood(struct __sk_buff *skb, __u32 vni, __u32 except, const struc
         skb->mark = 0;
         w->except = except;
         w->gbp = from ? from->gbp : 0;
+        if (from)
+                ip_copy(w->sender, from->sender);
         w->now_ns = bpf_ktime_get_coarse_ns();
         w->held = w->name = w->copied = w->second = 0;
         w->kind = group_of(skb, w->key.ip);

@@ -11,8 +11,8 @@
  *      GATEWAY        routed (gateway.h)       routed
  *      group          members and ports        ports
  *
- * What came marked is never sent to the wire again: a loop is impossible. Group
- * frames are in flood.h.
+ * What came marked is never sent to the wire again: a loop is impossible. From the place where MOVED leads
+ * to it goes up: that sends back what it held, and the VM is about to be taken back. Group frames are in flood.h.
  */
 #ifndef GW_BPF_FORWARD_H
 #define GW_BPF_FORWARD_H
@@ -175,6 +175,8 @@ static __always_inline int forward_from_wire(struct __sk_buff *skb, const struct
         }
         if (to.kind == GW_FORWARD_GATEWAY)
                 return gateway_route(skb, from->vni, injected);
+        if (from->gbp && to.kind == GW_FORWARD_MOVED && !injected && ip_eq(to.locator, from->sender))
+                return punt_of_wire(skb, GW_PUNT_RETURNED, from);
         if (from->gbp)
                 return drop(GW_COUNT_DROP_LOOP);
         if (mac_eq(key.mac, gateway_mac)) /* for a gateway, which we are not any more: to the one that we would take */

@@ -154,6 +154,27 @@ static __noinline int claim_walk(struct __sk_buff *skb, struct gw_abi_port *port
         return punt(skb, GW_PUNT_ANNOUNCE, ifindex, port->vni, NULL);
 }
 
+/* Of a VM that was cut. Should it be taken back it may run a moment before that is known here: user space keeps what it
+ * says then. Without user space nobody takes it back. */
+static __noinline int fenced_walk(struct __sk_buff *skb, struct gw_abi_port *port, __u32 ifindex) {
+        const struct gw_abi_config *c = config();
+        struct ethhdr *p = headers(skb, ETH_HLEN), eth;
+        __u32 bad = 0;
+
+        if (!p)
+                return drop(GW_COUNT_DROP_SHORT);
+        __builtin_memcpy(&eth, p, sizeof eth);
+        if (skb->vlan_present)
+                return drop(GW_COUNT_DROP_VLAN);
+        if (!(port->flags & GW_PORT_TRUSTED))
+                bad = guard(skb, port, &eth);
+        if (bad)
+                return drop(bad);
+        if (!c || bpf_ktime_get_coarse_ns() >= c->asking_until_ns || !limit_take(port, GW_LIMIT_MISSES))
+                return drop(GW_COUNT_DROP_FENCED);
+        return punt(skb, GW_PUNT_FENCED, ifindex, port->vni, NULL);
+}
+
 SEC("tc")
 int from_guest(struct __sk_buff *skb) {
         __u32 ifindex = skb->ifindex;
@@ -161,8 +182,10 @@ int from_guest(struct __sk_buff *skb) {
 
         if (!port)
                 return drop(GW_COUNT_DROP_NO_PORT);
-        if (port->flags & GW_PORT_MOVED)
+        if (port->flags & GW_PORT_RETURNING)
                 return drop(GW_COUNT_DROP_FENCED);
+        if (port->flags & GW_PORT_MOVED)
+                return fenced_walk(skb, port, ifindex);
         if (port->flags & GW_PORT_CLAIMING)
                 return claim_walk(skb, port, ifindex);
         return port_walk(skb, port, ifindex, false, true);
@@ -227,7 +250,7 @@ static __noinline int drain(struct __sk_buff *skb, const struct gw_abi_port *por
         struct gw_abi_seen *seen;
         IP16 to[16];
 
-        if (!(port->flags & GW_PORT_MOVED))
+        if (!(port->flags & (GW_PORT_MOVED | GW_PORT_RETURNING)))
                 return drop(GW_COUNT_DROP_INJECT);
         mac_copy(key.mac, port->mac);
         seen = bpf_map_lookup_elem(&gw_flights, &key);

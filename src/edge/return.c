@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM that was to arrive here and does not: its move was taken back. What came
+ * for it waits in its devices' queues, and more comes as long as somebody takes
+ * this for its place. All of it goes back after the VM (decision 96).
+ *
+ *      arriving -- told --> waiting -- it is back --> sending -- QUEUE_MS --> moved, its devices gone
+ *                              |
+ *                              +-- nobody was cut over to here, or for WAIT_MS nobody said where it is --> forgotten
+ *
+ * - Nothing is sent before the NVA has told a newer place than this one: until that one has taken the VM
+ *   back it would send what comes from here to here, and a frame is sent on once.
+ * - While the VM is waited for, and for QUEUE_MS after it is back, frames from the wire still go into the queue, marked
+ *   ones too: those were under way from the old place when it took the VM back. The shell sends them
+ *   on. What a device has no queue for is held by hold.c.
+ * - Then this is a place that the VM has left like any other, with the redirect's times, but tells nobody of its end: no
+ *   move began here.
+ * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
+ */
+#include "base/error.h"
+#include "base/log.h"
+#include "edge/core.h"
+
+enum {
+        RETURN_LOOK_MS = 100,
+        RETURN_LOOK_LATE_MS = 1000, /* after RETURN_QUIET_MS: we are told, too */
+        RETURN_QUIET_MS = 2000,     /* nothing has come, and the NVA never put it here: there was no cut */
+        RETURN_WAIT_MS = 60000,     /* for the place where the VM is */
+        RETURN_QUEUE_MS = 1000,     /* what was under way to here when it was taken back has come by then */
+};
+
+static void look_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint32_t ms) {
+        gw_edge_timer_set(&edge->timers, &vm->redirect, gw_mono_after(now.mono, gw_ms(ms)));
+}
+
+static void ports_open(struct gw_edge *edge, struct edge_vm *vm) {
+        struct gw_error error = {0};
+
+        gw_list_for_each (link, &vm->ports) {
+                struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+                struct gw_edge_attach a = port->a;
+
+                if (!port->attached)
+                        continue;
+                a.role = GW_EDGE_RETURNING;
+                a.peer = vm->peer;
+                if (edge->fx->port_open(edge->user, &a, port->hold, &error))
+                        gw_edge_log(edge, GW_ERR, "port=%s: what came for it cannot be sent back: %s", a.id.s,
+                                    error.text);
+        }
+}
+
+/* What the NVA says that is newer than the VM's way to here; NULL: nothing yet. */
+static const struct edge_mapping *newer_place(const struct gw_edge *edge, const struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports) {
+                const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+
+                if (gw_edge_mapping_elsewhere(edge, port->a.vni, port->a.mac) > vm->epoch)
+                        return gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
+        }
+        return NULL;
+}
+
+/* Has the NVA put it here? Then there was a cut. */
+static bool was_put_here(const struct gw_edge *edge, const struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports) {
+                const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+                const struct edge_mapping *m = gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
+
+                if (m && m->epoch >= vm->epoch)
+                        return true;
+        }
+        return false;
+}
+
+static bool has_frames(const struct gw_edge *edge, const struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports)
+                if (gw_list_entry(link, struct edge_port, of_vm)->held.n)
+                        return true;
+        return edge->fx->queued && edge->fx->queued(edge->user, &vm->name);
+}
+
+static void ask(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports) {
+                const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+                struct edge_key key = gw_edge_key_mac(port->a.vni, port->a.mac);
+
+                gw_edge_query_ask(edge, now, &key, GW_EDGE_ITSELF);
+        }
+}
+
+/* ---- it is back ---- */
+
+static void send_back(struct gw_edge *edge, const struct edge_vm *vm) {
+        if (edge->fx->send_back)
+                edge->fx->send_back(edge->user, &vm->name);
+}
+
+static void begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, const struct edge_mapping *m) {
+        vm->peer = m->locator;
+        vm->epoch = m->epoch;
+        vm->returning = EDGE_RETURN_SENDING;
+        vm->cut_at = now.mono;
+        gw_edge_log(edge, GW_NOTICE, "vm=%s did not arrive; what came for it is sent on to where it is epoch=%llu",
+                    vm->name.s, (unsigned long long)vm->epoch);
+        gw_list_for_each (link, &vm->ports)
+                gw_edge_member_add(edge, gw_list_entry(link, struct edge_port, of_vm)->vn, vm->peer, false);
+        ports_open(edge, vm);
+        gw_edge_vm_program(edge, vm);
+        send_back(edge, vm);
+        look_again(edge, now, vm, RETURN_QUEUE_MS);
+        edge->fx->vm_changed(edge->user, &vm->name);
+}
+
+/* From now on the redirect is the data plane's. Frames that are just being put into a queue are still sent on. */
+static void become_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        vm->returning = EDGE_RETURN_OVER;
+        vm->role = GW_EDGE_MOVED;
+        gw_edge_vm_program(edge, vm);
+        gw_edge_vm_release(edge, now, vm);
+        send_back(edge, vm);
+        gw_edge_redirect_begin(edge, now, vm);
+        gw_edge_unregistered(edge, vm);
+        look_again(edge, now, vm, RETURN_LOOK_MS);
+        edge->fx->vm_changed(edge->user, &vm->name);
+}
+
+static void give_up(struct gw_edge *edge, struct edge_vm *vm, bool was_cut) {
+        if (was_cut)
+                gw_edge_log(edge, GW_WARNING,
+                            "vm=%s did not arrive, and nobody says where it is; what came for it is lost", vm->name.s);
+        gw_edge_vm_forget(edge, vm);
+}
+
+void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        const struct edge_mapping *m;
+        bool was_cut, late;
+
+        if (vm->returning == EDGE_RETURN_SENDING) {
+                become_moved(edge, now, vm);
+                return;
+        }
+        m = newer_place(edge, vm);
+        if (m) {
+                begin(edge, now, vm, m);
+                return;
+        }
+        was_cut = was_put_here(edge, vm) || has_frames(edge, vm);
+        if (gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(was_cut ? RETURN_WAIT_MS : RETURN_QUIET_MS)))) {
+                give_up(edge, vm, was_cut);
+                return;
+        }
+        late = gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(RETURN_QUIET_MS)));
+        ask(edge, now, vm);
+        look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
+}
+
+void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        const struct edge_mapping *m = vm->returning == EDGE_RETURN_WAITING ? newer_place(edge, vm) : NULL;
+
+        if (m)
+                begin(edge, now, vm, m);
+}
+
+int gw_edge_may_return(const struct gw_edge *edge, const struct gw_name *name, uint64_t epoch, struct gw_error *error) {
+        const struct edge_vm *vm = gw_edge_vm_find(edge, name);
+
+        if (!vm)
+                return gw_fail(error, GW_E_NOT_FOUND, "vm", "vm %s has no port here", name->s);
+        if (vm->returning)
+                return 0;
+        if (epoch != vm->epoch)
+                return gw_fail(error, GW_E_STALE, "epoch", "vm %s has epoch %llu here, not %llu", name->s,
+                               (unsigned long long)vm->epoch, (unsigned long long)epoch);
+        if (vm->role != GW_EDGE_ARRIVING)
+                return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s does not arrive here", name->s);
+        return 0;
+}
+
+int gw_edge_return(struct gw_edge *edge, struct gw_edge_now now, const struct gw_name *name, uint64_t epoch,
+                   struct gw_error *error) {
+        struct edge_vm *vm = gw_edge_vm_find(edge, name);
+        int r = gw_edge_may_return(edge, name, epoch, error);
+
+        if (r || !vm || vm->returning)
+                return r;
+        vm->returning = EDGE_RETURN_WAITING;
+        vm->cut_at = now.mono;
+        ports_open(edge, vm);
+        edge->fx->vm_changed(edge->user, name);
+        gw_edge_return_timer(edge, now, vm);
+        return 0;
+}

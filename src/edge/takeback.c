@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What waits here for a VM that was cut, and may be taken back (decision 96).
+ *
+ *      fenced    what it says. It stands still, or is a copy that must not speak, so nothing of it passes. But a VM
+ *                that is taken back runs a moment before its edge is told, by itself when the stream to the
+ *                target breaks
+ *      back      what the place that it was cut over to sends back. That may have heard of the taking back before
+ *                its edge has; and what came marked is never sent on again
+ *
+ * Both leave when it serves here again, what came back first: it is older. They are bounded, for each port, in frames, octets and age, and
+ * dropped when the port is closed: then the VM is elsewhere for good.
+ */
+#include <stdlib.h>
+
+#include "edge/core.h"
+
+enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 16 << 20 };
+
+static void hold(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *queue,
+                 const struct gw_edge_frame *frame, enum gw_edge_counter dropped) {
+        uint64_t age = gw_ms(GW_EDGE_HOLD_MS).ns;
+
+        if (now.mono.ns > age)
+                edge->counters[dropped] += gw_edge_held_expire(queue, (struct gw_mono){now.mono.ns - age});
+        if (queue->n >= WAITING_FRAMES_MAX || queue->octets + frame->size > WAITING_OCTETS_MAX ||
+            gw_edge_held_push(queue, now.mono, frame))
+                edge->counters[dropped]++;
+}
+
+static bool may_be_taken_back(const struct edge_port *port) {
+        return port->vm->role == GW_EDGE_MOVED && port->attached;
+}
+
+void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
+
+        if (port && port->vm->role == GW_EDGE_SERVING) { /* it was on its way up when the VM was taken back */
+                edge->counters[GW_EDGE_C_FENCED_SENT]++;
+                edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
+        } else if (port && may_be_taken_back(port)) {
+                hold(edge, now, &port->fenced, frame, GW_EDGE_C_FENCED_DROPPED);
+        } else {
+                edge->counters[GW_EDGE_C_FENCED_DROPPED]++;
+        }
+}
+
+void gw_edge_came_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port,
+                       const struct gw_edge_frame *frame) {
+        struct gw_edge_frame to = *frame;
+
+        if (port && port->vm->role == GW_EDGE_SERVING && port->attached) {
+                to.ifindex = port->a.ifindex;
+                edge->counters[GW_EDGE_C_BACK_DELIVERED]++;
+                edge->fx->inject(edge->user, GW_EDGE_DELIVER, &to);
+        } else if (port && may_be_taken_back(port)) {
+                hold(edge, now, &port->back, frame, GW_EDGE_C_BACK_DROPPED);
+        } else {
+                edge->counters[GW_EDGE_C_BACK_DROPPED]++;
+        }
+}
+
+static void release(struct gw_edge *edge, const struct edge_port *port, struct held_queue *queue,
+                    enum gw_edge_inject how, enum gw_edge_counter count) {
+        struct held_frame *held;
+
+        while ((held = gw_edge_held_pop(queue))) {
+                held->frame.ifindex = port->a.ifindex;
+                edge->counters[count]++;
+                edge->fx->inject(edge->user, how, &held->frame);
+                free(held);
+        }
+}
+
+void gw_edge_taken_back(struct gw_edge *edge, struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports) {
+                struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+
+                release(edge, port, &port->back, GW_EDGE_DELIVER, GW_EDGE_C_BACK_DELIVERED);
+                release(edge, port, &port->fenced, GW_EDGE_AS_SENT, GW_EDGE_C_FENCED_SENT);
+        }
+}
+
+void gw_edge_not_taken_back(struct gw_edge *edge, struct edge_port *port) {
+        edge->counters[GW_EDGE_C_FENCED_DROPPED] += gw_edge_held_clear(&port->fenced);
+        edge->counters[GW_EDGE_C_BACK_DROPPED] += gw_edge_held_clear(&port->back);
+}

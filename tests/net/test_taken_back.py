@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A move that is taken back after its cut loses no frame: what followed the VM to its target comes back after it.
+
+A synthetic VM answers 1,000 packets a second in each family from a third host, and from a guest on its source and on its
+target, and gets broadcasts, while its move fails between the cut and the first run at the target. Each packet is answered once.
+"""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from kills import Hold, kill, kill_emulator, phase_of, restarted, settled, wait_for_phase  # noqa: E402
+from labs import Lab, Probe, wait_until  # noqa: E402
+
+ADDRESSES = ["10.1.0.10", "fd00:1::10"]
+CLIENTS = {"client": "h3", "beside": "h1", "ahead": "h2"}
+
+
+@pytest.fixture(scope="module")
+def lab(request):
+    with Lab(f"back{request.param}{os.getpid() % 10000}", hosts=3, underlay=request.param, accelerator="tcg") as lab:
+        lab.godwit("vn", "create", "blue", "--subnet", "10.1.0.0/24", "--subnet", "fd00:1::/64")
+        lab.lab("vm", "add", "web", "--vn", "blue", "--ip", ADDRESSES[0], "--ip", ADDRESSES[1], "--on", "h1",
+                "--synthetic", "--copy-ms", "100", "--pause-ms", "600")
+        for i, (name, host) in enumerate(CLIENTS.items()):
+            lab.lab("guest", "add", name, "--host", host, "--vn", "blue", "--ip", f"10.1.0.{30 + i}",
+                    "--ip", f"fd00:1::3{i}")
+        wait_until("the VM answers", lambda: all(lab.answers(c, a) for c in CLIENTS for a in ADDRESSES))
+        yield lab
+
+
+def emulator_dies(lab, move, source, target):
+    """It has everything, and has not run."""
+    wait_for_phase(lab, move, "activate")
+    kill_emulator(lab, target)
+
+
+def agent_and_emulator_die(lab, move, source, target):
+    """Nobody but the edge has the taps."""
+    wait_for_phase(lab, move, "activate")
+    restart = kill(lab, "hv-target", source, target)
+    kill_emulator(lab, target)
+    restarted(lab, move, restart)
+
+
+def cut_comes_too_late(lab, move, source, target):
+    """The source's agent gives up waiting for its edge, and the VM goes on; the edge makes the cut, and is told to take it back."""
+    wait_for_phase(lab, move, "cut")
+    wait_until("the agent goes on without", lambda: phase_of(lab, move) != "cut")
+
+
+LONG = bool(os.environ.get("GW_LONG"))
+CASES = [(4, emulator_dies), (6, agent_and_emulator_die)]
+CASES += [(underlay, failure) for underlay in (4, 6) for failure in (emulator_dies, agent_and_emulator_die, cut_comes_too_late)
+          if LONG and (underlay, failure) not in CASES]
+
+
+def counter(lab, host, name):
+    return lab.edge(host, "/v1/counters")["edge"][name]
+
+
+def figures(probes):
+    for probe in probes.values():
+        probe.process.terminate()
+    return {name: probe.stop()["total"] for name, probe in probes.items()}
+
+
+@pytest.mark.parametrize("lab, failure", sorted(CASES, key=lambda case: case[0]), indirect=["lab"])
+def test_every_packet_is_answered_once(lab, failure):
+    source = wait_until("the VM is settled before", lambda: settled(lab), 30)
+    target = "h2" if source == "h1" else "h1"
+    late = failure is cut_comes_too_late        # seconds, and what comes in them has to fit the tap's queue
+    probes = {name: Probe(lab, name, ADDRESSES, rate=200 if late else 1000, tcp=False) for name in CLIENTS}
+    returned = counter(lab, target, "returned")
+    with Hold(lab, "cut" if late else None, source, target) as hold:
+        move = lab.move("web", target)
+        failure(lab, move, source, target)
+        hold.release()
+    assert lab.moved(move)["result"] == "failed"
+    wait_until("it serves where it was", lambda: settled(lab) == source, 30)
+    totals = figures(probes)
+    wait_until("the target has let go of it",
+               lambda: not any(p["attached"] for p in lab.edge(target, "/v1/ports?vm=web@default")["ports"]))
+    print(failure.__name__, totals, counter(lab, target, "returned") - returned)
+    for name, total in totals.items():
+        assert total["lost"] == 0 and total["duplicated"] == 0 and total["sent"] > 300, (name, total)
+    assert late or counter(lab, target, "returned") > returned

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A move that is taken back after its cut, at both edges: what the target holds goes back, once and to where the VM is;
+ * what the VM says, and what comes back, before its edge knows, waits for that.
+ */
+#include "edge_fixture.h"
+
+enum { SOURCE_EPOCH = 5, TARGET_EPOCH, BACK_EPOCH, FRAME = 64 };
+
+static const char *const source = "10.99.0.2"; /* as in world_port */
+
+static int give_back(struct world *w, uint64_t epoch) {
+        struct gw_name vm = name_of("web");
+
+        return gw_edge_return(w->edge, w->now, &vm, epoch, NULL);
+}
+
+static void arrive(struct world *w) {
+        struct gw_edge_attach a = world_port("web", 1, "10.1.0.1", GW_EDGE_ARRIVING, TARGET_EPOCH);
+
+        assert_int_equal(world_attach(w, &a), 0);
+        world_up(w);
+        w->send_backs = 0;
+        w->queued = false;
+}
+
+static void told(struct world *w, const char *locator, uint64_t epoch) {
+        struct gw_mapping m = mapping_of(1, "10.1.0.1", locator, epoch);
+
+        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 9, &m, 1, NULL, 0), 0);
+}
+
+static void comes(struct world *w, uint8_t reason, unsigned to, unsigned from, uint8_t tag, uint32_t ifindex,
+                  bool redirected) {
+        uint8_t bytes[FRAME] = {[14] = tag};
+        struct gw_edge_punt punt = {.reason = reason,
+                                    .frame = {.vni = WORLD_VNI,
+                                              .ifindex = ifindex,
+                                              .redirected = redirected,
+                                              .sender = ip_of(source),
+                                              .bytes = bytes,
+                                              .size = sizeof bytes}};
+
+        memcpy(bytes, mac_of(to).b, 6);
+        memcpy(bytes + 6, mac_of(from).b, 6);
+        gw_edge_punted(w->edge, w->now, &punt);
+}
+
+static void expect_down(const struct world *w, size_t i, int how, uint8_t tag) {
+        assert_true(i < w->n_down);
+        assert_int_equal(w->down[i].how, how);
+        assert_int_equal(w->down[i].tag, tag);
+        assert_int_equal(w->down[i].ifindex, 1);
+}
+
+/* ---- where it did not arrive ---- */
+
+static void nothing_goes_back_before_it_is_back(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        arrive(w);
+        w->queued = true;
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_ARRIVING);
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, TARGET_EPOCH, NULL), GW_E_CONFLICT);
+        assert_true(world_sent_count(w, GW_FRAME_QUERY) >= 1);
+        told(w, source, SOURCE_EPOCH); /* late: of before the move */
+        told(w, "10.99.0.1", TARGET_EPOCH);
+        world_pass(w, 10000);
+        assert_int_equal(w->send_backs, 0);
+        told(w, source, BACK_EPOCH);
+        assert_int_equal(w->send_backs, 1);
+        assert_true(world_member_is(w, source));
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_ARRIVING); /* what is under way still queues */
+        assert_true(gw_ip_eq(world_fdb_find(w, 1)->entry.locator, ip_of(source)));
+}
+
+static void then_it_is_a_place_it_has_left(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach other = world_port("db", 2, "10.1.0.2", GW_EDGE_SERVING, 1);
+
+        arrive(w);
+        assert_int_equal(world_attach(w, &other), 0);
+        told(w, source, BACK_EPOCH); /* before the agent says so */
+        assert_int_equal(w->send_backs, 0);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        assert_int_equal(w->send_backs, 1);
+        world_forget_sent(w);
+        world_pass(w, 1050);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_MOVED);
+        assert_int_equal(world_fdb_find(w, 1)->entry.epoch, BACK_EPOCH);
+        assert_int_equal(w->send_backs, 2); /* what reached the queue before the entry was written */
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        world_pass(w, 100);
+        assert_int_equal(w->open[1], 0);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        world_pass(w, 6000);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_REMOTE);
+        assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 0); /* no move began here */
+}
+
+static void without_a_cut_it_is_soon_forgotten(void **state) {
+        struct world *w = *state;
+
+        arrive(w);
+        told(w, source, SOURCE_EPOCH);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        world_pass(w, 1900);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        world_pass(w, 300);
+        assert_int_equal(w->open[1], 0);
+        assert_int_equal(w->send_backs, 0);
+        assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_NOT_FOUND);
+}
+
+static void nobody_says_where_it_is(void **state) {
+        struct world *w = *state;
+
+        arrive(w);
+        w->queued = true;
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        for (int s = 0; s < 59; s++) {
+                world_forget_sent(w);
+                world_pass(w, 1000);
+        }
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        world_pass(w, 2200);
+        assert_int_equal(w->open[1], 0);
+        assert_int_equal(w->send_backs, 0);
+}
+
+static void only_what_arrives_returns(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_NOT_FOUND);
+        arrive(w);
+        assert_int_equal(give_back(w, SOURCE_EPOCH), GW_E_STALE);
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, TARGET_EPOCH, NULL), 0);
+        assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_CONFLICT);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
+}
+
+/* The next move to here finds the port taken; deleted it begins anew, as ever. */
+static void it_may_come_again(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach again = world_port("web", 1, "10.1.0.1", GW_EDGE_ARRIVING, BACK_EPOCH + 1);
+        struct gw_name vm = name_of("web");
+
+        arrive(w);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        told(w, source, BACK_EPOCH);
+        assert_int_equal(world_attach(w, &again), GW_E_CONFLICT);
+        assert_int_equal(gw_edge_delete(w->edge, w->now, &vm, false, NULL), 0);
+        assert_int_equal(world_attach(w, &again), 0);
+        assert_int_equal(w->open[1], GW_EDGE_ARRIVING);
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, BACK_EPOCH + 1, NULL), 0);
+        world_pass(w, 5000);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_LOCAL);
+}
+
+/* ---- where it is taken back ---- */
+
+static void cut(struct world *w) {
+        struct gw_name vm = name_of("web");
+
+        world_serve(w);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of("10.99.0.9"), TARGET_EPOCH, NULL), 0);
+        gw_edge_punts_drained(w->edge, w->now);
+        w->n_down = 0;
+}
+
+static void what_waits_leaves_when_it_is_back(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        cut(w);
+        comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
+        comes(w, GW_EDGE_RETURNED, 1, 7, 2, 0, true);
+        comes(w, GW_EDGE_HOLD, 9, 7, 3, 1, true); /* a group frame that came back */
+        comes(w, GW_EDGE_FENCED, 7, 1, 4, 1, false);
+        assert_int_equal(w->n_down, 0);
+        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH, NULL), 0);
+        assert_int_equal(w->n_down, 4);
+        expect_down(w, 0, GW_EDGE_DELIVER, 2);
+        expect_down(w, 1, GW_EDGE_DELIVER, 3);
+        expect_down(w, 2, GW_EDGE_AS_SENT, 1);
+        expect_down(w, 3, GW_EDGE_AS_SENT, 4);
+        comes(w, GW_EDGE_FENCED, 7, 1, 5, 1, false); /* these were on their way up */
+        comes(w, GW_EDGE_RETURNED, 1, 7, 6, 0, true);
+        expect_down(w, 4, GW_EDGE_AS_SENT, 5);
+        expect_down(w, 5, GW_EDGE_DELIVER, 6);
+        assert_int_equal(world_counter(w, GW_EDGE_C_FENCED_SENT), 3);
+        assert_int_equal(world_counter(w, GW_EDGE_C_BACK_DELIVERED), 3);
+}
+
+/* The move went well: the old copy is silent, and what comes back for it has no way to go. */
+static void it_is_dropped_when_the_vm_is_elsewhere(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        cut(w);
+        comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
+        comes(w, GW_EDGE_RETURNED, 1, 7, 2, 0, true);
+        assert_int_equal(gw_edge_delete(w->edge, w->now, &vm, true, NULL), 0);
+        comes(w, GW_EDGE_RETURNED, 1, 7, 3, 0, true);
+        comes(w, GW_EDGE_FENCED, 7, 1, 4, 1, false);
+        comes(w, GW_EDGE_RETURNED, 8, 7, 5, 0, true); /* nobody's */
+        assert_int_equal(w->n_down, 0);
+        assert_int_equal(world_counter(w, GW_EDGE_C_FENCED_DROPPED), 2);
+        assert_int_equal(world_counter(w, GW_EDGE_C_BACK_DROPPED), 3);
+}
+
+static void what_waits_grows_old(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        cut(w);
+        comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
+        world_pass(w, GW_EDGE_HOLD_MS + 100);
+        comes(w, GW_EDGE_FENCED, 7, 1, 2, 1, false);
+        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH, NULL), 0);
+        assert_int_equal(w->n_down, 1);
+        expect_down(w, 0, GW_EDGE_AS_SENT, 2);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(nothing_goes_back_before_it_is_back, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(then_it_is_a_place_it_has_left, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(only_what_arrives_returns, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_may_come_again, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(what_waits_leaves_when_it_is_back, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_is_dropped_when_the_vm_is_elsewhere, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(what_waits_grows_old, world_setup, world_teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
