@@ -133,11 +133,29 @@ static int inject_socket(int ifindex) {
         return fd;
 }
 
-/* Is this descriptor that device's? Its network namespace is not asked for: the last daemon had the same. */
+static bool is_same_file(int a, int b) {
+        struct stat at_a, at_b;
+
+        return !fstat(a, &at_a) && !fstat(b, &at_b) && at_a.st_dev == at_b.st_dev && at_a.st_ino == at_b.st_ino;
+}
+
+/* Is that device in this network namespace? The daemon may have been moved to another one since. */
+static bool is_here(int fd) {
+        int its = ioctl(fd, TUNGETDEVNETNS), ours = gw_netns_open(NULL);
+        bool same = its >= 0 && ours >= 0 && is_same_file(its, ours);
+
+        if (its >= 0)
+                close(its);
+        if (ours >= 0)
+                close(ours);
+        return same;
+}
+
+/* Is this descriptor that device's? In one network namespace one device has a name. */
 static bool is_tap(int fd, const char *name) {
         struct ifreq request = {0};
 
-        return !ioctl(fd, TUNGETIFF, &request) && strcmp(request.ifr_name, name) == 0;
+        return !ioctl(fd, TUNGETIFF, &request) && strcmp(request.ifr_name, name) == 0 && is_here(fd);
 }
 
 int gw_punt_ensure(struct gw_datapath *dp, const char *name, int kept_fd, struct gw_error *error) {
@@ -148,7 +166,7 @@ int gw_punt_ensure(struct gw_datapath *dp, const char *name, int kept_fd, struct
         if (dp->punt_fd < 0)
                 dp->punt_fd = gw_tap_open(name, true, true);
         if (kept_fd > 0 && dp->punt_fd != kept_fd)
-                close(kept_fd); /* of a device that was deleted or has another name by now; its number was not to come back */
+                close(kept_fd); /* of a device that was deleted, or has another name or place; its number was not to come back */
         if (dp->punt_fd == -EBUSY)
                 return gw_fail(error, GW_E_CONFLICT, "",
                                "%s is in use: another godwit-nve runs on this host, or a supervisor keeps its queue "

@@ -11,6 +11,10 @@
 #include <stdlib.h>
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/time.h"
@@ -85,6 +89,37 @@ static void another_port_is_refused(void **state) {
         assert_string_equal(error.field, "vxlan-port");
         h->config.vxlan_port = 4789;
         host_open(h);
+}
+
+static ino_t netns_of(int fd) {
+        struct stat at;
+
+        assert_true(fd >= 0);
+        assert_int_equal(fstat(fd, &at), 0);
+        return at.st_ino;
+}
+
+/* What the supervisor kept is taken when it is this namespace's device, and not another one's of the same name. */
+static void the_queue_of_another_namespace_is_not_taken(void **state) {
+        struct host *h = &((struct world *)*state)->hosts[0], *other = &((struct world *)*state)->hosts[1];
+        int kept = dup(gw_datapath_punt_tap(other->dp)), own = dup(gw_datapath_punt_tap(h->dp)), its;
+
+        assert_true(kept >= 0 && own >= 0);
+        host_close(other);
+        host_close(h);
+        h->config.kept_fd = own;
+        host_open(h);
+        assert_int_equal(gw_datapath_punt_tap(h->dp), own);
+        host_close(h);
+        h->config.kept_fd = kept;
+        host_open(h);
+        assert_int_not_equal(gw_datapath_punt_tap(h->dp), kept);
+        its = ioctl(gw_datapath_punt_tap(h->dp), TUNGETDEVNETNS);
+        assert_int_equal(netns_of(its), netns_of(h->netns));
+        close(its);
+        assert_int_equal(fcntl(kept, F_GETFD), -1); /* nobody has the other one's any more */
+        h->config.kept_fd = 0;
+        host_open(other);
 }
 
 enum { ENTRIES = 40000, PAGE = 7, SHORT = 12 };
@@ -275,6 +310,7 @@ int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
                 cmocka_unit_test(another_port_is_refused),
+                cmocka_unit_test(the_queue_of_another_namespace_is_not_taken),
                 cmocka_unit_test(pages_tell_what_is_rewritten_once),
                 cmocka_unit_test(talkers_of_all_are_read_in_one_walk),
                 cmocka_unit_test(next_hops_are_those_in_use),
