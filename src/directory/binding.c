@@ -16,6 +16,7 @@
  * Proxy-CoAs is `previous`, the newest GW_PREVIOUS_MAX.
  */
 #include "directory/aside.h"
+#include "directory/crowd.h"
 #include "directory/internal.h"
 
 void gw_directory_mapping(const struct gw_port *port, struct gw_mapping *out) {
@@ -185,11 +186,15 @@ static int edge_check(const struct gw_directory *d, const struct gw_vm *vm, cons
                       struct gw_error *error) {
         bool well = nve->nve_connected && !nve->behind;
         const struct gw_vn *full = full_vn(d, vm, nve);
+        int r;
 
         if (full)
                 return gw_fail(error, GW_E_CONFLICT, "nve",
                                "VN %s is on %u hosts, the most allowed, and %s is none of them", full->id.s,
                                full->n_members, nve->id.s);
+        r = gw_dir_crowd_check(d, vm, nve, error);
+        if (r)
+                return r;
         return gw_fail(error, well ? 0 : GW_E_CONFLICT, "nve", "the godwit-nve of %s is %sconnected", nve->id.s,
                        well ? "" : "not ");
 }

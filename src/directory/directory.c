@@ -139,6 +139,7 @@ int gw_directory_init(struct gw_directory *d, const uint64_t seed[2], uint32_t l
 
         *d = (struct gw_directory){.effects = effects, .user = user, .seed = {seed[0], seed[1]}};
         d->lease_ms = lease_s < 262140 ? lease_s * 1000 : 262140000;
+        d->peers_max = GW_DIRECTORY_PEERS_MAX;
         d->next_vni = GW_VNI_AUTO_FIRST;
         gw_list_init(&d->holders);
         gw_list_init(&d->dirty);

@@ -52,6 +52,7 @@ enum {
         GW_DIRECTORY_PUSH_MAX = 256,   /* ports of a VN up to which all its members are sent all its mappings */
         GW_DIRECTORY_PUSH_AGAIN = 192, /* and down to which it must shrink before they are again */
         GW_DIRECTORY_MEMBERS_MAX = GW_VN_MEMBERS_MAX - 384, /* of a VN, by placing VMs; gateways come on top */
+        GW_DIRECTORY_PEERS_MAX = 65536 - 1536,              /* members of all VNs of a host, the same */
         GW_DIRECTORY_RETRY_MS = 100,       /* an unacknowledged update is sent again after this, then doubled */
         GW_DIRECTORY_RETRY_MORE_MS = 2000, /* and so much later at most while many are on the way */
         GW_DIRECTORY_TRIES = 5,            /* sent this often in vain, its receiver counts as behind */
@@ -140,6 +141,8 @@ struct gw_vn {
         uint64_t change;        /* number of the last change */
         uint64_t set;           /* vn->change when its settings last changed */
         uint32_t n_gone;
+        uint32_t n_full;                           /* members that can know no more others (crowd.h) */
+        const struct gw_nve *full;                 /* one of them; NULL: it is not known which */
         struct gw_mono negative_until;             /* no member holds negative answers about it for longer */
         bool push;                                 /* its mappings go to all members now */
         struct gw_ip free_from[GW_VN_SUBNETS_MAX]; /* no address below is free */
@@ -189,6 +192,7 @@ struct gw_nve {
         uint8_t may_route;   /* enum gw_permit: be a gateway */
         uint8_t may_claim;   /* take over tasks that announce themselves there */
         uint32_t gateway_cost;
+        uint32_t n_peers;        /* members of all its VNs but itself, each as often as there are such VNs */
         struct gw_ip *unreached; /* gateways that do not answer it, as it said in this session */
         uint16_t n_unreached;
         /* the directory's own: */
@@ -251,7 +255,8 @@ struct gw_directory {
         const struct gw_directory_effects *effects;
         void *user;
         uint64_t seed[2];
-        uint32_t lease_ms; /* longest lifetime granted to a registration */
+        uint32_t lease_ms;  /* longest lifetime granted to a registration */
+        uint32_t peers_max; /* GW_DIRECTORY_PEERS_MAX */
         bool gateways_listed; /* only NVEs with GW_PERMIT_YES may be gateways; the shell's, set before anything is loaded */
         struct gw_slab slab; /* all objects that others refer to */
         struct gw_order tenants, vns, nves, vms, rules, policies;

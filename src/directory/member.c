@@ -16,6 +16,7 @@
  * Mappings go to all members while a VN is small (vn->push, RFC 7067's push);
  * beyond, only to those that asked (holder.c, its pull). RFC 8171 is the model.
  */
+#include "directory/crowd.h"
 #include "directory/internal.h"
 
 #include <errno.h>
@@ -132,10 +133,13 @@ no_memory:
 }
 
 void gw_dir_member_free(struct gw_directory *d, struct directory_member *m) {
-        if (m->gone)
+        if (m->gone) {
                 m->vn->n_gone--;
-        else
+        } else {
+                m->gone = true;
                 m->vn->n_members--;
+                gw_dir_crowd_left(m);
+        }
         gw_dir_item_remove(d, &m->item);
         gw_heap_forget(&d->heap, &m->timer);
         gw_list_remove(&m->in_vn);
@@ -151,6 +155,7 @@ static void member_enter(struct gw_directory *d, struct directory_member *m) {
         m->gone = false;
         m->vn->n_gone--;
         m->vn->n_members++;
+        gw_dir_crowd_joined(m);
         gw_dir_member_touch(d, m);
         gw_dir_holders_again(d, gw_dir_item_nve(&m->item)); /* some may concern it again */
 }
@@ -192,6 +197,7 @@ void gw_dir_member_expired(struct gw_directory *d, struct directory_member *m) {
         gw_dir_item_clean(d, &m->item);
         vn->n_gone++;
         vn->n_members--;
+        gw_dir_crowd_left(m);
         gw_dir_member_touch(d, m);
         collect(d, vn);
 }

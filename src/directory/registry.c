@@ -7,6 +7,7 @@
  * its VNs may be routed to one another; nothing that is in use is deleted.
  * *_add and *_free only link and unlink: they serve records of the store too.
  */
+#include "directory/crowd.h"
 #include "directory/internal.h"
 
 #include <errno.h>
@@ -215,6 +216,7 @@ no_place:
 }
 
 void gw_dir_vn_free(struct gw_directory *d, struct gw_vn *vn) {
+        gw_dir_crowd_end(vn);
         gw_list_for_each (link, &vn->members)
                 gw_dir_member_free(d, gw_list_entry(link, struct directory_member, in_vn));
         if (vn->vni < d->next_vni && vn->vni >= GW_VNI_AUTO_FIRST)

@@ -195,6 +195,121 @@ static void test_no_more_than_edges_hold(void **state) {
         assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
 }
 
+/* --- what a host has to know of all its VNs --- */
+
+enum { KNOWN_MAX = 40, FEW = 9 };
+
+static struct gw_vn *vn_of(struct world *w, unsigned n) {
+        char id[16];
+        struct gw_vn *vn;
+        struct gw_vn_spec spec = {.id = id};
+
+        snprintf(id, sizeof id, "n%u", n);
+        assert_int_equal(gw_directory_vn_create(&w->d, &spec, &vn, &w->error), 0);
+        return vn;
+}
+
+static struct gw_nve *host_of(struct world *w, unsigned n) {
+        char id[16];
+
+        snprintf(id, sizeof id, "m%u", n);
+        return gw_directory_nve(&w->d, id);
+}
+
+/* The sums, counted anew. */
+static void assert_counted(const struct world *w) {
+        struct gw_vn *vn = NULL;
+        struct gw_nve *nve = NULL;
+
+        while ((nve = gw_directory_nve_after(&w->d, nve ? nve->id.s : NULL))) {
+                uint32_t peers = 0;
+
+                gw_list_for_each (link, &nve->members) {
+                        const struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                        peers += m->gone ? 0 : m->vn->n_members - 1;
+                }
+                assert_int_equal(nve->n_peers, peers);
+        }
+        while ((vn = gw_directory_vn_after(&w->d, vn ? vn->id.s : NULL))) {
+                uint32_t full = 0;
+
+                gw_list_for_each (link, &vn->members) {
+                        const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                        full += !m->gone && gw_dir_item_nve(&m->item)->n_peers >= w->d.peers_max;
+                }
+                assert_int_equal(vn->n_full, full);
+        }
+}
+
+static int setup_few(void **state) {
+        struct world *w;
+
+        world_setup(state);
+        w = *state;
+        w->d.peers_max = KNOWN_MAX;
+        return 0;
+}
+
+/* A VN of many of which one host is a member, and one of few; each alone fits. */
+static void test_no_more_than_a_host_knows(void **state) {
+        struct world *w = *state;
+        struct gw_vn *wide = vn_of(w, 1);
+        uint64_t epoch;
+
+        for (unsigned n = 0; n < KNOWN_MAX - 2; n++)
+                member(w, n);
+        for (unsigned n = 0; n < FEW; n++)
+                assert_int_equal(gw_dir_member_plan(&w->d, wide, host_of(w, n)), 0);
+        assert_counted(w);
+        assert_int_equal(host_of(w, 0)->n_peers, KNOWN_MAX - 3 + FEW - 1);
+        assert_int_equal(wide->n_full, FEW); /* a host that comes to a VN by itself is counted, and not sent away */
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), GW_E_CONFLICT);
+        assert_non_null(strstr(w->error.text, "VN blue@default is on 9 hosts that have 40 members in all their VNs, "
+                                              "the most allowed, such as m8; h1 would"));
+        for (unsigned n = 0; n < FEW; n++)
+                gw_dir_member_unplan(&w->d, wide, host_of(w, n));
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        assert_counted(w);
+        assert_int_equal(wide->n_full + w->blue->n_full, 0);
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
+        assert_counted(w);
+        assert_int_equal(w->h1->n_peers, KNOWN_MAX - 2);
+}
+
+/* It is the host itself that would have to know too many. */
+static void test_a_host_that_knows_enough_is_left_alone(void **state) {
+        struct world *w = *state;
+        struct gw_vn *wide = vn_of(w, 1);
+        uint64_t epoch;
+
+        for (unsigned n = 0; n < 20; n++)
+                member(w, n);
+        for (unsigned n = 20; n < 40; n++) {
+                member(w, n);
+                leave(w, n);
+                assert_int_equal(gw_dir_member_plan(&w->d, wide, host_of(w, n)), 0);
+        }
+        assert_int_equal(gw_dir_member_plan(&w->d, wide, w->h1), 0);
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        assert_counted(w);
+        assert_int_equal(w->h1->n_peers, 20);
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0); /* 20 and 20 */
+        assert_int_equal(w->h1->n_peers, 40);
+        assert_int_equal(wide->n_full, 1);
+        assert_int_equal(w->blue->n_full, 1);
+        gw_directory_release(&w->d, w->web, w->now);
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        member(w, 41);
+        assert_counted(w);
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), GW_E_CONFLICT);
+        assert_non_null(strstr(w->error.text,
+                               "h1 has 20 members in all its VNs, and VM web@default would bring 21; 40 are allowed"));
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h2, w->now, &epoch, &w->error), 0);
+        assert_counted(w);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_all_are_told_in_parts, setup, world_teardown),
@@ -202,6 +317,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_parts_that_are_lost, setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_told_again, setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_no_more_than_edges_hold, setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_no_more_than_a_host_knows, setup_few, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_host_that_knows_enough_is_left_alone, setup_few, world_teardown),
         };
 
         return cmocka_run_group_tests_name("VNs with many members", tests, NULL, NULL);
