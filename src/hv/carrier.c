@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "hv/hv.h"
+#include "hv/scope.h"
 #include "hypervisor/carrier.h"
 
 #define SOCKET "out"
@@ -213,6 +214,7 @@ int hv_carrier_start(struct hv_vm *vm, hv_carrier_done done) {
                 carrier_free(carrier);
                 return r;
         }
+        hv_scopes_put(vm->hv->scopes, "copy", vm->record.id.s, carrier->process.pid);
         vm->carrier = carrier;
         return 0;
 }

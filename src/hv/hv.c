@@ -9,6 +9,7 @@
  */
 #include "hv/carrier.h"
 #include "hv/hv.h"
+#include "hv/scope.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -308,6 +309,7 @@ static void on_hangup(void *user) {
 }
 
 int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config) {
+        char *unit;
         int r;
 
         *hv = (struct hv){
@@ -320,7 +322,11 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         read_boot_id(hv);
         hv_user_init(hv);
         hv_find_tap_gate(hv);
-        r = gw_loop_on_hangup(loop, on_hangup, hv);
+        unit = hv_scopes_unit();
+        r = hv_scopes_new(&hv->scopes, loop->event, unit);
+        free(unit);
+        if (r == 0)
+                r = gw_loop_on_hangup(loop, on_hangup, hv);
         if (r < 0)
                 return r;
         r = open_state(hv);
@@ -352,6 +358,7 @@ void hv_deinit(struct hv *hv) {
                 hv_vm_free(vm);
         }
         hv_carriers_deinit(hv);
+        hv_scopes_free(hv->scopes);
         gw_timer_free(hv->settle);
         gw_kvm_probe_free(hv->probe);
         gw_timer_free(hv->probe_wait);

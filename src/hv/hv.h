@@ -20,6 +20,7 @@
  *      backlog.c  ... and how far they are behind
  *      stall.c   a copy that stands still
  *      postcopy.c  a VM that runs at the target before all its memory is there
+ *      scope.c   control groups of what outlives the agent
  *      security.c  certificates as QEMU wants them
  *      edge.c    calls to this host's NVE, repeated until answered
  *      record.c  what is written down
@@ -50,6 +51,7 @@ struct gw_renewal;
 struct gw_tls;
 struct hv_carrier;
 struct hv_reach;
+struct hv_scopes;
 
 enum {
         HV_OUTBOX_MAX = 256, /* events of moves kept while the authority is away */
@@ -78,6 +80,7 @@ struct hv {
         struct gw_list vms;   /* of struct hv_vm */
         struct gw_list cells; /* edge.c: calls to the NVE that are not answered */
         struct gw_list carriers;
+        struct hv_scopes *scopes; /* NULL: nothing to put there */
         json_t *outbox;   /* events of moves, for when the authority is back */
         bool greeted;     /* the authority has taken our HELLO */
         bool welcome;     /* ... and got the inventory: it may be told what happens */

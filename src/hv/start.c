@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "hv/hv.h"
 #include "hv/images.h"
+#include "hv/scope.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
 #include "io/file.h"
@@ -76,6 +77,7 @@ static int spawn(struct hv_vm *vm, struct gw_error *error) {
         if (r != 0)
                 return r;
         gw_qemu_driver.identity(vm->machine, &vm->record.process);
+        hv_scopes_put(hv->scopes, "vm", vm->record.id.s, vm->record.process.pid);
         return hv_vm_write(vm);
 }
 

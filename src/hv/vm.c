@@ -20,6 +20,7 @@
 #include "hv/hv.h"
 #include "hv/images.h"
 #include "hv/reach.h"
+#include "hv/scope.h"
 #include "hypervisor/argv.h"
 #include "hypervisor/process.h"
 #include "hypervisor/tap.h"
@@ -477,6 +478,7 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         hv->unsettled++;
         recover_taps(vm);
         hv_security_take_back(vm); /* an agent that was killed in between has not */
+        hv_scopes_put(hv->scopes, "vm", record->id.s, record->process.pid);
         gw_log(GW_INFO, "vm=%s adopted pid=%d role=%s", record->id.s, (int)record->process.pid,
                hv_role_word(record->role));
 }
