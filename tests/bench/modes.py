@@ -89,6 +89,7 @@ def make_images(lab):
         os.makedirs(folder, exist_ok=True)
     for kind in ("raw", "qcow2"):
         subprocess.run(["qemu-img", "create", "-q", "-f", kind, f"{folders[0]}/modes.{kind}", f"{DISK_MIB}M"], check=True)
+        os.chown(f"{folders[0]}/modes.{kind}", labs.USER, labs.USER)
 
 
 def still(lab, name, rounds):

@@ -23,11 +23,12 @@ class PlainVm:
 
     def command(self, tap):
         """The same machine; only where it speaks to, and its tap, are of this peer."""
-        change = {"-netdev": f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off",
-                  "-qmp": f"unix:{self.peer.folder}/{tap}.qmp,server=on,wait=off",
-                  "-pidfile": f"{self.peer.folder}/{tap}.pid",
-                  "-chardev": f"file,id=serial0,path={self.console},append=on"}
-        words = [change.get(before, word) for before, word in zip([""] + self.words, self.words)]
+        change = {"-netdev tap": f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off",
+                  "-chardev socket": f"socket,id=qmp0,path={self.peer.folder}/{tap}.qmp,server=on,wait=off",
+                  "-chardev file": f"file,id=serial0,path={self.console},append=on"}
+        words = [change.get(f"{before} {word.partition(',')[0]}", word) for before, word in zip([""] + self.words, self.words)]
+        console = words.index("-add-fd")        # the agent's own, which is not handed down here
+        del words[console:console + 2]
         for at, word in enumerate(words):
             if word == "-incoming":
                 return words[:at] + words[at + 2:]

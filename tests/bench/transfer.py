@@ -218,6 +218,7 @@ def disk(lab, kind, index, rounds):
     with open(image, "wb") as file:
         for _ in range(DISK_MIB):
             file.write(os.urandom(1 << 20))
+    os.chown(image, labs.USER, labs.USER)
     create(lab, name, index, kind == "busy", disks=[{"path": file_name, "format": "raw"}])
     ours, limits, pauses = [], [], []
     for _ in range(rounds):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from labs import Lab, Probe, wait_until  # noqa: E402
+from labs import USER, Lab, Probe, wait_until  # noqa: E402
 
 VMS = {f"v{i}": [f"10.1.0.{10 + i}", f"fd00:1::{10 + i}"] for i in range(4)}
 
@@ -107,6 +107,7 @@ def test_what_does_not_run_goes_along(lab):
     disk = f"{lab.folder}/shared.raw"
     with open(disk, "wb") as image:
         image.truncate(1 << 20)
+    os.chown(disk, USER, USER)
     lab.api("POST", "/v1/vms", {**{key: value for key, value in definition.items() if key != "id"}, "name": "old",
                                 "disks": [{"path": disk, "format": "raw"}], "ports": []})
     lab.api("POST", "/v1/vms/old/start", {"nve": "h2"}, timeout_s=30)
