@@ -172,6 +172,7 @@ struct gw_nve {
         uint32_t used_memory_mib, used_vcpus;         /* by VMs placed here or reserved for a move to here */
         uint32_t n_vms;                               /* the same VMs, counted */
         void *nve_session, *hv_session;               /* the shell's; not looked at here */
+        struct gw_mono owes_until;                    /* the same: when its sessions' cost is paid for */
         struct gw_absence absence;                    /* what it last told of the time without a session */
         struct gw_wall absence_at;                    /* when; 0: never */
         uint64_t conflicts;                           /* claims of it that an epoch decided against; the last one: */

@@ -78,12 +78,14 @@ void gw_dir_gateways_review_vn(struct gw_directory *d, struct gw_vn *vn) {
 
 /* Its role, cost or site is another, or it came or went. */
 void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve) {
-        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL));)
+        for (struct gw_vn *vn = NULL; (vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL)); d->work++)
                 if (nve->gateway)
                         review(d, vn, nve);
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
+                if (m->routes) /* all of the VN are told */
+                        d->work += m->vn->n_members * (uint64_t)GW_WORK_OF_UPDATE;
                 if (!nve->gateway)
                         review(d, m->vn, nve);
                 else if (m->routes)

@@ -46,6 +46,7 @@ static json_t *directory_counters(const struct nva *nva) {
                 {"held_different", c->held_different},
                 {"frames_skipped", nva->n_skipped},
                 {"hosts_not_listed", nva->n_unlisted},
+                {"hosts_too_soon", nva->n_early},
         };
         json_t *object = json_object();
 

@@ -20,7 +20,7 @@
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { OUTSIDE = 0, CALL_S = 10, STATUS_NO_BODY = 204 };
+enum { WORK_OF_WAY = 16, OUTSIDE = 0, CALL_S = 10, STATUS_NO_BODY = 204 };
 
 static json_t *route(uint32_t from, const struct gw_prefix *to, uint32_t vni) {
         char text[GW_PREFIX_TEXT];
@@ -119,11 +119,11 @@ static void on_told(int status, json_t *body, void *user) {
         if (told->telling && (silent || refused))
                 json_array_append_new(told->telling->untold, json_string(told->gateway.s));
         telling_done(told->telling);
-        free(told);
+        nva_call_free(told);
 }
 
-static void tell(struct gw_nve *nve, json_t *list, struct telling *telling) {
-        struct told *told = calloc(1, sizeof *told);
+static void tell(struct nva *nva, struct gw_nve *nve, json_t *list, struct telling *telling) {
+        struct told *told = nva_call_new(nva, sizeof *told);
 
         if (!told) { /* the next change or session tells it */
                 json_decref(list);
@@ -140,8 +140,13 @@ static void tell(struct gw_nve *nve, json_t *list, struct telling *telling) {
 
 /* One that says it is a gateway and may not be is told that nothing is routed. */
 void gateway_tell(struct nva *nva, struct gw_nve *nve) {
-        if (nve->offers_gateway && nve->nve_session)
-                tell(nve, nve->gateway ? list_of(&nva->directory) : json_pack("{s:[], s:[]}", "vns", "routes"), NULL);
+        json_t *list;
+
+        if (!nve->offers_gateway || !nve->nve_session)
+                return;
+        list = nve->gateway ? list_of(&nva->directory) : json_pack("{s:[], s:[]}", "vns", "routes");
+        nva->directory.work += json_array_size(json_object_get(list, "routes")) * WORK_OF_WAY;
+        tell(nva, nve, list, NULL);
 }
 
 /* The list is made once: it may have thousands of ways. */
@@ -159,7 +164,7 @@ static void tell_all(struct nva *nva, struct telling *telling) {
                 }
                 if (!list)
                         list = list_of(&nva->directory);
-                tell(nve, json_incref(list), telling);
+                tell(nva, nve, json_incref(list), telling);
         }
         json_decref(list);
 }

@@ -57,7 +57,7 @@ struct nva {
         struct gw_wall started;
         uint64_t restart_count;
         struct nva_questions questions;
-        uint64_t n_registrations, n_queries, n_refused, n_skipped, n_unlisted;
+        uint64_t n_registrations, n_queries, n_refused, n_skipped, n_unlisted, n_early;
         uint64_t n_notices, n_notices_late;
         bool loading;
 };

@@ -24,6 +24,7 @@
 #include "directory/gateway.h"
 #include "io/renew.h"
 #include "nva/claims.h"
+#include "nva/dues.h"
 #include "nva/gateway.h"
 #include "nva/json.h"
 #include "nva/life.h"
@@ -36,7 +37,6 @@ enum {
         SUBSCRIBE_MAX = 16384,     /* VNs of one NVE */
         SUBSCRIBE_LOOKS = 1 << 18, /* over VMs of VNs that it names and is no member of */
         INVENTORY_MAX = 16384,     /* VMs of one host */
-        WORK_OF_FRAME = 64,        /* objects that are walked over in the time that a frame takes */
         HELLO_DEADLINE_MS = 10000, /* for a session to say who it is */
         LOG_BURST = 200,           /* lines of one kind in 10 s: what a peer says over and over fills no disk */
 };
@@ -71,10 +71,16 @@ static void **session_slot(struct gw_nve *nve, uint8_t role) {
         return role == GW_ROLE_NVE ? &nve->nve_session : &nve->hv_session;
 }
 
+/* What was done for it, from `begun` on. */
+static void charge(struct nva *nva, struct gw_nve *nve, uint64_t begun) {
+        dues_charge(nve, nva->directory.work - begun, nva->config.frames_per_s, gw_mono_now());
+}
+
 /* The peer's NVE is without this session from now on. */
 static void part(struct nva_peer *peer) {
         struct nva *nva = peer->nva;
         struct gw_nve *nve = peer->nve;
+        uint64_t begun = nva->directory.work;
 
         if (!nve)
                 return;
@@ -84,6 +90,7 @@ static void part(struct nva_peer *peer) {
                        peer->role == GW_ROLE_NVE ? "nve" : "hv");
         if (peer->role == GW_ROLE_NVE) {
                 gw_directory_bye(&nva->directory, nve, nva_now());
+                charge(nva, nve, begun);
                 mover_acked(nva);
                 return;
         }
@@ -166,14 +173,33 @@ static void welcome(struct nva_peer *peer, uint32_t id) {
                 send_frame(peer, GW_FRAME_WELCOME, id, &w);
 }
 
+/* One that comes again and again is refused before that costs anything. */
+static bool may_come(struct nva_peer *peer, const struct gw_nve *nve) {
+        uint64_t wait_ms = dues_wait_ms(nve, gw_mono_now());
+        char text[160];
+
+        if (!wait_ms)
+                return true;
+        peer->nva->n_early++;
+        snprintf(text, sizeof text,
+                 "this host has cost too much by coming and going; again in %llu ms (session-frames-per-s)",
+                 (unsigned long long)wait_ms);
+        refuse(peer, text);
+        return false;
+}
+
 static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello *hello) {
         struct nva *nva = peer->nva;
         struct gw_error error = {0};
         struct gw_nve *nve = gw_directory_nve(&nva->directory, hello->id.s);
+        uint64_t begun;
         char text[GW_IP_TEXT];
 
+        if (nve && !may_come(peer, nve))
+                return;
         if (nve)
                 replace_older(nve, GW_ROLE_NVE);
+        begun = nva->directory.work;
         if (gw_directory_hello(&nva->directory, hello, nva_now(), &nve, &error))
                 return refuse(peer, error.text);
         peer->nve = nve;
@@ -183,6 +209,7 @@ static void greet_nve(struct nva_peer *peer, uint32_t id, const struct gw_hello 
         welcome(peer, id);
         life_edge_back(nva, nve);
         gateway_tell(nva, nve);
+        charge(nva, nve, begun);
 }
 
 /* An agent may come before its NVE: the object is made by whichever is first. */
@@ -420,6 +447,15 @@ static void nve_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const ui
         }
 }
 
+static void charged_frame(struct nva_peer *peer, uint8_t type, uint32_t id, const uint8_t *body, size_t size) {
+        uint64_t begun = peer->nva->directory.work;
+        struct gw_nve *nve = peer->nve;
+        struct nva *nva = peer->nva;
+
+        nve_frame(peer, type, id, body, size);
+        charge(nva, nve, begun);
+}
+
 static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, const uint8_t *body, size_t size,
                      void *user) {
         struct nva_peer *peer = user;
@@ -437,10 +473,10 @@ static void on_frame(struct gw_session *session, uint8_t type, uint32_t id, cons
         else if (!peer->nve)
                 refuse(peer, "the first frame must be HELLO");
         else if (peer->role == GW_ROLE_NVE)
-                nve_frame(peer, type, id, body, size);
+                charged_frame(peer, type, id, body, size);
         else
                 refuse(peer, "a frame that a hypervisor agent may not send");
-        gw_session_charge(session, (nva->directory.work - begun) / WORK_OF_FRAME);
+        gw_session_charge(session, (nva->directory.work - begun) / DUES_WORK_OF_FRAME);
 }
 
 /* --- events of an agent --- */

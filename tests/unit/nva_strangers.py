@@ -6,15 +6,18 @@ Usage: nva_strangers.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 """
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nva_harness import REPORT, ROLE_HV, ROLE_NVE, Session, run_all, tlv, wait  # noqa: E402
+from nva_harness import REPORT, ROLE_HV, ROLE_NVE, Session, WELCOME, run_all, tlv, wait  # noqa: E402
 
+PER_S = 10        # session-frames-per-s
 WEB = {"name": "web", "kernel": "/boot/vmlinuz", "memory_mib": 128, "ports": [{"vn": "blue"}]}
 
 
@@ -272,7 +275,33 @@ def a_host_that_says_it_is_a_gateway(nva):
     assert says() == ("forbidden", True, False, "forbidden")
 
 
+def a_gateway_that_connects_in_a_loop(nva):
+    """Its coming and going makes the authority tell all members: what that cost it waits for, and it alone."""
+    nva.settings["session-frames-per-s"] = PER_S
+    nva.restart()
+    blue(nva)
+    assert nva.request("PATCH", "/v1/vns/blue", {"gateways": ["10.1.0.1"]})[0] == 200
+    nva.post("/v1/policies", {"name": "world", "from": "blue", "outside": True}, 201)
+    nva.issue("h1")
+    begun, connected, gone = time.monotonic(), 0, None
+    while not gone:
+        session = Session(nva, "h1", ROLE_NVE, "10.99.0.1", lambda *call: (200, {}), hello=tlv(41, struct.pack("!I", 0)))
+        wait(lambda: session.bye or any(f[0] == WELCOME for f in session.frames), "neither taken nor refused")
+        gone, connected = session.bye, connected + 1
+        session.close()
+        session.ended.wait(10)
+        assert time.monotonic() < begun + 20, connected
+    assert "has cost too much by coming and going; again in" in gone, gone
+    wait_ms = int(re.search(r"again in (\d+) ms", gone).group(1))
+    assert 0 < wait_ms < 2000 and nva.get("/v1/status")["directory"]["hosts_too_soon"] == 1
+    nva.host("h2", "10.99.0.2")                 # others are not made to wait
+    time.sleep(wait_ms / 1000)
+    session = Session(nva, "h1", ROLE_NVE, "10.99.0.1", lambda *call: (200, {}), hello=tlv(41, struct.pack("!I", 0)))
+    wait(lambda: any(f[0] == WELCOME for f in session.frames), "it is never taken again")
+    session.close()
+
+
 run_all([refused_emulators, a_refused_start_is_no_home, stopped_while_it_starts, power_off_during_a_move,
          power_off_after_a_move, a_claim_cut_off_by_a_restart, an_audit_without_end, an_audit_of_a_liar,
          an_edge_that_dies_while_it_is_repaired, words_that_steer_terminals, an_inventory_without_measure,
-         a_drain_that_is_watched, a_host_that_says_it_is_a_gateway])
+         a_drain_that_is_watched, a_host_that_says_it_is_a_gateway, a_gateway_that_connects_in_a_loop])
