@@ -263,9 +263,9 @@ int nve_init(struct nve *nve, const struct nve_config *config, struct gw_error *
         *nve = (struct nve){.config = *config, .started = gw_wall_now()};
         gw_list_init(&nve->drains);
         gw_list_init(&nve->presences);
-        gw_list_init(&nve->dirty);
-        gw_list_init(&nve->saved);
-        r = gw_loop_init(&nve->loop);
+        r = nve_state_init(nve);
+        if (!r)
+                r = gw_loop_init(&nve->loop);
         if (r)
                 return gw_fail(error, r, "", "the event loop cannot be made: %s", gw_error_word(r));
         r = gw_loop_on_hangup(&nve->loop, on_hangup, nve);

@@ -11,6 +11,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/list.h"
+#include "base/table.h"
 #include "conf/schema.h"
 #include "datapath/datapath.h"
 #include "edge/edge.h"
@@ -70,7 +71,7 @@ struct nve {
         struct gw_list drains;         /* struct nve_drain */
         struct gw_list presences;      /* presence.c: questions that wait */
         struct gw_list saved;          /* struct nve_saved: ports that have a file */
-        struct gw_list dirty;          /* struct nve_dirty: VMs whose files are to be written */
+        struct gw_table saved_by_id;   /* the same */
         json_t *gateway;               /* as the NVA told it last; NULL: nothing yet */
         struct gw_wall started;
         uint64_t restart_count;
@@ -122,6 +123,7 @@ void nve_read_all_punts(struct nve *nve);
 void nve_read_stale(struct nve *nve);
 
 /* state.c: one file a port */
+int nve_state_init(struct nve *nve);
 int nve_state_open(struct nve *nve, struct gw_error *error); /* folders, restart counter */
 int nve_state_restore(struct nve *nve, struct gw_error *error);
 /* Before a port is attached. */

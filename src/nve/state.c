@@ -11,12 +11,16 @@
  * devices, and the files of ports without a device are dropped, but for a
  * redirect that had no device any more. What was being written when the daemon was
  * killed is removed at the next start; a file of a later version is left out, and said so.
+ *
+ * A host may have thousands of ports, and a start touches all of them. What a file has already is not
+ * written again, and of the rest FILES_AT_ONCE in a turn of the loop.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -29,17 +33,19 @@ enum {
         STATE_FILE_MAX = 64 << 10,
         STATE_PATH_SIZE = GW_CONF_PATH_SIZE + GW_NAME_MAX + 16,
         SAVE_AFTER_MS = 50,
+        SAVE_ON_MS = 1, /* the rest, when the others had their turn */
+        FILES_AT_ONCE = 64,
         STATE_MODE = 0600,
 };
 
 struct nve_saved {
         struct gw_list link;
+        struct gw_table_node node;
         struct gw_name id, vm;
         char device[NVE_DEVICE_SIZE];
-};
-struct nve_dirty {
-        struct gw_list link;
-        struct gw_name vm;
+        uint64_t content; /* of the file, as a hash; 0: not known */
+        bool dirty;       /* its port has changed, or is gone */
+        bool is_there;    /* in a flush: its port is */
 };
 
 static const char *const role_words[] = {
@@ -107,25 +113,38 @@ static int port_of_json(json_t *value, struct gw_edge_attach *out, char device[s
 }
 
 /* A crash of the daemon leaves the old content or the new; after one of the machine neither matters. */
-static int write_whole(const char *path, const json_t *value) {
+static int write_whole(const char *path, const char *text) {
         char beside[STATE_PATH_SIZE + 8];
-
-        snprintf(beside, sizeof beside, "%s.new", path);
-        if (json_dump_file(value, beside, JSON_COMPACT))
-                return -EIO;
-        return rename(beside, path) ? -errno : 0;
-}
-
-static int port_write(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
-        char path[STATE_PATH_SIZE];
-        json_t *value = port_json(port, device);
+        FILE *file;
         int r;
 
-        if (!value)
-                return -ENOMEM;
-        port_path(nve, &port->id, path);
-        r = write_whole(path, value);
+        snprintf(beside, sizeof beside, "%s.new", path);
+        file = fopen(beside, "we");
+        if (!file)
+                return -errno;
+        r = fputs(text, file) < 0 ? -EIO : 0;
+        if (fclose(file) && !r)
+                r = -errno;
+        return r ? r : rename(beside, path) ? -errno : 0;
+}
+
+static uint64_t content_of(const struct nve *nve, const char *text) {
+        return text ? gw_table_hash(&nve->saved_by_id, text, strlen(text)) : 0;
+}
+
+/* What is in the file already is not written again. */
+static int port_write(struct nve *nve, struct nve_saved *saved, const struct gw_edge_attach *port) {
+        json_t *value = port_json(port, saved->device);
+        char path[STATE_PATH_SIZE], *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+        uint64_t content = content_of(nve, text);
+        int r = text ? 0 : -ENOMEM;
+
         json_decref(value);
+        port_path(nve, &saved->id, path);
+        if (!r && content != saved->content)
+                r = write_whole(path, text);
+        saved->content = r ? 0 : content;
+        free(text);
         if (r)
                 gw_log(GW_ERR, "%s: cannot be written: %s", path, gw_error_word(r));
         return r;
@@ -133,29 +152,41 @@ static int port_write(struct nve *nve, const struct gw_edge_attach *port, const 
 
 /* ---- which ports have a file ---- */
 
-static struct nve_saved *saved_find(struct nve *nve, const struct gw_name *id) {
-        gw_list_for_each (link, &nve->saved) {
-                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
-
-                if (gw_name_eq(&saved->id, id))
-                        return saved;
-        }
-        return NULL;
+static bool saved_match(const struct gw_table_node *node, const void *id) {
+        return !strcmp(gw_container_of(node, struct nve_saved, node)->id.s, id);
 }
 
-static int saved_note(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
+static struct nve_saved *saved_find(const struct nve *nve, const struct gw_name *id) {
+        const struct gw_table *table = &nve->saved_by_id;
+        struct gw_table_node *node = gw_table_find(table, gw_table_hash(table, id->s, strlen(id->s)), id->s);
+
+        return node ? gw_container_of(node, struct nve_saved, node) : NULL;
+}
+
+static struct nve_saved *saved_note(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
         struct nve_saved *saved = saved_find(nve, &port->id);
+        struct gw_table *table = &nve->saved_by_id;
 
         if (!saved) {
                 saved = calloc(1, sizeof *saved);
                 if (!saved)
-                        return -ENOMEM;
+                        return NULL;
                 saved->id = port->id;
+                if (gw_table_insert(table, &saved->node, gw_table_hash(table, port->id.s, strlen(port->id.s)))) {
+                        free(saved);
+                        return NULL;
+                }
                 gw_list_append(&nve->saved, &saved->link);
         }
         saved->vm = port->vm;
         snprintf(saved->device, sizeof saved->device, "%s", device);
-        return 0;
+        return saved;
+}
+
+static void saved_free(struct nve *nve, struct nve_saved *saved) {
+        gw_table_remove(&nve->saved_by_id, &saved->node);
+        gw_list_remove(&saved->link);
+        free(saved);
 }
 
 const char *nve_state_device(struct nve *nve, const struct gw_name *port) {
@@ -178,48 +209,86 @@ static void device_passes_on(struct nve *nve, const struct gw_name *port, const 
 }
 
 int nve_state_save_port(struct nve *nve, const struct gw_edge_attach *port, const char *device) {
-        int r;
+        struct nve_saved *saved;
 
         device_passes_on(nve, &port->id, device);
-        r = saved_note(nve, port, device);
-
-        return r ? r : port_write(nve, port, device);
+        saved = saved_note(nve, port, device);
+        return saved ? port_write(nve, saved, port) : -ENOMEM;
 }
 
 /* ---- changes ---- */
 
-struct lookup {
-        const struct gw_name *id;
-        struct gw_edge_attach port;
-        bool found;
+struct flush {
+        struct nve *nve;
+        size_t left; /* files that may be touched */
 };
 
-static void look(const struct gw_edge_port_view *view, void *user) {
-        struct lookup *lookup = user;
+static void flush_port(const struct gw_edge_port_view *view, void *user) {
+        struct flush *flush = user;
+        struct nve_saved *saved = saved_find(flush->nve, &view->port->id);
 
-        if (!gw_name_eq(&view->port->id, lookup->id))
+        if (!saved || !saved->dirty)
                 return;
-        lookup->port = *view->port;
-        lookup->found = true;
+        saved->is_there = true;
+        if (!flush->left)
+                return;
+        flush->left--;
+        saved->dirty = false;
+        saved->vm = view->port->vm;
+        port_write(flush->nve, saved, view->port);
 }
 
-static void saved_update(struct nve *nve, struct nve_saved *saved) {
-        struct lookup lookup = {.id = &saved->id};
+static void remove_file(struct nve *nve, struct nve_saved *saved) {
         char path[STATE_PATH_SIZE];
         int r;
 
-        gw_edge_each_port(nve->edge, look, &lookup);
-        if (lookup.found) {
-                saved->vm = lookup.port.vm;
-                port_write(nve, &lookup.port, saved->device);
-                return;
-        }
         port_path(nve, &saved->id, path);
         r = unlink(path) && errno != ENOENT ? -errno : 0;
         if (r)
                 gw_log(GW_ERR, "%s: cannot be removed: %s", path, gw_error_word(r));
-        gw_list_remove(&saved->link);
-        free(saved);
+        saved_free(nve, saved);
+}
+
+/* At most so many files; true: more are due. */
+static bool flush(struct nve *nve, size_t files) {
+        struct flush flush = {nve, files};
+        bool more = false;
+
+        gw_edge_each_port(nve->edge, flush_port, &flush);
+        gw_list_for_each (link, &nve->saved) {
+                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
+
+                if (saved->dirty && !saved->is_there && flush.left) {
+                        flush.left--;
+                        remove_file(nve, saved);
+                        continue;
+                }
+                more |= saved->dirty;
+                saved->is_there = false;
+        }
+        return more;
+}
+
+void nve_state_flush(struct nve *nve) {
+        gw_timer_free(nve->save_timer);
+        nve->save_timer = NULL;
+        flush(nve, SIZE_MAX);
+}
+
+static void save_due(void *user);
+
+static void save_in(struct nve *nve, uint32_t ms) {
+        if (!nve->save_timer && gw_timer_new(&nve->save_timer, &nve->loop, gw_ms(ms), gw_ms(0), save_due, nve))
+                gw_log(GW_ERR, "no timer for saving; the state is written at the end");
+}
+
+static void save_due(void *user) {
+        struct nve *nve = user;
+
+        gw_timer_free(nve->save_timer);
+        nve->save_timer = NULL;
+        if (flush(nve, FILES_AT_ONCE))
+                save_in(nve, SAVE_ON_MS);
 }
 
 void nve_state_refused(struct nve *nve, const struct gw_name *port, const char *device) {
@@ -228,57 +297,38 @@ void nve_state_refused(struct nve *nve, const struct gw_name *port, const char *
         if (!saved)
                 return;
         memmove(saved->device, device, strlen(device) + 1);
-        saved_update(nve, saved);
-}
-
-static void save_vm(struct nve *nve, const struct gw_name *vm) {
-        gw_list_for_each (link, &nve->saved) {
-                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
-
-                if (gw_name_eq(&saved->vm, vm))
-                        saved_update(nve, saved);
-        }
-}
-
-void nve_state_flush(struct nve *nve) {
-        gw_timer_free(nve->save_timer);
-        nve->save_timer = NULL;
-        gw_list_for_each (link, &nve->dirty) {
-                struct nve_dirty *dirty = gw_list_entry(link, struct nve_dirty, link);
-
-                save_vm(nve, &dirty->vm);
-                gw_list_remove(link);
-                free(dirty);
-        }
-}
-
-static void save_due(void *user) {
-        nve_state_flush(user);
+        saved->dirty = true;
+        nve_state_flush(nve);
 }
 
 void nve_state_changed(struct nve *nve, const struct gw_name *vm) {
-        struct nve_dirty *dirty;
-
-        gw_list_for_each (link, &nve->dirty)
-                if (gw_name_eq(&gw_list_entry(link, struct nve_dirty, link)->vm, vm))
-                        return;
-        dirty = calloc(1, sizeof *dirty);
-        if (!dirty)
+        if (nve->restoring) /* each port is looked at then */
                 return;
-        dirty->vm = *vm;
-        gw_list_append(&nve->dirty, &dirty->link);
-        if (!nve->save_timer &&
-            gw_timer_new(&nve->save_timer, &nve->loop, gw_ms(SAVE_AFTER_MS), gw_ms(0), save_due, nve))
-                gw_log(GW_ERR, "no timer for saving; the state is written at the end");
+        gw_list_for_each (link, &nve->saved) {
+                struct nve_saved *saved = gw_list_entry(link, struct nve_saved, link);
+
+                if (!gw_name_eq(&saved->vm, vm))
+                        continue;
+                saved->dirty = true;
+                save_in(nve, SAVE_AFTER_MS);
+        }
+}
+
+int nve_state_init(struct nve *nve) {
+        uint64_t seed[2];
+
+        gw_list_init(&nve->saved);
+        if (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+                return -errno;
+        return gw_table_init(&nve->saved_by_id, seed, saved_match);
 }
 
 void nve_state_close(struct nve *nve) {
         if (nve->edge)
                 nve_state_flush(nve);
-        gw_list_for_each (link, &nve->saved) {
-                gw_list_remove(link);
-                free(gw_list_entry(link, struct nve_saved, link));
-        }
+        gw_list_for_each (link, &nve->saved)
+                saved_free(nve, gw_list_entry(link, struct nve_saved, link));
+        gw_table_deinit(&nve->saved_by_id);
 }
 
 /* ---- at the start ---- */
@@ -359,6 +409,7 @@ static void port_catch_up(struct nve *nve, struct gw_edge_attach *port) {
 
 struct found {
         struct gw_edge_attach port;
+        uint64_t content;
         char device[NVE_DEVICE_SIZE];
 };
 struct restoring {
@@ -380,6 +431,14 @@ static int found_room(struct restoring *all) {
         return 0;
 }
 
+static uint64_t json_content(const struct nve *nve, const json_t *value) {
+        char *text = json_dumps(value, JSON_COMPACT);
+        uint64_t content = content_of(nve, text);
+
+        free(text);
+        return content;
+}
+
 static void port_find(struct restoring *all, const char *path) {
         struct gw_error error = {0};
         json_t *value = NULL;
@@ -394,6 +453,7 @@ static void port_find(struct restoring *all, const char *path) {
         r = gw_file_read_json(path, STATE_FILE_MAX, &value, &error);
         if (!r)
                 r = port_of_json(value, &f->port, f->device, &error);
+        f->content = r ? 0 : json_content(all->nve, value);
         json_decref(value);
         if (r) {
                 gw_log(GW_ERR, "%s: left out: %s: %s", path, error.field, error.text);
@@ -428,6 +488,7 @@ static void ports_agree(struct found *first, size_t n) {
 
 static void port_restore(struct nve *nve, struct found *f) {
         struct gw_error error = {0};
+        struct nve_saved *saved;
         struct gw_link device;
         int r;
 
@@ -435,12 +496,16 @@ static void port_restore(struct nve *nve, struct found *f) {
                 f->port.ifindex = (uint32_t)device.index;
                 f->port.queues = strcmp(device.kind, "tun") == 0;
         }
-        saved_note(nve, &f->port, f->device);
+        saved = saved_note(nve, &f->port, f->device);
         r = f->port.ifindex || f->port.role == GW_EDGE_MOVED ? gw_edge_attach(nve->edge, nve_now(), &f->port, &error)
                                                              : -ENODEV;
         if (r)
                 gw_log(GW_NOTICE, "port=%s is not restored: %s", f->port.id.s, r == -ENODEV ? "no device" : error.text);
-        nve_state_changed(nve, &f->port.vm);
+        if (!saved) /* as if it had no file */
+                return;
+        saved->content = f->content;
+        saved->dirty = true;
+        save_in(nve, SAVE_AFTER_MS);
 }
 
 static void ports_restore(struct restoring *all) {

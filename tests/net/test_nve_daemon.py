@@ -236,6 +236,34 @@ def test_killed_within_a_cut(world, kept):
     assert sorted(nw.drain(after)) == list(range(10, 70))
 
 
+# ---- files ----
+
+def test_a_start_writes_what_has_changed(world):
+    """Of its ports' files those alone that do not say what is true: here one of an earlier version."""
+    h3 = world.hosts[2]
+    for number in (0x50, 0x51, 0x52):
+        h3.attach(nw.Guest(world, h3, f"f{number & 15}", number))
+    h3.stop()
+    folder = f"{h3.folder}/state/ports"
+
+    def files():
+        return {name: (os.stat(f"{folder}/{name}").st_ino, os.stat(f"{folder}/{name}").st_mtime_ns) for name in os.listdir(folder)}
+    old = sorted(files())[0]
+    with open(f"{folder}/{old}") as f:
+        record = json.load(f)
+    del record["version"]
+    with open(f"{folder}/{old}", "w") as f:
+        json.dump(record, f)
+    before = files()
+    h3.start()
+    h3.stop()                       # what is due is written by then
+    after = files()
+    h3.start()
+    assert len(before) >= 3 and {name for name in before if before[name] != after.get(name)} == {old}
+    with open(f"{folder}/{old}") as f:
+        assert json.load(f) == dict(record, version=1)
+
+
 # ---- lists ----
 
 def pages(host, path, noun, limit):
