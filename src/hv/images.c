@@ -186,7 +186,8 @@ static int mark(const struct hv_vm *vm, unsigned disk, char name[static HV_MARK_
         mark_name(vm, disk, name);
         if (mark_path(vm, disk, name, path))
                 return gw_fail(error, GW_E_INVALID, "disks", "the path of %s is too long", disk_of(vm, disk)->path);
-        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        /* Not through a link: the folder may be the emulators' user's. */
+        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
                 return gw_fail(error, -errno, "disks",
                                "cannot write %s, which tells whether the target has the same storage: %s", path,

@@ -19,9 +19,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from labs import USER  # noqa: E402
 
 BUILD = os.environ.get("GW_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
 HV = os.path.abspath(os.path.join(BUILD, "src/hv/godwit-hv"))
@@ -29,7 +33,6 @@ SYNTH = os.path.abspath(os.path.join(BUILD, "lab/synth/godwit-synth"))
 GODWIT = os.path.abspath(os.path.join(BUILD, "src/cli/godwit"))
 GUEST = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../lab/guest/build.sh"))
 LIBC = ctypes.CDLL(None, use_errno=True)
-USER = 59400    # emulators run as this
 CLONE_NEWNET = 0x40000000
 CALL, ANSWER, PING, PONG = 12, 13, 15, 16
 TLV_METHOD, TLV_PATH, TLV_JSON, TLV_STATUS, TLV_FDS = range(0x100, 0x105)
@@ -220,7 +223,7 @@ class Host:
                            "migration-address": self.ip, "accelerator": "tcg", "log-level": "debug",
                            "tls-ca": f"{pki}/ca.pem", "tls-cert": f"{pki}/{self.name}.pem",
                            "tls-key": f"{pki}/{self.name}.key", "memory-mib": "1024",
-                           "disk-dir": f"{self.dir}/disks", "qemu-user": f"{USER}:{USER}", **self.bed.settings, **self.settings}.items():
+                           "disk-dir": f"{self.dir}/disks", "qemu-user": f"{USER}:{USER}" if USER else "", **self.bed.settings, **self.settings}.items():
             if value:       # without: the default
                 command += ["--set", f"{key}={value}"]
         with open(f"{self.dir}/hv.log", "ab") as log:
