@@ -81,10 +81,10 @@ struct hv {
         struct gw_list cells; /* edge.c: calls to the NVE that are not answered */
         struct gw_list carriers;
         struct hv_scopes *scopes; /* NULL: nothing to put there */
-        json_t *outbox;   /* events of moves, for when the authority is back */
-        bool greeted;     /* the authority has taken our HELLO */
-        bool welcome;     /* ... and got the inventory: it may be told what happens */
-        size_t unsettled; /* VMs found after a restart whose emulators have not spoken yet */
+        json_t *outbox;           /* events of moves, for when the authority is back */
+        bool greeted;             /* the authority has taken our HELLO */
+        bool welcome;             /* ... and got the inventory: it may be told what happens */
+        size_t unsettled;         /* VMs found after a restart whose emulators have not spoken yet */
         struct gw_timer *settle;
         uint64_t restart_count;
         uint32_t memory_mib, vcpus;

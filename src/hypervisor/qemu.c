@@ -20,7 +20,6 @@
  * not given, so QEMU ends by itself.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,13 +32,12 @@
 #include "hypervisor/argv.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/lastwords.h"
+#include "hypervisor/launch.h"
 #include "hypervisor/process.h"
 #include "hypervisor/qmp.h"
 #include "hypervisor/status.h"
 #include "hypervisor/steps.h"
 #include "hypervisor/tap.h"
-#include "hypervisor/user.h"
-#include "io/socket.h"
 
 struct qemu {
         struct gw_vm vm;
@@ -348,82 +346,14 @@ static void qemu_free(struct gw_vm *vm) {
                 free(qemu);
 }
 
-static void unlink_old(const char *directory) {
-        static const char *const names[] = {GW_QEMU_QMP_FILE, GW_QEMU_LOG_FILE};
-        char path[512];
-
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-                snprintf(path, sizeof path, "%s/%s", directory, names[i]);
-                unlink(path);
-        }
-}
-
-static void fds_close(const struct gw_argv_fds *fds) {
-        const int all[] = {fds->qmp, fds->console, fds->userfault};
-
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-                if (all[i] >= 0)
-                        close(all[i]);
-}
-
-/* Ours to open: the emulator's user need not, and may not, get at any of them by name. */
-static int fds_open(struct gw_argv_fds *fds, const struct gw_vm_start *start, struct gw_error *error) {
-        char path[512];
-
-        *fds = (struct gw_argv_fds){-1, -1, -1};
-        snprintf(path, sizeof path, "%s/" GW_QEMU_QMP_FILE, start->directory);
-        fds->qmp = gw_socket_listen_unix(path, 0600);
-        if (fds->qmp < 0)
-                return gw_fail(error, fds->qmp, "", "cannot listen on %s: %s", path, strerror(-fds->qmp));
-        snprintf(path, sizeof path, "%s/" GW_QEMU_CONSOLE_FILE, start->directory);
-        fds->console = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (fds->console < 0)
-                return gw_fail(error, -errno, "", "cannot open %s: %s", path, strerror(errno));
-        if (start->userfault)
-                fds->userfault = open(GW_QEMU_USERFAULT, O_RDWR | O_CLOEXEC);
-        return 0;
-}
-
-static int spawn(struct qemu *qemu, const struct gw_argv *argv, const struct gw_vm_start *start,
-                 const struct gw_argv_fds *own, struct gw_error *error) {
-        int fds[GW_DEFINITION_PORTS_MAX + 3], r;
-        struct gw_process_setting setting = {.fds = fds, .directory = start->directory, .user = start->user};
-        char log[512];
-
-        for (size_t i = 0; i < start->definition->n_ports; i++)
-                fds[setting.n_fds++] = start->tap_fds[i];
-        fds[setting.n_fds++] = own->qmp;
-        fds[setting.n_fds++] = own->console;
-        if (own->userfault >= 0)
-                fds[setting.n_fds++] = own->userfault;
-        snprintf(log, sizeof log, "%s/" GW_QEMU_LOG_FILE, start->directory);
-        setting.log_path = log;
-        r = gw_process_spawn(&qemu->process, qemu->event, argv->v, &setting);
-        if (r < 0 && start->user)
-                return gw_fail(error, r, "emulator", "cannot run %s as user %s: %s", start->emulator, start->user->name,
-                               strerror(-r));
-        return r < 0 ? gw_fail(error, r, "emulator", "cannot run %s: %s", start->emulator, strerror(-r)) : 0;
-}
-
 static int qemu_start(struct gw_vm **out, sd_event *event, const struct gw_vm_start *start,
                       const struct gw_vm_events *events, void *user, struct gw_error *error) {
         struct qemu *qemu = qemu_new(event, start->directory, events, user);
-        struct gw_argv argv = {0};
-        struct gw_argv_fds fds;
         int r;
 
         if (!qemu)
                 return gw_fail(error, -ENOMEM, "", "no memory");
-        unlink_old(start->directory);
-        r = fds_open(&fds, start, error);
-        if (r < 0)
-                goto fail;
-        r = gw_argv_build(&argv, start, &fds);
-        if (r < 0) {
-                gw_fail(error, r, "", "cannot build the emulator's command line: %s", strerror(-r));
-                goto fail;
-        }
-        r = spawn(qemu, &argv, start, &fds, error);
+        r = gw_qemu_launch(&qemu->process, event, start, error);
         if (r < 0)
                 goto fail;
         r = qmp_open(qemu);
@@ -432,13 +362,9 @@ static int qemu_start(struct gw_vm **out, sd_event *event, const struct gw_vm_st
                 gw_process_end(&qemu->process);
                 goto fail;
         }
-        fds_close(&fds);
-        gw_argv_deinit(&argv);
         *out = &qemu->vm;
         return 0;
 fail:
-        fds_close(&fds);
-        gw_argv_deinit(&argv);
         qemu_free(&qemu->vm);
         return r;
 }
