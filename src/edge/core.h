@@ -145,7 +145,6 @@ struct edge_binding {
 enum edge_return {
         EDGE_RETURN_WAITING = 1, /* ARRIVING, and does not come: where it is, is not known yet */
         EDGE_RETURN_SENDING,     /* the same; what is queued goes to .peer */
-        EDGE_RETURN_OVER,        /* MOVED */
 };
 
 struct edge_vm {
@@ -157,7 +156,8 @@ struct edge_vm {
         bool leaving;      /* MOVED: deleted; ends with its redirect */
         bool still;        /* its guest stands still */
         uint8_t returning; /* enum edge_return; 0: no */
-        uint64_t epoch;
+        uint64_t epoch, n_returned;
+        struct gw_mono returned_at; /* something was sent back, the last time */
         struct gw_ip peer;
         struct edge_binding *reg;   /* its entry in the binding update list */
         struct edge_timer redirect; /* MOVED, .returning: when to look at it; SERVING: when a hold ends */
@@ -381,7 +381,6 @@ void gw_edge_vm_program(struct gw_edge *edge, struct edge_vm *vm);
 void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, struct gw_ip to,
                       uint64_t epoch);
 void gw_edge_vm_forget(struct gw_edge *edge, struct edge_vm *vm);
-void gw_edge_vm_leave(struct gw_edge *edge, struct edge_vm *vm); /* MOVED: only the redirect stays */
 void gw_edge_vm_free_all(struct gw_edge *edge);
 
 /* return.c */
@@ -517,6 +516,9 @@ void gw_edge_report_locators(struct gw_edge *edge, uint8_t kind, const struct gw
                              const struct gw_ip *locators, size_t n);
 int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_redirect_cancel(struct gw_edge *edge, struct edge_vm *vm); /* the VM is back */
+/* The redirect's times are over; last: when something was redirected, 0 for never. */
+bool gw_edge_redirect_is_idle(const struct gw_edge *edge, struct gw_edge_now now, const struct edge_vm *vm,
+                              struct gw_mono last);
 void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_reports_due(struct gw_edge *edge);
 void gw_edge_reports_free_all(struct gw_edge *edge);

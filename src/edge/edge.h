@@ -142,7 +142,7 @@ struct gw_edge_effects {
         /* Of a VM that did not arrive, after gw_edge_return. Do its devices queue frames? And: they are sent after the VM from
          * now on (DRAIN), first those that are there; until their ports are closed. May be NULL: nothing queues. */
         bool (*queued)(void *user, const struct gw_name *vm);
-        void (*send_back)(void *user, const struct gw_name *vm);
+        uint64_t (*send_back)(void *user, const struct gw_name *vm); /* repeatable; how many were sent until now */
         void (*log)(void *user, int level, const char *text);
         /* A Request to the NVA, with config.own_transport only; the shell encodes and authenticates it. */
         void (*request)(void *user, const struct gw_registration *request);

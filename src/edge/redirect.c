@@ -89,8 +89,6 @@ int gw_edge_redirect_begin(struct gw_edge *edge, struct gw_edge_now now, struct 
                 vm->stale = calloc(GW_EDGE_TALKERS_MAX, sizeof *vm->stale);
         if (!vm->talkers || !vm->stale)
                 return -ENOMEM;
-        if (vm->returning) /* nobody was told that it was here, or they are told by now */
-                return 0;
         talkers_collect(edge, vm);
         vm->talkers_due = true;
         talkers_report(edge, vm);
@@ -111,8 +109,6 @@ static void ended_send(struct gw_edge *edge, const struct edge_ended *ended) {
 static void ended_report(struct gw_edge *edge, const struct edge_vm *vm) {
         struct edge_ended now = {.vm = vm->name, .epoch = vm->epoch}, *ended;
 
-        if (vm->returning) /* no move began here */
-                return;
         gw_list_for_each (link, &vm->ports)
                 now.redirected += gw_list_entry(link, struct edge_port, of_vm)->redirected;
         gw_edge_absence_count(edge, &edge->absence.redirects_ended);
@@ -185,8 +181,8 @@ static void stale_report(struct gw_edge *edge, struct edge_vm *vm) {
         vm->n_stale = 0;
 }
 
-static bool redirect_is_idle(const struct gw_edge *edge, struct gw_edge_now now, const struct edge_vm *vm,
-                             struct gw_mono last) {
+bool gw_edge_redirect_is_idle(const struct gw_edge *edge, struct gw_edge_now now, const struct edge_vm *vm,
+                              struct gw_mono last) {
         uint32_t min_ms = edge->config.redirect_min_ms ? edge->config.redirect_min_ms : REDIRECT_MIN_MS;
         uint32_t idle_ms = edge->config.redirect_idle_ms ? edge->config.redirect_idle_ms : REDIRECT_IDLE_MS;
 
@@ -201,11 +197,10 @@ void gw_edge_redirect_timer(struct gw_edge *edge, struct gw_edge_now now, struct
                 (vm->returning ? gw_edge_return_timer(edge, now, vm) : gw_edge_vm_hold_timer(edge, vm));
                 return;
         }
-        if (vm->returning && !vm->leaving)
-                gw_edge_vm_leave(edge, vm);
         last = redirect_last(edge, vm);
         stale_report(edge, vm);
-        if (vm->leaving && (redirect_is_idle(edge, now, vm, last) || gw_mono_reached(now.mono, vm->reg->keep_until))) {
+        if (vm->leaving &&
+            (gw_edge_redirect_is_idle(edge, now, vm, last) || gw_mono_reached(now.mono, vm->reg->keep_until))) {
                 redirect_end(edge, now, vm);
                 return;
         }
@@ -237,7 +232,7 @@ void gw_edge_stale_sender(struct gw_edge *edge, struct gw_edge_now now, uint32_t
 static void reports_due_each(struct gw_table_node *node, void *user) {
         struct edge_vm *vm = gw_container_of(node, struct edge_vm, node);
 
-        if (vm->role != GW_EDGE_MOVED || !vm->talkers || vm->returning)
+        if (vm->role != GW_EDGE_MOVED || !vm->talkers)
                 return;
         talkers_report(user, vm);
         stale_report(user, vm);

@@ -4,17 +4,16 @@
  * for it waits in its devices' queues, and more comes as long as somebody takes
  * this for its place. All of it goes back after the VM (decision 96).
  *
- *      arriving -- told --> waiting -- it is back --> sending -- QUEUE_MS --> moved, its devices gone
+ *      arriving -- told --> waiting -- it is back --> sending -- nothing comes --> forgotten
  *                              |
  *                              +-- nobody was cut over to here, or for WAIT_MS nobody said where it is --> forgotten
  *
  * - Nothing is sent before the NVA has told a newer place than this one: until that one has taken the VM
  *   back it would send what comes from here to here, and a frame is sent on once.
- * - While the VM is waited for, and for QUEUE_MS after it is back, frames from the wire still go into the queue, marked
- *   ones too: those were under way from the old place when it took the VM back. The shell sends them
- *   on. What a device has no queue for is held by hold.c.
- * - Then this is a place that the VM has left like any other, with the redirect's times, but tells nobody of its end: no
- *   move began here.
+ * - While the VM is waited for, and after it is back, frames from the wire still go into the queue, marked ones too: those
+ *   were under way from the old place, or are still sent from there, if that has not heard of it yet, which
+ *   then holds what comes back to it (takeback.c). The shell sends them on. What a device has no queue for is held by hold.c.
+ * - When nothing has come for the redirect's times the VM is forgotten here.
  * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
  */
 #include "base/error.h"
@@ -26,7 +25,6 @@ enum {
         RETURN_LOOK_LATE_MS = 1000, /* after RETURN_QUIET_MS: we are told, too */
         RETURN_QUIET_MS = 2000,     /* nothing has come, and the NVA never put it here: there was no cut */
         RETURN_WAIT_MS = 60000,     /* for the place where the VM is */
-        RETURN_QUEUE_MS = 1000,     /* what was under way to here when it was taken back has come by then */
 };
 
 static void look_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint32_t ms) {
@@ -91,38 +89,42 @@ static void ask(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm
 
 /* ---- it is back ---- */
 
-static void send_back(struct gw_edge *edge, const struct edge_vm *vm) {
-        if (edge->fx->send_back)
-                edge->fx->send_back(edge->user, &vm->name);
+/* Notes when something was sent. */
+static void send_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        uint64_t n = edge->fx->send_back ? edge->fx->send_back(edge->user, &vm->name) : 0;
+
+        if (n != vm->n_returned)
+                vm->returned_at = now.mono;
+        vm->n_returned = n;
 }
 
-static void begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, const struct edge_mapping *m) {
+/* What is here, and what local ports send, goes there. */
+static void lead_to(struct gw_edge *edge, struct edge_vm *vm, const struct edge_mapping *m) {
         vm->peer = m->locator;
         vm->epoch = m->epoch;
-        vm->returning = EDGE_RETURN_SENDING;
-        vm->cut_at = now.mono;
-        gw_edge_log(edge, GW_NOTICE, "vm=%s did not arrive; what came for it is sent on to where it is epoch=%llu",
-                    vm->name.s, (unsigned long long)vm->epoch);
         gw_list_for_each (link, &vm->ports)
                 gw_edge_member_add(edge, gw_list_entry(link, struct edge_port, of_vm)->vn, vm->peer, false);
         ports_open(edge, vm);
         gw_edge_vm_program(edge, vm);
-        send_back(edge, vm);
-        look_again(edge, now, vm, RETURN_QUEUE_MS);
         edge->fx->vm_changed(edge->user, &vm->name);
 }
 
-/* From now on the redirect is the data plane's. Frames that are just being put into a queue are still sent on. */
-static void become_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
-        vm->returning = EDGE_RETURN_OVER;
-        vm->role = GW_EDGE_MOVED;
-        gw_edge_vm_program(edge, vm);
-        gw_edge_vm_release(edge, now, vm);
-        send_back(edge, vm);
-        gw_edge_redirect_begin(edge, now, vm);
-        gw_edge_unregistered(edge, vm);
+static void begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, const struct edge_mapping *m) {
+        vm->returning = EDGE_RETURN_SENDING;
+        vm->cut_at = vm->returned_at = now.mono;
+        gw_edge_log(edge, GW_NOTICE, "vm=%s did not arrive; what came for it is sent on to where it is epoch=%llu",
+                    vm->name.s, (unsigned long long)m->epoch);
+        lead_to(edge, vm, m);
+        send_back(edge, now, vm);
         look_again(edge, now, vm, RETURN_LOOK_MS);
-        edge->fx->vm_changed(edge->user, &vm->name);
+}
+
+static void go_on_sending(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        send_back(edge, now, vm);
+        if (gw_edge_redirect_is_idle(edge, now, vm, vm->returned_at))
+                gw_edge_vm_forget(edge, vm); /* what comes still goes by what the NVA has said, or is asked for */
+        else
+                look_again(edge, now, vm, RETURN_LOOK_MS);
 }
 
 static void give_up(struct gw_edge *edge, struct edge_vm *vm, bool was_cut) {
@@ -137,7 +139,7 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
         bool was_cut, late;
 
         if (vm->returning == EDGE_RETURN_SENDING) {
-                become_moved(edge, now, vm);
+                go_on_sending(edge, now, vm);
                 return;
         }
         m = newer_place(edge, vm);
@@ -145,7 +147,7 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
                 begin(edge, now, vm, m);
                 return;
         }
-        was_cut = was_put_here(edge, vm) || has_frames(edge, vm);
+        was_cut = !edge->welcome || was_put_here(edge, vm) || has_frames(edge, vm); /* or nobody could say */
         if (gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(was_cut ? RETURN_WAIT_MS : RETURN_QUIET_MS)))) {
                 give_up(edge, vm, was_cut);
                 return;
@@ -155,11 +157,14 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
         look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
 }
 
+/* It may also have moved on. */
 void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
-        const struct edge_mapping *m = vm->returning == EDGE_RETURN_WAITING ? newer_place(edge, vm) : NULL;
+        const struct edge_mapping *m = vm->role == GW_EDGE_ARRIVING ? newer_place(edge, vm) : NULL;
 
-        if (m)
+        if (m && vm->returning == EDGE_RETURN_WAITING)
                 begin(edge, now, vm, m);
+        else if (m)
+                lead_to(edge, vm, m);
 }
 
 int gw_edge_may_return(const struct gw_edge *edge, const struct gw_name *name, uint64_t epoch, struct gw_error *error) {

@@ -8,8 +8,9 @@
  *      back      what the place that it was cut over to sends back. That may have heard of the taking back before
  *                its edge has; and what came marked is never sent on again
  *
- * Both leave when it serves here again, what came back first: it is older. They are bounded, for each port, in frames, octets and age, and
- * dropped when the port is closed: then the VM is elsewhere for good.
+ * Both leave when it serves here again, what came back first: it is older. They are bounded, for each port, in frames and octets,
+ * and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
+ * long is dropped, too; what comes back is not, for who sends it back is rid of the VM.
  */
 #include <stdlib.h>
 
@@ -19,13 +20,17 @@ enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 16 << 20 };
 
 static void hold(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *queue,
                  const struct gw_edge_frame *frame, enum gw_edge_counter dropped) {
-        uint64_t age = gw_ms(GW_EDGE_HOLD_MS).ns;
-
-        if (now.mono.ns > age)
-                edge->counters[dropped] += gw_edge_held_expire(queue, (struct gw_mono){now.mono.ns - age});
         if (queue->n >= WAITING_FRAMES_MAX || queue->octets + frame->size > WAITING_OCTETS_MAX ||
             gw_edge_held_push(queue, now.mono, frame))
                 edge->counters[dropped]++;
+}
+
+static void expire(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *fenced) {
+        uint64_t age = gw_ms(GW_EDGE_HOLD_MS).ns;
+
+        if (now.mono.ns > age)
+                edge->counters[GW_EDGE_C_FENCED_DROPPED] +=
+                        gw_edge_held_expire(fenced, (struct gw_mono){now.mono.ns - age});
 }
 
 static bool may_be_taken_back(const struct edge_port *port) {
@@ -39,6 +44,7 @@ void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const s
                 edge->counters[GW_EDGE_C_FENCED_SENT]++;
                 edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
         } else if (port && may_be_taken_back(port)) {
+                expire(edge, now, &port->fenced);
                 hold(edge, now, &port->fenced, frame, GW_EDGE_C_FENCED_DROPPED);
         } else {
                 edge->counters[GW_EDGE_C_FENCED_DROPPED]++;

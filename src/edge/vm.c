@@ -237,7 +237,7 @@ void gw_edge_vm_forget(struct gw_edge *edge, struct edge_vm *vm) {
 }
 
 /* After a cut the VM is known to be at its peer, whether or not the NVA has said so yet. */
-void gw_edge_vm_leave(struct gw_edge *edge, struct edge_vm *vm) {
+static void vm_leave_redirect(struct gw_edge *edge, struct edge_vm *vm) {
         gw_list_for_each (link, &vm->ports)
                 gw_edge_port_close(edge, gw_list_entry(link, struct edge_port, of_vm));
         vm->leaving = true;
@@ -253,7 +253,7 @@ int gw_edge_delete(struct gw_edge *edge, struct gw_edge_now now, const struct gw
         if (!vm)
                 return 0;
         if (keep_redirect && vm->role == GW_EDGE_MOVED) {
-                gw_edge_vm_leave(edge, vm);
+                vm_leave_redirect(edge, vm);
                 return 0;
         }
         if (vm->role == GW_EDGE_SERVING)

@@ -28,6 +28,7 @@ struct nve_drain {
         struct gw_name vm;
         uint32_t ifindex;
         int fd;
+        uint64_t n_read;
         bool returns;            /* of a VM that does not arrive */
         sd_event_source *source; /* NULL: kept, and not read yet */
 };
@@ -45,6 +46,7 @@ static void drain_read(struct nve_drain *drain) {
 
         if (n < 0)
                 gw_log_limited(GW_WARNING, 3, "vm=%s: its tap could not be read: %s", drain->vm.s, gw_error_word(n));
+        drain->n_read += n > 0 ? (uint64_t)n : 0;
         *count += n > 0 ? (uint64_t)n : 0;
 }
 
@@ -73,11 +75,16 @@ static struct nve_drain *drain_new(struct nve *nve, const struct gw_name *vm, ui
         return drain;
 }
 
-static void drain_go(struct nve_drain *drain) {
+/* How many it has read until now. */
+static uint64_t drain_go(struct nve_drain *drain) {
+        uint64_t n;
+
         drain_read(drain);
+        n = drain->n_read;
         if (!drain->source &&
             sd_event_add_io(drain->nve->loop.event, &drain->source, drain->fd, EPOLLIN, on_readable, drain) < 0)
                 drain_free(drain);
+        return n;
 }
 
 void nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd) {
@@ -116,13 +123,17 @@ bool nve_drain_is_waiting(struct nve *nve, const struct gw_name *vm) {
         return false;
 }
 
-void nve_drain_go(struct nve *nve, const struct gw_name *vm) {
+uint64_t nve_drain_go(struct nve *nve, const struct gw_name *vm) {
+        uint64_t n = 0;
+
         gw_list_for_each (link, &nve->drains) {
                 struct nve_drain *drain = gw_list_entry(link, struct nve_drain, link);
 
-                if (drain->returns && gw_name_eq(&drain->vm, vm))
-                        drain_go(drain);
+                if (!drain->returns || !gw_name_eq(&drain->vm, vm))
+                        continue;
+                n += drain_go(drain);
         }
+        return n;
 }
 
 void nve_drain_close(struct nve *nve, uint32_t ifindex) {

@@ -385,8 +385,8 @@ static bool fx_queued(void *user, const struct gw_name *vm) {
         return nve_drain_is_waiting(user, vm);
 }
 
-static void fx_send_back(void *user, const struct gw_name *vm) {
-        nve_drain_go(user, vm);
+static uint64_t fx_send_back(void *user, const struct gw_name *vm) {
+        return nve_drain_go(user, vm);
 }
 
 static void fx_log(void *user, int level, const char *text) {

@@ -150,7 +150,7 @@ void nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, 
 /* Of a VM that arrives: kept, and read from nve_drain_go on, should it not. One for each device: the last one that came. */
 void nve_drain_keep(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
 bool nve_drain_is_waiting(struct nve *nve, const struct gw_name *vm); /* something is queued */
-void nve_drain_go(struct nve *nve, const struct gw_name *vm);
+uint64_t nve_drain_go(struct nve *nve, const struct gw_name *vm);     /* how many were read until now */
 void nve_drain_close(struct nve *nve,
                      uint32_t ifindex); /* its port goes: the last that is queued is sent, if it was to be */
 void nve_drain_stop(struct nve *nve, const struct gw_name *vm); /* NULL: all */

@@ -42,6 +42,7 @@ struct sim {
         struct hosts hosts;
         struct guests guests;
         bool fair;
+        unsigned long long n_arrived, n_delivered, n_returned, n_waited;
         unsigned long long n_moves, n_packets, n_redirected, n_held, n_crashes, n_away;
 };
 
@@ -116,6 +117,45 @@ static void deliver(struct sim *s, struct net_message *m) {
 
 /* --- packets --- */
 
+static void delivered(struct host *h, int v, unsigned n) {
+        struct sim *s = h->user;
+
+        if (guest_of(s, v)->runs_at != h->index &&
+            guest_of(s, v)->phase != GUEST_CUT) /* told before the guest's state is */
+                net_die(&s->net, "%u packets for vm%d came out at n%d; it runs at n%d", n, v, h->index,
+                        guest_of(s, v)->runs_at);
+        s->n_delivered += n;
+}
+
+/* Marked, from where it did not arrive: to the VM, or held by the edge that is about to take it back. */
+static void sent_back(struct host *h, int v, unsigned n) {
+        struct sim *s = h->user;
+        struct host *to = &s->hosts.host[hosts_at(&s->hosts, h->fdb[v].entry.locator)];
+        const struct gw_edge_fdb *entry = &to->fdb[v].entry;
+        uint8_t bytes[60] = {0};
+        struct gw_edge_punt punt = {.reason = GW_EDGE_RETURNED,
+                                    .frame = {.vni = HOST_VNI_FIRST + (uint32_t)guest_of(s, v)->vn,
+                                              .redirected = true,
+                                              .sender = h->locator,
+                                              .bytes = bytes,
+                                              .size = sizeof bytes}};
+
+        s->n_returned += n;
+        if (!to->members[guest_of(s, v)->vn][h->index] || !to->fdb[v].there)
+                net_die(&s->net, "n%d takes nothing for vm%d from n%d, where it did not arrive", to->index, v,
+                        h->index);
+        if (entry->place == GW_EDGE_TO_LOCAL) {
+                delivered(to, v, n);
+                return;
+        }
+        if (entry->place != GW_EDGE_TO_MOVED || !gw_ip_eq(entry->locator, h->locator))
+                net_die(&s->net, "what n%d sends back for vm%d ends at n%d", h->index, v, to->index);
+        memcpy(bytes, s->hosts.macs[v].b, 6);
+        s->n_waited += n;
+        for (; n; n--)
+                gw_edge_punted(to->edge, edge_now(s), &punt);
+}
+
 static void hold(struct sim *s, int n, int from, int to) {
         uint8_t bytes[60] = {0};
         struct gw_edge_punt punt = {.reason = GW_EDGE_UNKNOWN};
@@ -133,11 +173,24 @@ static void hold(struct sim *s, int n, int from, int to) {
         s->n_held++;
 }
 
+/* It is in the VM's device: at its place, or where it arrives, and be it that it never will. */
 static void arrived(struct sim *s, int from, int n, int to) {
         const struct guest *g = guest_of(s, to);
+        struct host *h = &s->hosts.host[n];
+        enum gw_edge_role role;
 
-        if (n != g->runs_at && !(g->phase == GUEST_CUT && n == g->to))
+        s->n_arrived++;
+        if (n == g->runs_at) {
+                s->n_delivered++;
+                return;
+        }
+        if (!guest_is_at(&s->guests, to, n, &role) || role != GW_EDGE_ARRIVING)
                 net_die(&s->net, "a packet from vm%d to vm%d arrived at n%d; it runs at n%d", from, to, n, g->runs_at);
+        if (h->sends_back[to]) {
+                h->n_sent_back++;
+                sent_back(h, to, 1);
+        } else
+                h->queue[to]++;
 }
 
 /* Over the wire from n to next: to the port there, or redirected once. */
@@ -251,6 +304,15 @@ static void cut(struct sim *s, int v) {
         }
 }
 
+/* The target has failed, and the source may hear of that later than others: than the directory, or than the target's edge. */
+static void give_back(struct sim *s, int v) {
+        guest_give_back(&s->guests, v);
+        if (s->a.up && net_chance(&s->net, 50)) {
+                gw_directory_take_back(&s->a.d, vm_of(s, v), net_now(&s->net));
+                turn_end(s);
+        }
+}
+
 static void settle(struct sim *s, int v) {
         struct guest *g = guest_of(s, v);
         struct gw_vm *known = s->a.up ? vm_of(s, v) : NULL;
@@ -301,7 +363,10 @@ static void manage(struct sim *s, int v, bool work) {
                 cut(s, v);
                 break;
         case GUEST_CUT:
-                guest_resume(&s->guests, v, net_chance(&s->net, 15));
+                if (!g->given_back && net_chance(&s->net, 15))
+                        give_back(s, v);
+                else
+                        guest_resume(&s->guests, v, g->given_back);
                 break;
         default:
                 settle(s, v);
@@ -361,6 +426,8 @@ static void rest(struct sim *s) {
         }
         for (int v = 0; v < VMS; v++)
                 check(s, v);
+        if (s->n_arrived != s->n_delivered)
+                net_die(&s->net, "%llu packets reached a device, %llu a VM", s->n_arrived, s->n_delivered);
         s->fair = true;
         for (int i = 0; i < 3; i++) {
                 walk_all(s);
@@ -392,6 +459,10 @@ static void begin(struct sim *s) {
         s->net.weather = (struct net_weather){.late = 3, .delay_ms = 4, .late_ms = 80};
         authority_init(&s->a, &s->net, LEASE_S);
         hosts_init(&s->hosts, &s->net, EDGES);
+        s->hosts.delivered = delivered;
+        s->hosts.sent_back = sent_back;
+        for (int n = 0; n < EDGES; n++)
+                s->hosts.host[n].user = s;
         s->guests = (struct guests){.net = &s->net, .a = &s->a};
         for (int k = 0; k < VNS; k++) {
                 snprintf(text, sizeof text, "10.%d.0.0/16", k);
@@ -429,8 +500,9 @@ int main(void) {
                 rest(&s);
         }
         printf("# %.0f s, %llu moves, %llu with the authority away at the cut, %llu crashes of it; %llu packets, "
-               "%llu redirected, %llu held, 0 dropped\n",
-               (double)s.net.now_ns / 1e9, s.n_moves, s.n_away, s.n_crashes, s.n_packets, s.n_redirected, s.n_held);
+               "%llu redirected, %llu held, %llu sent back (%llu of them before it was taken back), 0 dropped\n",
+               (double)s.net.now_ns / 1e9, s.n_moves, s.n_away, s.n_crashes, s.n_packets, s.n_redirected, s.n_held,
+               s.n_returned, s.n_waited);
         printf("ok 1 - edges\n");
         end(&s);
         return 0;

@@ -87,12 +87,18 @@ void guest_attach(struct guests *gs, int v, int link, uint8_t role, uint64_t epo
                                       .queues = true,
                                       .epoch = epoch};
         struct gw_error error = {0};
+        int r;
 
         for (unsigned i = 0; i < known->n_ips; i++)
                 port.ips[i] = gw_port_ip(known, i);
         if (peer != HOST_NOWHERE)
                 port.peer = gs->hosts->host[peer].locator;
-        must(gs, gw_edge_attach(edge_at(gs, link), now_at(gs, link), &port, &error), "attachment", v, &error);
+        r = gw_edge_attach(edge_at(gs, link), now_at(gs, link), &port, &error);
+        if (r == GW_E_CONFLICT) { /* its tap is there from a move that was taken back: the agent has it cleared away */
+                guest_delete(gs, v, link, false, "clear");
+                r = gw_edge_attach(edge_at(gs, link), now_at(gs, link), &port, &error);
+        }
+        must(gs, r, "attachment", v, &error);
 }
 
 void guest_delete(struct guests *gs, int v, int link, bool keep, const char *what) {
@@ -111,8 +117,22 @@ void guest_cut(struct guests *gs, int v) {
         must(gs, gw_edge_cut(edge_at(gs, g->from), now_at(gs, g->from), &name, to, g->move_epoch, &error), "cut", v,
              &error);
         g->runs_at = HOST_NOWHERE;
+        g->given_back = false;
         g->phase = GUEST_CUT;
         net_trace(gs->net, "vm%d is cut", v);
+}
+
+/* An edge that was restarted knows nothing of it. */
+void guest_give_back(struct guests *gs, int v) {
+        struct guest *g = &gs->guest[v];
+        struct gw_name name = guest_name(v);
+        struct gw_error error = {0};
+        int r = gw_edge_return(edge_at(gs, g->to), now_at(gs, g->to), &name, g->move_epoch, &error);
+
+        if (r != GW_E_NOT_FOUND)
+                must(gs, r, "return", v, &error);
+        g->given_back = true;
+        net_trace(gs->net, "vm%d does not arrive at n%d", v, g->to);
 }
 
 void guest_resume(struct guests *gs, int v, bool back) {
@@ -121,7 +141,8 @@ void guest_resume(struct guests *gs, int v, bool back) {
         struct gw_error error = {0};
 
         if (back) {
-                guest_delete(gs, v, g->to, false, "abandon");
+                if (!g->given_back)
+                        guest_give_back(gs, v);
                 must(gs, gw_edge_uncut(edge_at(gs, g->from), now_at(gs, g->from), &name, g->back_epoch, &error),
                      "uncut", v, &error);
         } else {

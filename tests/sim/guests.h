@@ -26,6 +26,7 @@ struct guest {
         enum guest_phase phase;
         uint64_t epoch, move_epoch, back_epoch;
         uint64_t since_ns; /* it was started; 0: it does not run */
+        bool given_back;   /* since its cut: its target has been told that it does not arrive */
 };
 
 struct guests {
@@ -51,5 +52,6 @@ void guests_init(struct guests *gs, struct authority *a, struct hosts *hosts, in
 void guest_attach(struct guests *gs, int v, int link, uint8_t role, uint64_t epoch, int peer);
 void guest_delete(struct guests *gs, int v, int link, bool keep, const char *what);
 void guest_cut(struct guests *gs, int v);               /* it runs nowhere then */
+void guest_give_back(struct guests *gs, int v);         /* its target is rid of it; it is at the source again soon */
 void guest_resume(struct guests *gs, int v, bool back); /* at the target, or at the source again */
 bool guest_is_at(const struct guests *gs, int v, int link, enum gw_edge_role *role); /* role may be NULL */

@@ -21,11 +21,15 @@ int hosts_at(const struct hosts *all, struct gw_ip locator) {
         return HOST_NOWHERE;
 }
 
-static struct host_row *row_of(struct host *h, struct gw_mac mac) {
+static int vm_of(const struct host *h, struct gw_mac mac) {
         for (int v = 0; v < HOST_VMS_MAX; v++)
                 if (gw_mac_eq(h->all->macs[v], mac))
-                        return &h->fdb[v];
+                        return v;
         net_die(h->all->net, "n%d: an entry for a MAC that no VM has", h->index);
+}
+
+static struct host_row *row_of(struct host *h, struct gw_mac mac) {
+        return &h->fdb[vm_of(h, mac)];
 }
 
 /* --- the data plane --- */
@@ -61,8 +65,15 @@ static int fx_port_open(void *user, const struct gw_edge_attach *port, bool hold
         (void)user, (void)port, (void)hold, (void)error;
         return 0;
 }
+/* With the device goes what is in it. */
 static void fx_port_close(void *user, const struct gw_edge_attach *port) {
-        (void)user, (void)port;
+        struct host *h = user;
+        int v = vm_of(h, port->mac);
+
+        if (h->queue[v] && h->all->delivered)
+                net_die(h->all->net, "n%d: %u packets for vm%d are lost with its device", h->index, h->queue[v], v);
+        h->queue[v] = 0;
+        h->sends_back[v] = false;
 }
 static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_ip to, uint64_t epoch, bool punt) {
         struct gw_edge_fdb entry = {.place = GW_EDGE_TO_MOVED, .punt = punt, .locator = to, .epoch = epoch};
@@ -70,10 +81,38 @@ static int fx_port_cut(void *user, const struct gw_edge_attach *port, struct gw_
         return fx_fdb_set(user, port->vni, port->mac, &entry);
 }
 static void fx_port_role(void *user, const struct gw_edge_attach *port, enum gw_edge_role role, bool hold) {
-        (void)user, (void)port, (void)role, (void)hold;
+        struct host *h = user;
+        int v = vm_of(h, port->mac);
+
+        (void)hold;
+        if (role == GW_EDGE_SERVING && h->queue[v] && h->all->delivered)
+                h->all->delivered(h, v, h->queue[v]);
+        if (role == GW_EDGE_SERVING)
+                h->queue[v] = 0;
+}
+static bool fx_queued(void *user, const struct gw_name *vm) {
+        return ((struct host *)user)->queue[atoi(vm->s + 2)];
+}
+static uint64_t fx_send_back(void *user, const struct gw_name *vm) {
+        struct host *h = user;
+        int v = atoi(vm->s + 2);
+        unsigned n = h->queue[v];
+
+        h->queue[v] = 0;
+        h->sends_back[v] = true;
+        if (n && h->all->sent_back)
+                h->all->sent_back(h, v, n);
+        h->n_sent_back += n;
+        return h->n_sent_back;
 }
 static void fx_inject(void *user, enum gw_edge_inject how, const struct gw_edge_frame *frame) {
-        (void)user, (void)how, (void)frame;
+        struct host *h = user;
+        struct gw_mac to;
+
+        if (how != GW_EDGE_DELIVER || !h->all->delivered)
+                return;
+        memcpy(to.b, frame->bytes, sizeof to.b);
+        h->all->delivered(h, vm_of(h, to), 1);
 }
 static void fx_deliver(void *user, uint32_t ifindex, const uint8_t *frame, size_t size) {
         (void)user, (void)ifindex, (void)frame, (void)size;
@@ -137,6 +176,8 @@ static const struct gw_edge_effects effects = {.fdb_set = fx_fdb_set,
                                                .talkers = fx_talkers,
                                                .in_use = fx_in_use,
                                                .vm_changed = fx_vm_changed,
+                                               .queued = fx_queued,
+                                               .send_back = fx_send_back,
                                                .log = fx_log,
                                                .request = fx_request};
 

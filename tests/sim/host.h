@@ -28,7 +28,9 @@ struct host {
         int64_t skew_ns; /* of its wall clock */
         struct host_row fdb[HOST_VMS_MAX];
         bool members[HOST_VNS_MAX][NET_LINKS_MAX];
-        uint64_t starts, returns_ns;
+        unsigned queue[HOST_VMS_MAX];  /* frames in the device of a VM that arrives */
+        bool sends_back[HOST_VMS_MAX]; /* it does not, and what its device gets goes on at once */
+        uint64_t starts, returns_ns, n_sent_back;
         void *user;
 };
 
@@ -38,6 +40,9 @@ struct hosts {
         struct gw_mac macs[HOST_VMS_MAX]; /* of the VMs */
         /* Registrations by datagrams; NULL: in sessions. */
         void (*request)(struct host *h, const struct gw_registration *request);
+        /* Frames of VM v that were under way to it have reached h, where it runs; or left h for where it is. May be NULL. */
+        void (*delivered)(struct host *h, int v, unsigned n);
+        void (*sent_back)(struct host *h, int v, unsigned n);
         struct host host[NET_LINKS_MAX];
 };
 

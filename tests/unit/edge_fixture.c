@@ -210,9 +210,12 @@ static bool fx_queued(void *user, const struct gw_name *vm) {
         return ((struct world *)user)->queued;
 }
 
-static void fx_send_back(void *user, const struct gw_name *vm) {
+static uint64_t fx_send_back(void *user, const struct gw_name *vm) {
+        struct world *w = user;
+
         (void)vm;
-        ((struct world *)user)->send_backs++;
+        w->send_backs++;
+        return w->returned;
 }
 
 const struct gw_edge_effects world_effects = {

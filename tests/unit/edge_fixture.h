@@ -71,6 +71,7 @@ struct world {
         bool in_use;
         bool queued; /* the devices of a VM that does not arrive hold something */
         unsigned send_backs;
+        uint64_t returned; /* what send_back answers */
         int open_result;
         struct gw_registration request; /* the last one on the transport of its own */
         size_t n_requests;
