@@ -68,6 +68,7 @@ def lose(lab, host):
     kill_emulator(lab, host)
 
 
+TAKEN_BACK = ("activate", "emulator-target")    # after the cut: what followed the VM comes back
 CELLS = [(phase, victim) for phase in PHASES for victim in VICTIMS]
 if not os.environ.get("GW_LONG"):
     CELLS = [("cut", "hv-source"), ("activate", "emulator-target")]
@@ -76,8 +77,16 @@ if not os.environ.get("GW_LONG"):
 @pytest.mark.parametrize("phase, victim", CELLS)
 def test_killed(lab, ends, phase, victim):
     play = kill_before_it_runs if phase == "activate" else kill_in
-    ended = play(lab, phase, victim, *ends, **A_WHILE)
+    probe = Probe(lab, "client", ADDRESSES, rate=100, tcp=False)
+    try:
+        ended = play(lab, phase, victim, *ends, **A_WHILE)
+        if (phase, victim) == TAKEN_BACK:
+            wait_until("it is back", lambda: settled(lab) == ends[0], 30)
+    finally:
+        seen = probe.stop()["total"]
     assert ended["result"] in ("ok", "failed", "cancelled"), ended
+    if (phase, victim) == TAKEN_BACK:
+        assert (seen["lost"], seen["duplicated"]) == (0, 0), seen
     assert_one_place(lab, started_anew=victim.startswith("emulator"))
 
 
