@@ -78,6 +78,13 @@ static void refresh(struct gw_datapath *dp) {
         (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);
 }
 
+void gw_upkeep_asks(struct gw_datapath *dp) {
+        uint32_t zero = 0;
+
+        dp->config.asking_until_ns = gw_mono_now().ns + ASKING_MS * GW_NS_PER_MS;
+        (void)bpf_map_update_elem(dp->maps[MAP_CONFIG], &zero, &dp->config, BPF_ANY);
+}
+
 void gw_upkeep(struct gw_datapath *dp) {
         uint64_t ticks;
         bool tick = read(dp->tick_fd, &ticks, sizeof ticks) == sizeof ticks;

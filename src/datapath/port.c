@@ -290,6 +290,7 @@ int gw_datapath_cut(struct gw_datapath *dp, uint32_t ifindex, struct gw_ip to, u
         r = gw_datapath_fdb_set(dp, port.vni, port.mac, &moved);
         if (r)
                 return r;
+        gw_upkeep_asks(dp); /* what it still says goes up, also when this daemon has stood still for long */
         port.flags |= GW_PORT_MOVED | (punt ? GW_PORT_HOLD : 0);
         port.flags &= ~(uint32_t)GW_PORT_BACK;
         port.moved_to = to;

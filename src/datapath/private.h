@@ -85,7 +85,8 @@ int gw_map_each(int fd, void *key, void *next, size_t key_size, void *value,
 /* nexthop.c */
 int gw_upkeep_open(struct gw_datapath *dp);
 void gw_upkeep_close(struct gw_datapath *dp);
-void gw_upkeep(struct gw_datapath *dp);                            /* what is due; never blocks */
+void gw_upkeep(struct gw_datapath *dp);      /* what is due; never blocks */
+void gw_upkeep_asks(struct gw_datapath *dp); /* somebody is there to look at what goes up, for a while from now on */
 int gw_next_hop_add(struct gw_datapath *dp, struct gw_ip locator); /* frames may be sent there. 0 also when there */
 
 /* locators.c: entries that lead to a locator; without any it has no next hop. None (zero) is ignored. */
