@@ -119,3 +119,9 @@ def test_the_authority_is_a_user_of_its_own(installed):
     with open(os.path.join(os.path.dirname(__file__), "../../src/cli/call.c"), encoding="utf-8") as source:
         assert f'#define LOCAL_API "{socket}"' in source.read()      # where commands look for it
     assert f".Pa {socket}" in installed.text(f"{installed.prefix}/share/man/man1/godwit.1")
+
+
+def test_bash_completes_commands(installed):
+    said = subprocess.run(["bash", "-c", f"source {installed.root}{installed.prefix}/share/bash-completion/completions/godwit && complete -p godwit"],
+                          capture_output=True, text=True, check=True).stdout
+    assert said == "complete -o default -F _godwit godwit\n"
