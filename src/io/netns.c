@@ -99,13 +99,23 @@ int gw_netns_open(const char *name) {
         return fd < 0 ? -errno : fd;
 }
 
+/* Entering a namespace takes CAP_SYS_ADMIN, also when it is the present one. Who only works there need not have it. */
+static int enter(int netns_fd) {
+        struct stat there, here;
+
+        if (fstat(netns_fd, &there) == 0 && stat(self, &here) == 0 && there.st_dev == here.st_dev &&
+            there.st_ino == here.st_ino)
+                return 0;
+        return setns(netns_fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
 int gw_netns_enter_fd(int netns_fd, int *back) {
-        int old = back ? gw_netns_open(NULL) : -1;
+        int old = back ? gw_netns_open(NULL) : -1, r;
 
         if (back && old < 0)
                 return old;
-        if (setns(netns_fd, CLONE_NEWNET) < 0) {
-                int r = -errno;
+        r = enter(netns_fd);
+        if (r) {
                 if (old >= 0)
                         close(old);
                 return r;
@@ -126,7 +136,7 @@ int gw_netns_enter(const char *name, int *back) {
 }
 
 int gw_netns_leave(int back) {
-        int r = setns(back, CLONE_NEWNET) < 0 ? -errno : 0;
+        int r = enter(back);
 
         close(back);
         return r;

@@ -2,14 +2,17 @@
 /* io/netlink: links, addresses, routes and namespaces, in two namespaces of the test's own. Needs root. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "io/netlink.h"
@@ -167,8 +170,39 @@ static void events(void **state) {
         gw_link_watch_free(NULL);
 }
 
+/* With that privilege, or for now without it. */
+static void set_sys_admin(bool on) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        ok(syscall(SYS_capget, &header, data));
+        if (on)
+                data[0].effective |= 1U << CAP_SYS_ADMIN;
+        else
+                data[0].effective &= ~(1U << CAP_SYS_ADMIN);
+        ok(syscall(SYS_capset, &header, data));
+}
+
+/* As the edge does where its unit gives it no more than it needs. */
+static void the_present_namespace_without_privilege(void **state) {
+        int here = gw_netns_open(NULL), old = -1, r, elsewhere;
+
+        (void)state;
+        assert_true(here >= 0);
+        set_sys_admin(false);
+        r = gw_netns_enter_fd(here, &old);
+        if (!r)
+                r = gw_netns_leave(old);
+        elsewhere = gw_netns_enter_fd(other, NULL);
+        set_sys_admin(true);
+        close(here);
+        assert_int_equal(r, 0);
+        assert_int_equal(elsewhere, -EPERM);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(the_present_namespace_without_privilege, enter, leave),
                 cmocka_unit_test_setup_teardown(namespaces, enter, leave),
                 cmocka_unit_test_setup_teardown(links, enter, leave),
                 cmocka_unit_test_setup_teardown(routes, enter, leave),
