@@ -2,56 +2,103 @@
 /*
  * A gateway that comes, and from when on it is used; one that may be none any more, and until when it goes on.
  *
- * To be a gateway of a VN is a matter of three parties: the gateway must take frames of the VN's members, those that it
- * routes to must take its frames, and only then may anybody use it. A gateway that was used at once dropped what came
- * from members that it had not been told yet, while another one was there that had them all.
+ * To be a gateway of a VN is a matter of three parties: the gateway must take frames of the VN's members and have the ways,
+ * those that it routes to must take its frames, and only then may anybody use it. A gateway that was used at once dropped
+ * what came from members that it had not been told yet, while another one was there that had them all.
  *
- * So others are told at once that it is a gateway, and that it lives only when of every VN that it routes it has confirmed
- * the list of members, and everybody who listens there has confirmed it. Its ways are in its data plane by then: it
- * subscribes to a VN after it has written them (nve/gateway.c). All its VNs count, since what comes in by one leaves by
- * another. A VN that is routed later waits for itself; those that live stay so. With a session all of that
- * begins anew: the host may have been started anew.
+ * So others are told at once that it is a gateway, and that it lives only when it has taken its ways (the shell says so)
+ * and of every VN that it routes has confirmed the list of members, and everybody who listens there has confirmed it. All
+ * its VNs count, since what comes in by one leaves by another. A VN that is routed later waits for itself; those that live
+ * stay so. With a session all of that begins anew: the host may have been started anew.
  *
- * The other way round, one that is forbidden goes on, and the members go on taking its frames, until all of them have confirmed that
- * it is not to be used; then it is no gateway for them any more, and is told so.
+ * The other way round, one that is forbidden goes on, and the members go on taking its frames, until all of them have
+ * confirmed that it is not to be used, and until others that are about to come have, which may be those that they need;
+ * then it is no gateway for them any more, and is told so.
  *
- * Looked at every GW_DIRECTORY_ARRIVAL_MS until it has arrived, or is left. A turn looks at LOOKS members, and goes on with the first VN
- * that was not done. Who does not confirm falls behind (update.c) and is not waited for any more.
+ * Looked at GW_DIRECTORY_ARRIVAL_MS after it began or got its ways, then after twice that, up to ARRIVAL_MOST_MS. A look that takes LOOKS
+ * members goes on later with the first VN that was not done. Who does not confirm falls behind (update.c) and is not waited
+ * for any more; a gateway that itself is what is missing is said to be so after a while.
  */
 #include "directory/internal.h"
 
-enum { LOOKS = 65536 };
+enum {
+        LOOKS = 65536,
+        ARRIVAL_MOST_MS = 320,
+        ARRIVAL_LATE_MS = 10000,  /* then it is said what is missing */
+        DEPARTURE_MOST_MS = 5000, /* for others to come */
+};
 
-static bool is_known(const struct directory_member *gateway, size_t *looks) {
+static bool passed(const struct gw_directory *d, const struct gw_nve *nve, uint64_t ms) {
+        return gw_mono_reached(d->now.mono, gw_mono_after(nve->arrival_began, gw_ms(ms)));
+}
+
+static bool is_coming(const struct directory_member *m) {
+        return m->routes && !m->serves && !gw_dir_item_nve(&m->item)->departs &&
+               gw_directory_gateway_lives(gw_dir_item_nve(&m->item));
+}
+
+/* Who among the members is to be waited for; NULL: nobody. */
+static const struct directory_member *awaited(const struct directory_member *gateway, bool others, size_t *looks) {
         gw_list_for_each (link, &gateway->vn->members) {
                 const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
                 *looks += 1;
-                if (m != gateway && gw_dir_member_receives(m) && m->known_members < gateway->changed)
-                        return false;
+                if (m != gateway &&
+                    ((gw_dir_member_receives(m) && m->known_members < gateway->changed) || (others && is_coming(m))))
+                        return m;
         }
-        return true;
+        return NULL;
+}
+
+static void say_late(struct gw_directory *d, struct gw_nve *nve, const struct directory_member *m,
+                     const struct directory_member *waits_for) {
+        const char *what = !nve->took_ways ? "it has not taken its ways"
+                           : waits_for     ? gw_dir_item_nve(&waits_for->item)->id.s
+                                           : "it has not confirmed its members";
+
+        if (nve->arrival_said || !passed(d, nve, ARRIVAL_LATE_MS))
+                return;
+        nve->arrival_said = true;
+        gw_dir_note(d, GW_NOTE_INFO, "gateway=%s vn=%s is not used by those that have another one; waits for: %s",
+                    nve->id.s, m->vn->id.s, what);
 }
 
 /* Of all its VNs; false: it is to be looked at again. */
-static bool is_confirmed(const struct gw_nve *nve) {
+static bool is_confirmed(struct gw_directory *d, struct gw_nve *nve) {
+        bool others = nve->departs && !passed(d, nve, DEPARTURE_MOST_MS);
         size_t looks = 0;
 
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+                const struct directory_member *waits_for = NULL;
 
                 if (m->ready || !m->routes)
                         continue;
-                if (looks >= LOOKS || (!nve->departs && !(m->listening && m->known_all)) || !is_known(m, &looks))
+                if (looks >= LOOKS)
                         return false;
+                if ((!nve->departs && !(nve->took_ways && m->listening && m->known_all)) ||
+                    (waits_for = awaited(m, others, &looks)) != NULL) {
+                        say_late(d, nve, m, waits_for);
+                        return false;
+                }
                 m->ready = true;
         }
         return true;
 }
 
+static void look_in(struct gw_directory *d, struct gw_nve *nve, uint32_t ms) {
+        nve->arrival_wait_ms = ms < ARRIVAL_MOST_MS ? ms : ARRIVAL_MOST_MS;
+        gw_heap_set(&d->heap, &nve->arrival, gw_mono_after(d->now.mono, gw_ms(nve->arrival_wait_ms)));
+}
+
 void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve) {
-        if (!nve->arrival.place)
-                gw_heap_set(&d->heap, &nve->arrival, gw_mono_after(d->now.mono, gw_ms(GW_DIRECTORY_ARRIVAL_MS)));
+        if (nve->arrival.place && nve->arrival_wait_ms == GW_DIRECTORY_ARRIVAL_MS)
+                return; /* soon: not put off by what comes again and again */
+        if (!nve->arrival.place) {
+                nve->arrival_began = d->now.mono;
+                nve->arrival_said = false;
+        }
+        look_in(d, nve, GW_DIRECTORY_ARRIVAL_MS);
 }
 
 static void serve(struct gw_directory *d, struct gw_nve *nve) {
@@ -68,6 +115,7 @@ static void serve(struct gw_directory *d, struct gw_nve *nve) {
 
 void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve) {
         nve->departs = true;
+        gw_heap_clear(&d->heap, &nve->arrival);
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
@@ -93,11 +141,18 @@ static void departed(struct gw_directory *d, struct gw_nve *nve) {
                 d->effects->gateway_left(nve, d->user);
 }
 
+void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now) {
+        d->now = now;
+        nve->took_ways = took;
+        if (took && nve->arrival.place)
+                gw_dir_arrival_begin(d, nve);
+}
+
 void gw_dir_arrival_look(struct gw_directory *d, struct gw_nve *nve) {
         if (!gw_dir_nve_listens(nve) || (!nve->gateway && !nve->departs))
                 return;
-        if (!is_confirmed(nve))
-                return gw_dir_arrival_begin(d, nve);
+        if (!is_confirmed(d, nve))
+                return look_in(d, nve, nve->arrival_wait_ms * 2);
         if (nve->departs)
                 departed(d, nve);
         else

@@ -205,8 +205,13 @@ struct gw_nve {
         struct gw_list later;   /* the same, when .coalesce comes */
         struct gw_deadline coalesce;
         struct gw_deadline arrival; /* of a gateway that others do not use yet (arrival.c) */
-        struct gw_list lists;       /* the same: long lists, when those to others have got there */
-        struct gw_list updates;     /* on the way */
+        struct gw_mono arrival_began;
+        uint32_t arrival_wait_ms; /* until the next look */
+        bool arrival_said;        /* that it takes long */
+        bool took_ways;           /* it routes by what it was told last */
+        uint64_t ways_told;       /* how often; the shell's */
+        struct gw_list lists;     /* the same: long lists, when those to others have got there */
+        struct gw_list updates;   /* on the way */
         uint32_t next_update;
         struct gw_list in_dirty, in_lists;
         struct gw_deadline timer; /* session down for too long */

@@ -298,7 +298,7 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
         if (!nve->nve_connected)
                 return;
         was_gateway = nve->gateway || nve->departs;
-        nve->nve_connected = nve->subscribed = nve->departs = false;
+        nve->nve_connected = nve->subscribed = nve->departs = nve->took_ways = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
         if (was_gateway)

@@ -82,11 +82,18 @@ static json_t *list_of(const struct gw_directory *d) {
 
 /* Who asked for the change is answered when everybody has taken it. */
 struct telling {
+        struct gw_list link; /* nva->tellings */
         struct gw_request *request;
         json_t *answer, *untold;
         int status;
         unsigned waiting; /* gateways, and one while they are being told */
 };
+
+static void telling_free(struct telling *telling) {
+        gw_list_remove(&telling->link);
+        json_decref(telling->untold);
+        free(telling);
+}
 
 static void telling_done(struct telling *telling) {
         if (!telling || --telling->waiting)
@@ -99,23 +106,28 @@ static void telling_done(struct telling *telling) {
                 json_object_set(telling->answer, "untold", telling->untold);
         }
         gw_request_answer(telling->request, telling->status, telling->answer);
-        json_decref(telling->untold);
-        free(telling);
+        telling_free(telling);
 }
 
 /* The gateway may be gone by now: it is known by its name. */
 struct told {
+        struct nva *nva;
         struct telling *telling; /* NULL: nobody waits for it */
         struct gw_name gateway;
+        uint64_t n; /* which telling of it this is: an older answer says nothing of a newer list */
 };
 
 static void on_told(int status, json_t *body, void *user) {
         struct told *told = user;
         struct gw_error error = {0};
+        struct gw_nve *nve;
         bool silent = nva_json_no_answer(status, body), refused = !silent && gw_api_error(status, body, &error);
 
         if (refused)
                 gw_log(GW_ERR, "gateway %s does not take what it is to route: %s", told->gateway.s, error.text);
+        nve = gw_directory_nve(&told->nva->directory, told->gateway.s);
+        if (!silent && !refused && nve && nve->ways_told == told->n)
+                gw_directory_gateway_took(&told->nva->directory, nve, true, nva_now());
         if (told->telling && (silent || refused))
                 json_array_append_new(told->telling->untold, json_string(told->gateway.s));
         telling_done(told->telling);
@@ -131,8 +143,8 @@ static void tell(struct nva *nva, struct gw_nve *nve, json_t *list, struct telli
                         json_array_append_new(telling->untold, json_string(nve->id.s));
                 return;
         }
-        told->telling = telling;
-        told->gateway = nve->id;
+        *told = (struct told){nva, telling, nve->id, ++nve->ways_told};
+        gw_directory_gateway_took(&nva->directory, nve, false, nva_now());
         if (telling)
                 telling->waiting++;
         gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(CALL_S), on_told, told);
@@ -155,7 +167,7 @@ static void tell_all(struct nva *nva, struct telling *telling) {
 
         for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
              nve = gw_directory_nve_after(&nva->directory, nve->id.s)) {
-                if (!nve->gateway)
+                if (!nve->gateway && !nve->departs)
                         continue;
                 if (!nve->nve_session) {
                         if (telling)
@@ -182,6 +194,22 @@ void gateway_tell_and_answer(struct nva *nva, struct gw_request *request, int st
         }
         *telling = (struct telling){
                 .request = request, .answer = answer, .untold = json_array(), .status = status, .waiting = 1};
+        gw_list_append(&nva->tellings, &telling->link);
         tell_all(nva, telling);
         telling_done(telling);
+}
+
+void gateway_deinit(struct nva *nva) {
+        struct gw_error error;
+
+        if (!nva->tellings.next)
+                return;
+        gw_fail(&error, GW_E_AGAIN, "", "the authority ends");
+        gw_list_for_each (link, &nva->tellings) {
+                struct telling *telling = gw_list_entry(link, struct telling, link);
+
+                gw_request_fail(telling->request, &error);
+                json_decref(telling->answer);
+                telling_free(telling);
+        }
 }

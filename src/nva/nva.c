@@ -396,6 +396,7 @@ int nva_init(struct nva *nva, const struct nva_config *config, struct gw_error *
         gw_list_init(&nva->open_moves);
         gw_list_init(&nva->drains);
         gw_list_init(&nva->plans);
+        gw_list_init(&nva->tellings);
         gw_list_init(&nva->calls);
         gw_list_init(&nva->restarts);
         gw_list_init(&nva->audits);
@@ -441,6 +442,7 @@ void nva_deinit(struct nva *nva) {
         peers_close(nva);
         mobility_close(nva);
         leaving_deinit(nva);
+        gateway_deinit(nva);
         gw_http_free(nva->http_tls);
         gw_http_free(nva->http);
         gw_renewal_free(nva->renewal);

@@ -42,6 +42,7 @@ struct nva {
         struct gw_post acked;      /* mover_acked */
         struct gw_list drains;     /* struct nva_drain: hosts that are being drained */
         struct gw_list plans;      /* leaving.c: of drains, in the making */
+        struct gw_list tellings;   /* gateway.c: who waits until gateways have taken a change */
         struct gw_list calls;      /* what calls under way carry: nva_call_new */
         struct gw_move_rules move_rules;
         uint64_t next_move;

@@ -298,11 +298,13 @@ def test_a_gateway_that_comes_is_used_when_it_is_ready(joined):
             seen = probe.stop()
         assert seen["total"]["lost"] == 0, seen["total"]
         lab.lab("kill", "h3", "nve")
-        uses("h4")
-        probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], tcp=False)
         try:
+            uses("h4")
+            probe = Probe(lab, "a", [f"{GREEN}.12", "fd00:2::c"], tcp=False)
+        finally:
             starts_empty(lab, "h3")
             lab.lab("wait")
+        try:
             uses("h3")
         finally:
             seen = probe.stop()

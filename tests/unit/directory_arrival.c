@@ -33,6 +33,15 @@ static void ack_of(struct world *w, struct gw_nve *nve) {
                         gw_directory_ack(&w->d, nve, w->frames[i].id, w->now);
 }
 
+/* It has its ways; what else there is to know follows. */
+static struct gw_nve *comes(struct world *w, const char *id, const char *locator, uint32_t cost) {
+        struct gw_nve *g = world_gateway(w, id, locator, cost);
+
+        gw_directory_gateway_took(&w->d, g, true, w->now);
+        subscribe(w, g, w->blue, green);
+        return g;
+}
+
 /* blue has h1, green h2; a gateway is in both, and is used. */
 static struct gw_nve *joined(struct world *w) {
         struct gw_prefix subnet;
@@ -47,9 +56,8 @@ static struct gw_nve *joined(struct world *w) {
         assert_int_equal(gw_directory_policy_create(&w->d, "join", w->blue, green, false, w->now, NULL, &w->error), 0);
         subscribe(w, w->h1, w->blue, NULL);
         subscribe(w, w->h2, green, NULL);
-        g = world_gateway(w, "g1", "10.99.0.11", 50);
+        g = comes(w, "g1", "10.99.0.11", 50);
         assert_null(gw_directory_gateway_of(w->blue, w->h1));
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
         world_forget(w);
@@ -65,9 +73,8 @@ static unsigned role_told(struct world *w, const struct gw_nve *to, const struct
 
 static void test_used_when_all_have_confirmed(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES); /* known at once, to be used later */
         ack_of(w, w->h1);
         ack_of(w, w->h2);
@@ -76,18 +83,36 @@ static void test_used_when_all_have_confirmed(void **state) {
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old); /* it has not confirmed whom it is to know */
         assert_true(gw_directory_gateway_arrives(g));
         ack_of(w, g);
-        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        world_pass(w, WORLD_LOOK_MS);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
         assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES | GW_MEMBER_LIVE);
         assert_false(gw_directory_gateway_arrives(g));
 }
 
+/* Who is told of it must find the ways there. */
+static void test_used_when_it_has_the_ways(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
+
+        gw_directory_gateway_took(&w->d, g, false, w->now); /* there is something new */
+        for (int i = 0; i < 8; i++) {
+                world_ack(w);
+                world_pass(w, 2000);
+                assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+        }
+        assert_int_equal(w->note_kind, GW_NOTE_INFO); /* after ten seconds */
+        assert_non_null(strstr(w->note, "gateway=g2"));
+        assert_non_null(strstr(w->note, "its ways"));
+        gw_directory_gateway_took(&w->d, g, true, w->now);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+}
+
 /* What comes from blue goes to h2, which must take it. */
 static void test_members_of_the_other_vn_count(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         ack_of(w, w->h1);
         ack_of(w, old);
         ack_of(w, g);
@@ -99,9 +124,8 @@ static void test_members_of_the_other_vn_count(void **state) {
 
 static void test_who_falls_behind_is_not_waited_for(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         for (int ms = 0; !w->h2->behind && ms < 60000; ms += 20) {
                 assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
                 ack_of(w, w->h1);
@@ -118,14 +142,12 @@ static void test_who_falls_behind_is_not_waited_for(void **state) {
 /* Its host may have been started anew, and know nobody. */
 static void test_a_session_begins_anew(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        g = world_gateway(w, "g2", "10.99.0.12", 1);
+        g = comes(w, "g2", "10.99.0.12", 1);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
 }
@@ -133,9 +155,8 @@ static void test_a_session_begins_anew(void **state) {
 /* It goes on until nobody can be using it; and when it may be one again, it comes as if it had never been there. */
 static void test_a_forbidden_one_is_left_first(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
@@ -146,7 +167,7 @@ static void test_a_forbidden_one_is_left_first(void **state) {
         assert_int_equal(w->n_left, 0); /* green's h2 may send to it */
         ack_of(w, w->h2);
         ack_of(w, g);
-        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        world_pass(w, WORLD_LOOK_MS);
         assert_int_equal(w->n_left, 1);
         assert_int_equal(role_told(w, w->h1, g), 0);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
@@ -157,11 +178,37 @@ static void test_a_forbidden_one_is_left_first(void **state) {
         assert_int_equal(w->n_left, 1);
 }
 
+/* The one that is to take over is not there yet; who does not get there is not waited for for ever. */
+static void test_left_when_the_other_has_come(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
+
+        gw_directory_nve_permit(&w->d, old, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        for (int i = 0; i < 10; i++) {
+                ack_of(w, w->h1);
+                ack_of(w, w->h2);
+                ack_of(w, old);
+                world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
+        }
+        assert_int_equal(w->n_left, 0);
+        world_arrived(w);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        assert_int_equal(w->n_left, 1);
+        comes(w, "g3", "10.99.0.13", 1);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        gw_directory_gateway_took(&w->d, gw_directory_nve(&w->d, "g3"), false, w->now);
+        world_ack(w);
+        world_pass(w, 4000);
+        assert_int_equal(w->n_left, 1);
+        world_ack(w);
+        world_pass(w, 2000);
+        assert_int_equal(w->n_left, 2);
+}
+
 static void test_allowed_again_before_it_was_left(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
@@ -174,9 +221,8 @@ static void test_allowed_again_before_it_was_left(void **state) {
 /* By a list of ways that is older than the policy: it has forgotten the members, and is told them again. */
 static void test_one_that_left_the_vn_comes_again(void **state) {
         struct world *w = *state;
-        struct gw_nve *old = joined(w), *g = world_gateway(w, "g2", "10.99.0.12", 1);
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
 
-        subscribe(w, g, w->blue, green);
         world_arrived(w);
         subscribe(w, g, green, NULL);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
@@ -212,10 +258,12 @@ static void test_another_vn_disturbs_nobody(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_used_when_all_have_confirmed, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_used_when_it_has_the_ways, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_members_of_the_other_vn_count, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_who_falls_behind_is_not_waited_for, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_session_begins_anew, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_forbidden_one_is_left_first, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_left_when_the_other_has_come, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_allowed_again_before_it_was_left, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_one_that_left_the_vn_comes_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_another_vn_disturbs_nobody, world_setup, world_teardown),

@@ -5,7 +5,12 @@
 #include "directory/directory.h"
 #include "store/store.h"
 
-enum { WORLD_SENT_MAX = 512, WORLD_RECORDS_MAX = 8192, WORLD_NOTICES_MAX = 64 };
+enum {
+        WORLD_SENT_MAX = 512,
+        WORLD_RECORDS_MAX = 8192,
+        WORLD_NOTICES_MAX = 64,
+        WORLD_LOOK_MS = 700 /* two looks at a gateway that comes */
+};
 
 /* One mapping or member that was sent. */
 struct sent {
@@ -60,7 +65,9 @@ void world_ack(struct world *w); /* all that was sent since the last world_forge
 struct gw_nve *world_hello(struct world *w, const char *id, const char *locator);
 struct gw_nve *world_gateway(struct world *w, const char *id, const char *locator,
                              uint32_t cost); /* says hello as one */
-void world_arrived(struct world *w);         /* everybody confirms, until gateways that came are used */
+void world_arrived(
+        struct world
+                *w); /* gateways have taken their ways, and everybody confirms, until gateways that came are used */
 struct gw_vm *world_vm(struct world *w, const char *id, const char *vn); /* one port, all chosen */
 void world_subscribe(struct world *w, struct gw_nve *nve);               /* to VN blue */
 struct gw_registration world_request(struct world *w, const struct gw_vm *vm, uint64_t epoch);
