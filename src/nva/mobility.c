@@ -197,20 +197,28 @@ static size_t last_id_key(const struct peer_key *of, char out[static LAST_ID_KEY
         return (size_t)snprintf(out, LAST_ID_KEY_SIZE, LAST_ID_KEY "%s/%u", gw_ip_text(of->address, text), of->spi);
 }
 
-/* What it said last, also to the start before this one; 0: nothing. Older stores say it for all keys of an address. */
-static uint64_t last_id_stored(const struct nva *nva, const struct peer_key *of) {
-        char key[LAST_ID_KEY_SIZE];
-        size_t n = last_id_key(of, key);
-        uint64_t id = last_id_at(nva, key, n);
-
-        return id ? id : last_id_at(nva, key, (size_t)(strrchr(key, '/') - key));
-}
-
 static void last_id_store(struct nva *nva, const struct peer *peer) {
         char key[LAST_ID_KEY_SIZE];
 
         last_id_key(&peer->key, key);
         nva_put(nva, GW_STORE_META, key, &peer->last_id, sizeof peer->last_id);
+}
+
+/* What it said last, also to the start before this one; 0: nothing. Older stores say it for all keys of an address: it
+ * becomes that of the first key that is heard, so that it does not hold for one that comes later. */
+static void last_id_load(struct nva *nva, struct peer *peer) {
+        char key[LAST_ID_KEY_SIZE];
+        size_t n = last_id_key(&peer->key, key);
+
+        peer->last_id = last_id_at(nva, key, n);
+        if (peer->last_id)
+                return;
+        *strrchr(key, '/') = 0;
+        peer->last_id = last_id_at(nva, key, strlen(key));
+        if (!peer->last_id)
+                return;
+        nva_remove(nva, GW_STORE_META, key);
+        last_id_store(nva, peer);
 }
 
 static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address, uint32_t spi) {
@@ -230,7 +238,7 @@ static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address, uint
         if (!peer)
                 return NULL;
         peer->key = key;
-        peer->last_id = last_id_stored(m->nva, &key);
+        last_id_load(m->nva, peer);
         if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
                 free(peer);
                 return NULL;
@@ -282,7 +290,7 @@ static void tell_stale(const struct arrival *a, const struct peer *peer, const s
                 gw_log_limited(
                         GW_WARNING, LOG_BURST,
                         "registration refused: from=%s nve=%s its Message-ID is %lld ms %s our clock, and at most "
-                        "%d are allowed; set the clocks right (it was told ours)",
+                        "%d are allowed; set the clocks right (it was told which one counts)",
                         a->text, a->key->id.s, llabs(ahead_ms), ahead_ms < 0 ? "behind" : "ahead of",
                         MESSAGE_ID_SKEW_S * 1000);
         else if (fault == GW_MESSAGE_ID_REPEATED)
