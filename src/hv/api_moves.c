@@ -166,14 +166,22 @@ void hv_api_cancel(struct gw_request *request, void *user) {
 
 void hv_api_finish(struct gw_request *request, void *user) {
         struct hv_vm *vm = hv_api_ordered(request, user);
-        const char *move;
+        struct gw_error error = {0};
+        struct gw_json_reader r = gw_json_reader(gw_request_body(request), &error);
+        const char *move = gw_json_string(&r, "move", NULL);
+        bool keep = gw_json_bool(&r, "keep_disks", 0);
 
-        if (!vm || !read_order(request, &move, NULL, NULL) || !is_of(request, vm, move))
+        if (!vm)
+                return;
+        if (gw_json_done(&r))
+                return gw_request_fail(request, &error);
+        if (!is_of(request, vm, move))
                 return;
         if (vm->forget) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
         } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
+                vm->record.move.keep_disks |= keep; /* the other host's may be lost */
                 vm->drop_images = true;
                 hv_vm_finish(vm);
         } else {

@@ -32,6 +32,7 @@
 #include "nva/json.h"
 #include "nva/lives.h"
 #include "nva/mover.h"
+#include "nva/remains.h"
 #include "nva/terms.h"
 
 /* One call to an agent or an edge. Ids, not pointers: objects may go meanwhile. */
@@ -69,18 +70,23 @@ static void ignore_answer(int status, json_t *body, void *user) {
 }
 
 void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char *move) {
+        const struct nva_move *known = mover_find(nva, move);
+        json_t *body = json_pack("{s:s}", "move", move);
         char path[160];
 
-        (void)nva;
+        if (!known || remains_is_torn(known)) /* nobody knows how it ended; or badly */
+                json_object_set_new(body, "keep_disks", json_true());
         if (!nve->hv_session)
-                return;
+                goto out;
         gw_log_limited(GW_NOTICE, 100, "clearing: vm=%s nve=%s move=%s", vm, nve->id.s, move);
         if (*move)
-                gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm, "/finish"),
-                        json_pack("{s:s}", "move", move), gw_s(LIFE_CALL_S), ignore_answer, NULL);
+                gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm, "/finish"), json_incref(body),
+                        gw_s(LIFE_CALL_S), ignore_answer, NULL);
         else
                 gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm, ""), NULL, gw_s(LIFE_CALL_S),
                         ignore_answer, NULL);
+out:
+        json_decref(body);
 }
 
 /* --- start --- */

@@ -3,13 +3,13 @@
  * A post-copy that is torn ends in a crash of its VM. Its local disks are then in two
  * places, or were: until the cut both images are the same, from there on the VM wrote
  * to the target's alone. So the newest is the target's, always; the source's is what it
- * was at the cut. It has been removed (or put aside as FILE.moved) if the source's
- * agent has answered to `finish`; with its emulator or its host gone it has not, and
- * nobody else removes it.
+ * was at the cut, and all there is should the target be lost for good. So `finish` of such a
+ * move says that images stay: they are put aside as FILE.moved when the source's
+ * agent has answered to it; with its emulator or its host gone they have kept their names.
  *
  * That is written down with the move when it ends, while the VM's definition, which has
  * the paths, is there to be asked. An agent that comes back with the copy later is
- * told to end it, and removes the images then: an image listed at the source may be gone.
+ * told to end it, and puts the images aside then.
  *
  * Other failures leave nothing in doubt: what did not run has written nothing.
  */
@@ -23,9 +23,9 @@
 
 enum { REMAINS_PATH = 256 + sizeof ".moved" };
 
-static bool is_torn(const struct gw_move *m) {
-        return m->mode == GW_MOVE_POST_COPY && m->result == GW_MOVE_FAILED && m->target_ran && !m->sent_all &&
-               gw_move_place(m) == GW_MOVE_TARGET;
+/* Once its source may be told to end what it has left. */
+bool remains_is_torn(const struct nva_move *move) {
+        return move->core.mode == GW_MOVE_POST_COPY && move->core.target_ran && !move->core.sent_all;
 }
 
 static void add(json_t *list, size_t disk, const char *path, const struct gw_name *nve, const char *state) {
@@ -33,17 +33,13 @@ static void add(json_t *list, size_t disk, const char *path, const struct gw_nam
                                               nve->s, "state", state));
 }
 
-/* One that went along: nothing is left at the source when its agent has removed it. */
+/* One that went along. */
 static void add_both(json_t *list, const struct nva_move *move, size_t disk, const char *path) {
         char aside[REMAINS_PATH];
 
         add(list, disk, path, &move->core.to, "current");
-        if (!move->ways.cleared) {
-                add(list, disk, path, &move->core.from, "old");
-        } else if (move->ways.keep_disks) {
-                snprintf(aside, sizeof aside, "%.255s.moved", path);
-                add(list, disk, aside, &move->core.from, "old");
-        }
+        snprintf(aside, sizeof aside, "%.255s.moved", path);
+        add(list, disk, move->ways.cleared ? aside : path, &move->core.from, "old");
 }
 
 void remains_note(struct nva_move *move) {
@@ -52,7 +48,8 @@ void remains_note(struct nva_move *move) {
         json_t *definition, *list, *disk;
         size_t i;
 
-        if (move->ways.images || mover_is_open(move) || !is_torn(&move->core) || !vm || !along)
+        if (move->ways.images || mover_is_open(move) || !remains_is_torn(move) || !vm || !along ||
+            move->core.result != GW_MOVE_FAILED || gw_move_place(&move->core) != GW_MOVE_TARGET)
                 return;
         definition = nva_json_definition(vm);
         list = json_array();

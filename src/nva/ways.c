@@ -16,6 +16,7 @@
 #include "io/api.h"
 #include "nva/json.h"
 #include "nva/mover.h"
+#include "nva/remains.h"
 
 bool ways_read(struct gw_json_reader *r, enum gw_move_mode *mode, struct nva_ways *out) {
         const char *given = gw_json_string(r, "mode", ""), *word = given && *given ? given : "hot";
@@ -103,6 +104,8 @@ void ways_tell(const struct nva_move *move, enum gw_move_order order, json_t *bo
         json_t *value;
         const char *key;
 
+        if (order == GW_ORDER_FINISH && remains_is_torn(move))
+                json_object_set_new(body, "keep_disks", json_true());
         if (order != GW_ORDER_INCOMING && order != GW_ORDER_MIGRATE)
                 return;
         json_object_set_new(body, "options", gw_copy_options_encode(&ways->options));

@@ -141,18 +141,19 @@ def post_copy_torn_tells_where_the_disks_are(nva):
     def images(move):
         return sorted((i["nve"], i["path"], i["state"]) for i in move.get("images", []))
 
-    for killed, keep, old in ((h2, False, []),
-                              (h2, True, [("h1", "/images/log.raw.moved", "old"), ("h1", "web.raw.moved", "old")]),
+    aside = [("h1", "/images/log.raw.moved", "old"), ("h1", "web.raw.moved", "old")]
+    for killed, keep, old in ((h2, False, aside), (h2, True, aside),
                               (h1, True, [("h1", "/images/log.raw", "old"), ("h1", "web.raw", "old")])):
         h1.hold_at = "cut"
         ident = nva.post("/v1/vms/web/move", {"to": "h2", "mode": "post-copy", "keep_disks": keep}, 202)["id"]
         done = torn_with_disks(nva, ident, killed)
         assert done["result"] == "failed" and done["place"] == "h2", done
         assert images(done) == sorted(current + old), (killed.name, keep, done.get("images"))
+        assert killed is h1 or h1.finished["keep_disks"], h1.finished       # its image is all there is if h2 is lost
         wait(lambda: vm(nva)["state"] == "crashed", "it goes on")
         assert "`godwit move show %s` tells where its disks are" % ident in vm(nva)["reason"], vm(nva)
         words = subprocess.run([nva.cli, "--api", nva.api, "move", "show", ident], capture_output=True, text=True).stdout
-        assert "web.raw on h2  current" in words and ("on h1  old" in words) == bool(old), words
+        assert "web.raw on h2  current" in words and "on h1  old" in words, words
         nva.post("/v1/vms/web/start", {"nve": "h1"}, 200)   # as if the images had been brought back
         wait(lambda: vm(nva)["state"] == "running" and vm(nva)["binding"]["state"] == "serving", "not started again")
         h2.vms.clear()
@@ -162,6 +163,7 @@ def post_copy_torn_tells_where_the_disks_are(nva):
         host.connect()
     h1.hold_at = None           # one that goes well leaves nothing in doubt
     assert "images" not in ended(nva, nva.post("/v1/vms/web/move", {"to": "h2", "mode": "hot"}, 202)["id"])
+    assert "keep_disks" not in h1.finished
 
 
 run_all([source_with_disks_lost_after_the_cut, source_dies_after_the_cut, suspended_while_a_move_begins,

@@ -309,6 +309,7 @@ class FakeHost:
         return 200, {}
 
     def on_finish(self, vm, body):
+        self.finished = body
         self.vms.pop(vm["id"])
         return 200, {}
 
