@@ -121,7 +121,13 @@ int gw_file_read(const char *path, size_t max, char **bytes, size_t *size) {
         return r;
 }
 
+/* The umask is for what nobody has given a mode; and what is there already is whoever's made it. */
+static int make_one(const char *path, mode_t mode) {
+        return mkdir(path, mode) < 0 || chmod(path, mode) < 0 ? -errno : 0;
+}
+
 int gw_dir_make(const char *path, mode_t mode) {
+        int r;
         char copy[PATH_MAX];
         struct stat st;
 
@@ -130,17 +136,26 @@ int gw_dir_make(const char *path, mode_t mode) {
         strcpy(copy, path);
         for (char *slash = strchr(copy + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
                 *slash = 0;
-                if (mkdir(copy, 0755) < 0 && errno != EEXIST)
-                        return -errno;
+                r = make_one(copy, 0755);
+                if (r < 0 && r != -EEXIST)
+                        return r;
                 *slash = '/';
         }
-        if (mkdir(copy, mode) == 0)
-                return 0;
-        if (errno != EEXIST)
-                return -errno;
+        r = make_one(copy, mode);
+        if (r != -EEXIST)
+                return r;
         if (stat(copy, &st) < 0)
                 return -errno;
         return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+int gw_dir_make_above(const char *path, mode_t mode) {
+        char copy[PATH_MAX];
+
+        if (strlen(path) >= sizeof copy)
+                return -ENAMETOOLONG;
+        strcpy(copy, path);
+        return gw_dir_make(dirname(copy), mode);
 }
 
 int gw_file_remove(const char *path) {

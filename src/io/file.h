@@ -13,8 +13,10 @@ struct gw_error;
 int gw_file_write(const char *path, const void *bytes, size_t size, mode_t mode);
 /* A final 0 is added after the content (not counted in *size, which may be NULL). Caller frees. -EFBIG over max. */
 int gw_file_read(const char *path, size_t max, char **bytes, size_t *size);
-/* mkdir -p: parents get 0755, the last one `mode`. 0 also when it is there already. */
+/* mkdir -p: parents get 0755, the last one `mode`, whatever the umask. 0 also when it is there already; then it stays as it
+ * is. */
 int gw_dir_make(const char *path, mode_t mode);
+int gw_dir_make_above(const char *path, mode_t mode); /* the folder that path lies in */
 /* Removes a file; 0 also when absent. Syncs the folder, so that it stays removed. */
 int gw_file_remove(const char *path);
 

@@ -354,6 +354,7 @@ static int listen_all(struct nva *nva, struct gw_error *error) {
                 return gw_fail(error, GW_E_INVALID, "id", "id is \"%s\", but the certificate %s is of \"%s\"",
                                common->id.s, common->tls_cert, gw_tls_name(nva->tls));
         nva->api = (struct gw_api){.routes = nva_routes, .user = nva, .admit = api_admit};
+        gw_dir_make_above(common->api_socket, 0755); /* its unit makes it; what is not to be had binding tells */
         r = gw_http_new_unix(&nva->http, &nva->loop, common->api_socket, &nva->api);
         if (r < 0)
                 return gw_fail(error, r, "api-socket", "cannot listen on %s: %s", common->api_socket, strerror(-r));

@@ -9,7 +9,6 @@
  * process: it starts before (pins are adopted) and stays after it.
  */
 #include <errno.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,20 +213,13 @@ static int open_sources(struct nve *nve, struct gw_error *error) {
         return r < 0 ? gw_fail(error, r, "", "the event loop cannot be set up: %s", gw_error_word(r)) : 0;
 }
 
-static void make_folder_of(const char *path) {
-        char copy[GW_CONF_PATH_SIZE];
-
-        snprintf(copy, sizeof copy, "%s", path);
-        gw_dir_make(dirname(copy), 0755);
-}
-
 static int open_sockets(struct nve *nve, struct gw_error *error) {
         const struct nve_config *config = &nve->config;
         int r;
 
         nve->api = (struct gw_api){nve_routes, nve};
-        make_folder_of(config->common.api_socket);
-        make_folder_of(config->agent_socket);
+        gw_dir_make_above(config->common.api_socket, 0755);
+        gw_dir_make_above(config->agent_socket, 0755);
         r = gw_http_new_unix(&nve->http, &nve->loop, config->common.api_socket, &nve->api);
         if (r)
                 return gw_fail(error, r, "api-socket", "%s: %s", config->common.api_socket, gw_error_word(r));

@@ -277,6 +277,25 @@ static void files_are_replaced_whole(void **state) {
         assert_int_equal(gw_file_write(fixture_path(*state, "absent/file"), "x", 1, 0600), -ENOENT);
 }
 
+/* Others pass through folders that a daemon makes, also where its own files are to be nobody's. */
+static void folders_get_the_mode_that_is_asked_for(void **state) {
+        const char *path = fixture_path(*state, "open/folder/file");
+        mode_t before = umask(0077);
+        struct stat st;
+
+        assert_int_equal(gw_dir_make_above(path, 0711), 0);
+        umask(before);
+        assert_int_equal(stat(fixture_path(*state, "open/folder"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0711);
+        assert_int_equal(stat(fixture_path(*state, "open"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0755);
+        /* One that is there is its owner's. */
+        assert_return_code(chmod(fixture_path(*state, "open/folder"), 0770), errno);
+        assert_int_equal(gw_dir_make_above(path, 0711), 0);
+        assert_int_equal(stat(fixture_path(*state, "open/folder"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0770);
+}
+
 static void large_files_are_read(void **state) {
         const char *path = fixture_path(*state, "large");
         size_t size = 300001, got;
@@ -349,12 +368,19 @@ static void certificates_are_guarded(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                with_fixture(commits_before_it_flushes),          with_fixture(a_failed_commit_lets_nothing_out),
-                with_fixture(flushes_although_busy_without_end),  with_fixture(a_crowd_is_served_in_turn),
-                with_fixture(who_is_stopped_is_not_called),       with_fixture(a_crowd_does_not_hold_up_the_flush),
-                with_fixture(sigterm_ends_it_after_a_last_flush), with_fixture(timers_repeat_until_freed),
-                with_fixture(files_are_replaced_whole),           with_fixture(large_files_are_read),
-                with_fixture(json_faults_have_a_place),           with_fixture(certificates_are_guarded),
+                with_fixture(commits_before_it_flushes),
+                with_fixture(a_failed_commit_lets_nothing_out),
+                with_fixture(flushes_although_busy_without_end),
+                with_fixture(a_crowd_is_served_in_turn),
+                with_fixture(who_is_stopped_is_not_called),
+                with_fixture(a_crowd_does_not_hold_up_the_flush),
+                with_fixture(sigterm_ends_it_after_a_last_flush),
+                with_fixture(timers_repeat_until_freed),
+                with_fixture(files_are_replaced_whole),
+                with_fixture(large_files_are_read),
+                with_fixture(folders_get_the_mode_that_is_asked_for),
+                with_fixture(json_faults_have_a_place),
+                with_fixture(certificates_are_guarded),
         };
 
         return cmocka_run_group_tests_name("io_loop", tests, NULL, NULL);

@@ -349,7 +349,7 @@ class Nva:
         self.program, self.cli = program, cli
         self.dir = tempfile.mkdtemp(prefix="gw-nva-")
         self.pki = self.dir + "/pki"
-        self.api = self.dir + "/api.sock"
+        self.api = self.dir + "/run/api.sock"      # a folder that is not there: started without its unit
         self.process = None
         self.hosts = {}
         self.settings = {"deadline-prepare-ms": 3000, "deadline-copy-ms": 3000, "deadline-cut-ms": 1000,
