@@ -280,6 +280,15 @@ static int open_state(struct hv *hv) {
         return r;
 }
 
+/* Before anybody puts an image there. Emulators, whoever they are, reach theirs through it. What is there already is the
+ * operator's, with its owner and mode; storage may also come later. */
+static void open_disks(const struct hv *hv) {
+        int r = gw_dir_make(hv->config->disk_dir, 0711);
+
+        if (r < 0)
+                gw_log(GW_WARNING, "disk-dir %s cannot be made: %s", hv->config->disk_dir, strerror(-r));
+}
+
 static void adopt(struct hv_record *record, void *user) {
         hv_vm_adopt(user, record);
 }
@@ -336,6 +345,7 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
                 gw_log(GW_ERR, "state-dir %s: %s", config->common.state_dir, strerror(-r));
                 return r;
         }
+        open_disks(hv);
         r = connect_all(hv);
         if (r < 0)
                 return r;
