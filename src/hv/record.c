@@ -118,9 +118,8 @@ static void decode_fields(struct gw_json_reader *r, struct hv_record *out) {
         out->held = gw_json_bool(r, "held", 0);
         out->process.pid = (pid_t)read_count(r, "pid", INT32_MAX);
         out->process.start_time = read_count(r, "start_time", INT64_MAX);
-        out->uid =
-                (uid_t)read_count(r, "uid", INT32_MAX); /* not in records of older agents, which started it as root */
-        out->gid = (gid_t)read_count(r, "gid", INT32_MAX);
+        out->uid = (uid_t)read_count(r, "uid", UINT32_MAX - 1); /* not in records of older agents: as root */
+        out->gid = (gid_t)read_count(r, "gid", UINT32_MAX - 1);
         if (r->error->code)
                 return;
         if (role < 0 || state < 0 || gw_id_parse(id, &out->id) || strlen(boot) >= sizeof out->boot) {

@@ -18,6 +18,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,9 @@
 
 #include "base/error.h"
 
-enum { ID_MAX = 0x7ffffffe, GROUPS_MAX = 256 };
+/* The last one says "none" in system calls. */
+static const uid_t ID_MAX = UINT32_MAX - 1;
+enum { GROUPS_MAX = 256 };
 
 static bool take_id(const char **at, char end, uid_t *out) {
         char *stop;
@@ -73,6 +76,9 @@ int gw_user_parse(const char *text, struct gw_user *out, struct gw_error *error)
                 if (entry->pw_uid == 0 || entry->pw_gid == 0)
                         return gw_fail(error, GW_E_INVALID, "", "\"%s\" has uid or gid 0, which is no restriction",
                                        text);
+                if (entry->pw_uid > ID_MAX || entry->pw_gid > ID_MAX)
+                        return gw_fail(error, GW_E_INVALID, "", "\"%s\" has %u as uid or gid, which is none", text,
+                                       UINT32_MAX);
                 user = (struct gw_user){.uid = entry->pw_uid, .gid = entry->pw_gid};
         }
         if (strlen(text) >= sizeof user.name)

@@ -154,7 +154,7 @@ static struct hv_record record_full(void) {
                 .state = HV_RUNNING,
                 .uncut_due = true,
                 .process = {123, 456},
-                .uid = 990,
+                .uid = UINT32_MAX - 1, /* the highest that there is */
                 .gid = 991,
                 .boot = "b00t",
                 .move = {.epoch = 8, .epoch_back = 9, .bandwidth_mib_s = 10, .downtime_ms = 11, .cut_deadline_ms = 12},
@@ -180,7 +180,7 @@ static void record_goes_round(void **state) {
         assert_int_equal(out.move.endpoint.port, 49152);
         assert_int_equal(out.definition.n_ports, 2);
         assert_true(out.uncut_due && !out.activate_due && out.process.start_time == 456);
-        assert_true(out.uid == 990 && out.gid == 991);
+        assert_true(out.uid == UINT32_MAX - 1 && out.gid == 991);
         json_decref(one);
         json_decref(two);
         hv_record_deinit(&in);

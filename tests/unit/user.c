@@ -56,6 +56,8 @@ static void names_and_numbers(void **state) {
         assert_int_equal(user.uid, 0);
         assert_int_equal(gw_user_parse("59401:59402", &user, &error), 0);
         assert_true(user.uid == 59401 && user.gid == 59402 && user.extra == 0);
+        assert_int_equal(gw_user_parse("4294967294:4294967294", &user, &error), 0);
+        assert_true(user.uid == UINT32_MAX - 1 && user.gid == UINT32_MAX - 1);
         assert_int_equal(gw_user_parse("nobody", &user, &error), 0);
         assert_int_equal(user.uid, 65534);
         assert_string_equal(user.name, "nobody");
