@@ -47,14 +47,20 @@ static void remember(struct hv *hv, const char *reason) {
         json_decref(object);
 }
 
+/* Others may try. */
+static void end_turn(struct hv *hv) {
+        if (hv->probe_lock >= 0)
+                close(hv->probe_lock);
+        hv->probe_lock = -1;
+}
+
 static void on_verdict(bool works, const char *reason, void *user) {
         struct hv *hv = user;
 
         hv->accelerator = works ? HV_ACCELERATOR_KVM : HV_ACCELERATOR_TCG;
         gw_log(GW_NOTICE, "accelerator=%s: %s", works ? "kvm" : "tcg", reason);
         remember(hv, reason);
-        close(hv->probe_lock);
-        hv->probe_lock = -1;
+        end_turn(hv);
         hv_start_waiting(hv);
 }
 
@@ -74,9 +80,11 @@ static bool find_kernel(char *out, size_t size) {
         return best[0] != '\0';
 }
 
+/* For this agent, until it starts anew. */
 static void decide(struct hv *hv, const char *reason) {
         hv->accelerator = HV_ACCELERATOR_TCG;
         gw_log(GW_NOTICE, "accelerator=tcg: %s", reason);
+        end_turn(hv);
 }
 
 static void on_wait_over(void *user) {
@@ -100,32 +108,51 @@ static bool my_turn(struct hv *hv) {
         return gw_timer_new(&hv->probe_wait, hv->loop, gw_ms(WAIT_MS), gw_ms(0), on_wait_over, hv) < 0;
 }
 
-/* Other agents' emulators may have another user, so this is no part of the verdict. */
-static bool may_use_kvm(const struct hv *hv) {
-        int fd = gw_user_open(&hv->user, "/dev/kvm", O_RDWR);
+/* Other agents' emulators may have another user, so what this one may is no part of the verdict. */
+static bool may_open(const struct hv *hv, const char *path, int flags) {
+        int fd = gw_user_open(&hv->user, path, flags | O_NONBLOCK);
 
         if (fd >= 0)
                 close(fd);
         return fd >= 0;
 }
 
+/* It is our turn. */
+static void try_kvm(struct hv *hv) {
+        char kernel[512], reason[700];
+
+        if (!find_kernel(kernel, sizeof kernel)) {
+                decide(hv, "no kernel in /boot to try KVM with; set accelerator = kvm if it is known to work");
+                return;
+        }
+        if (!may_open(hv, kernel, O_RDONLY)) {
+                snprintf(reason, sizeof reason,
+                         "%s, to try KVM with, cannot be read by %s; let that user, or set accelerator = kvm if it is "
+                         "known to work",
+                         kernel, hv->user.uid ? hv->user.name : "the agent");
+                decide(hv, reason);
+                return;
+        }
+        if (gw_kvm_probe_new(&hv->probe, hv->loop->event, hv->config->qemu, kernel, hv->config->common.state_dir,
+                             hv_user(hv), on_verdict, hv) < 0)
+                decide(hv, "the probe of KVM could not be run");
+}
+
 void hv_accelerator_start(struct hv *hv) {
         const char *word = hv->config->accelerator;
-        char kernel[512];
 
         if (strcmp(word, "auto")) {
                 hv->accelerator = strcmp(word, "kvm") == 0 ? HV_ACCELERATOR_KVM : HV_ACCELERATOR_TCG;
                 return;
         }
-        if (!may_use_kvm(hv)) {
+        if (!may_open(hv, "/dev/kvm", O_RDWR)) {
                 decide(hv, "no /dev/kvm that may be used");
                 return;
         }
-        if (remembered(hv) || !my_turn(hv) || remembered(hv))
+        if (remembered(hv) || !my_turn(hv))
                 return;
-        if (!find_kernel(kernel, sizeof kernel))
-                decide(hv, "no kernel in /boot to try KVM with; set accelerator = kvm if it is known to work");
-        else if (gw_kvm_probe_new(&hv->probe, hv->loop->event, hv->config->qemu, kernel, hv->config->common.state_dir,
-                                  hv_user(hv), on_verdict, hv) < 0)
-                decide(hv, "the probe of KVM could not be run");
+        if (remembered(hv)) /* by another, meanwhile */
+                end_turn(hv);
+        else
+                try_kvm(hv);
 }
