@@ -200,7 +200,8 @@ void hv_used(struct hv *hv, uint32_t *memory_mib, uint32_t *vcpus);
 int hv_consoles_watch(struct hv *hv); /* bounds the files that guests can fill, now and then */
 void hv_consoles_trim(struct hv *hv); /* now */
 void hv_find_tap_gate(struct hv *hv);
-void hv_accelerator_start(struct hv *hv); /* calls hv_start_waiting when it knows */
+int hv_gate_check(const struct hv_vm *vm, struct gw_error *error); /* where emulators have a user: is it there? */
+void hv_accelerator_start(struct hv *hv);                          /* calls hv_start_waiting when it knows */
 
 /* vm.c */
 struct hv_vm *hv_vm_new(struct hv *hv);                    /* record is to be filled; NULL without memory */
@@ -311,6 +312,7 @@ int hv_security_init(struct hv *hv);
  * 0 or negative errno with *error. Nothing is lent to one that runs as we do. */
 int hv_security_lend(const struct hv_vm *vm, struct gw_error *error);
 void hv_security_take_back(const struct hv_vm *vm);
+void hv_security_forget(const struct hv_vm *vm);              /* the emulator, once it has read them */
 struct gw_vm_security hv_security_of(const struct hv_vm *vm); /* of the copy that the record tells of */
 
 /* edge.c */

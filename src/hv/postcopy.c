@@ -105,8 +105,7 @@ void hv_postcopy_landing(struct hv_vm *vm, enum gw_vm_copy copy) {
                 return;
         vm->landed = false;
         gw_log(GW_INFO, "vm=%s move=%s all of its memory is here", vm->record.id.s, vm->record.move.id.s);
-        if (vm->record.move.tls && vm->machine)
-                vm->machine->driver->forget_keys(vm->machine);
+        hv_security_forget(vm);
         hv_tell(vm, "move-landed", NULL, (struct gw_wall){0});
 }
 

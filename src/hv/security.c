@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -133,12 +134,19 @@ int hv_security_lend(const struct hv_vm *vm, struct gw_error *error) {
                 return 0;
         lent_path(vm, "", folder);
         r = gw_dir_make(folder, 0711);
+        if (r == 0 && chmod(folder, 0711) < 0) /* one that an older agent made under another umask */
+                r = -errno;
         for (size_t i = 0; r == 0 && i < sizeof lent / sizeof *lent; i++)
                 r = lend_file(vm, lent[i]);
         if (r == 0)
                 return 0;
         hv_security_take_back(vm);
         return gw_fail(error, r, "", "cannot lend the certificates to the emulator in %s: %s", folder, strerror(-r));
+}
+
+void hv_security_forget(const struct hv_vm *vm) {
+        if (vm->record.move.tls && vm->machine)
+                vm->machine->driver->forget_keys(vm->machine);
 }
 
 void hv_security_take_back(const struct hv_vm *vm) {

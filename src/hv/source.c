@@ -115,6 +115,7 @@ static void on_accepted(const struct gw_error *error, void *user) {
                 hv_source_fail(vm, error->text);
                 return;
         }
+        hv_security_forget(vm);
         vm->leaving = HV_NOT_LEAVING;
         vm->record.role = HV_ROLE_SERVE;
         vm->record.move = (struct hv_move){0};
@@ -244,6 +245,7 @@ static void serve_again(struct hv_vm *vm) {
                 hv_vm_refuse(vm, HV_WAIT_MIGRATE, &error);
         }
         hv_mirror_undo(vm);
+        hv_security_forget(vm);
         if (was_cut) {
                 hv_edge_drop(vm);
                 r->epoch = r->move.epoch_back;

@@ -116,8 +116,8 @@ static void is_here(struct hv_vm *vm, enum hv_state state, struct gw_wall at) {
         hv_confirm(vm);
         if (vm->record.move.disks && vm->machine)
                 vm->machine->driver->serve_no_disks(vm->machine, NULL, NULL);
-        if (vm->record.move.tls && !vm->record.move.options.post_copy && vm->machine)
-                vm->machine->driver->forget_keys(vm->machine);
+        if (!vm->record.move.options.post_copy)
+                hv_security_forget(vm);
         vm->record.role = HV_ROLE_SERVE;
         vm->record.state = state;
         vm->runs_since = at;

@@ -172,6 +172,7 @@ static void remove_step(struct hv_vm *vm) {
         if (vm->drop_images)
                 hv_images_left(vm);
         hv_images_drop(vm);
+        hv_security_take_back(vm); /* without a record nobody would look for it */
         hv_record_remove(&vm->record, vm->hv->config->common.state_dir);
         if (vm->start_error.code)
                 hv_vm_refuse(vm, HV_WAIT_START, &vm->start_error);
@@ -461,6 +462,7 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
                 return;
         }
         vm->record = *record;
+        hv_security_take_back(vm); /* what an agent that was killed, or its host, has not */
         snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, record->id.s);
         if (record->state == HV_STARTING && strcmp(record->boot, hv->boot) == 0) {
                 undo_start(vm, directory);
@@ -477,7 +479,6 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         vm->unsettled = vm->still_unsure = true;
         hv->unsettled++;
         recover_taps(vm);
-        hv_security_take_back(vm); /* an agent that was killed in between has not */
         hv_scopes_put(hv->scopes, "vm", record->id.s, record->process.pid);
         gw_log(GW_INFO, "vm=%s adopted pid=%d role=%s", record->id.s, (int)record->process.pid,
                hv_role_word(record->role));

@@ -34,7 +34,7 @@ struct bed {
         char folder[64];
         int target; /* where a target takes disks; -1: none is there any more */
         /* What the emulator was told. */
-        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up;
+        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up, forgets;
         int begun;                  /* what was written down when it was told to copy; -1: nothing */
         struct gw_vm_status status; /* what it answers; copy NONE: it is busy */
 };
@@ -105,6 +105,11 @@ static void take_post_copy(struct gw_vm *vm, gw_vm_done done, void *user) {
         accept_order(done, user);
 }
 
+static void take_forget_keys(struct gw_vm *vm) {
+        (void)vm;
+        bed.forgets++;
+}
+
 static void take_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
         (void)vm;
         if (bed.status.copy != GW_VM_COPY_NONE)
@@ -125,6 +130,7 @@ static const struct gw_vm_driver driver = {
         .proceed = take_proceed,
         .cancel = take_cancel,
         .post_copy = take_post_copy,
+        .forget_keys = take_forget_keys,
         .query = take_query,
         .free = take_free,
 };
@@ -296,6 +302,28 @@ static void a_target_that_is_gone_is_not_connected_to(void **state) {
         assert_false(bed.vm->record.uncut_due);
 }
 
+/* ---- keys ---- */
+
+/* Whoever breaks out of it later finds none. */
+static void an_emulator_whose_move_came_to_nothing_forgets_the_key(void **state) {
+        static const enum gw_vm_copy ends[] = {GW_VM_COPY_FAILED, GW_VM_COPY_CANCELLED};
+
+        (void)state;
+        for (unsigned i = 0; i < 2; i++) {
+                bed.vm->record.role = HV_ROLE_SOURCE;
+                strcpy(bed.vm->record.move.id.s, "m1");
+                bed.vm->record.move.tls = true;
+                bed.vm->record.move.options.multifd = 2; /* encrypts by itself */
+                hv_source_migrate(bed.vm);
+                assert_int_equal(bed.migrates, i + 1);
+                assert_int_equal(bed.forgets, i);
+                hv_source_copy(bed.vm, ends[i]);
+                assert_int_equal(bed.vm->record.role, HV_ROLE_SERVE);
+                assert_int_equal(bed.forgets, i + 1);
+                bed.vm->record.move = (struct hv_move){.endpoint = bed.vm->record.move.endpoint};
+        }
+}
+
 /* ---- after a restart of the agent ---- */
 
 /* As it would be read again; the emulator runs the VM, and still tells how a copy ended. */
@@ -406,6 +434,7 @@ int main(void) {
                 TEST(a_vm_whose_disks_are_late_after_its_stop_goes_on),
                 TEST(a_vm_whose_disks_are_in_time_runs_there),
                 TEST(a_target_that_is_gone_is_not_connected_to),
+                TEST(an_emulator_whose_move_came_to_nothing_forgets_the_key),
                 TEST(the_order_to_copy_is_written_down_before),
                 TEST(a_copy_that_had_not_begun_has_no_reason_of_an_earlier_one),
                 TEST(a_copy_that_may_have_begun_has_none_either),
