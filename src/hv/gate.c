@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "hv/hv.h"
 
@@ -39,7 +40,20 @@ void hv_find_tap_gate(struct hv *hv) {
                         return;
         }
         hv->tap_gate[0] = '\0';
-        gw_log(GW_WARNING,
-               "no " GATE_FILE "%s%s that %s may read: a moving VM may lose a frame at its stop; set tap-gate",
-               hv->config->tap_gate[0] ? " at " : "", hv->config->tap_gate, hv->user.uid ? hv->user.name : "the agent");
+        gw_log(GW_WARNING, "no " GATE_FILE "%s%s that %s may read: %s; set tap-gate",
+               hv->config->tap_gate[0] ? " at " : "", hv->config->tap_gate, hv->user.uid ? hv->user.name : "the agent",
+               hv->user.uid ? "no QEMU is started, for a VM of this host or one that arrives"
+                            : "a moving VM may lose a frame at its stop");
+}
+
+/* It is what keeps emulators of one user from each other's memory (decision 94): none of them runs without. */
+int hv_gate_check(const struct hv_vm *vm, struct gw_error *error) {
+        const struct hv *hv = vm->hv;
+
+        if (!hv_vm_is_qemu(vm) || (hv->tap_gate[0] && can_read(hv)))
+                return 0;
+        return gw_fail(error, GW_E_CONFLICT, "emulator",
+                       "emulators run as user %s here, who cannot read " GATE_FILE
+                       ", which keeps them apart: %s; install it where that user can, or set tap-gate",
+                       hv->user.name, hv->tap_gate[0] ? hv->tap_gate : "it was not found when the agent started");
 }

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -47,12 +48,25 @@ int hv_user_own(const struct hv_vm *vm, int fd) {
 
 /* ---- files ---- */
 
+static int check_kind(int fd, const char *field, const char *path, bool may_be_device, struct gw_error *error) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return gw_fail(error, -errno, field, "cannot look at %.120s: %s", path, strerror(errno));
+        if (S_ISREG(st.st_mode) || (may_be_device && S_ISBLK(st.st_mode)))
+                return 0;
+        return gw_fail(error, GW_E_INVALID, field, "%.120s is not a regular file%s", path,
+                       may_be_device ? " or block device" : "");
+}
+
+/* Without waiting: a FIFO's other end, say. */
 static int look(const struct hv *hv, const char *field, const char *path, int flags, struct gw_error *error) {
-        int fd = gw_user_open(&hv->user, path, flags);
+        int fd = gw_user_open(&hv->user, path, flags | O_NONBLOCK), r;
 
         if (fd >= 0) {
+                r = check_kind(fd, field, path, flags != O_RDONLY, error);
                 close(fd);
-                return 0;
+                return r;
         }
         if (fd == -ECANCELED)
                 return gw_fail(error, GW_E_INVALID, "qemu-user", "the agent may not act as user %s (qemu-user)",
@@ -64,7 +78,7 @@ static int look(const struct hv *hv, const char *field, const char *path, int fl
 }
 
 int hv_user_look(const struct hv *hv, const char *image, struct gw_error *error) {
-        return look(hv, "disks", image, O_RDWR | O_NONBLOCK, error);
+        return look(hv, "disks", image, O_RDWR, error);
 }
 
 static int check_boot(const struct hv_vm *vm, struct gw_error *error) {
@@ -123,5 +137,7 @@ int hv_user_check(const struct hv_vm *vm, struct gw_error *error) {
         r = check_boot(vm, error);
         if (r == 0)
                 r = check_images(vm, error);
-        return r == 0 ? check_userfault(vm, error) : r;
+        if (r == 0)
+                r = check_userfault(vm, error);
+        return r == 0 ? hv_gate_check(vm, error) : r;
 }

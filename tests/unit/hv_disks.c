@@ -208,13 +208,91 @@ static void what_a_guest_can_fill_is_bounded(void **state) {
         assert_true(rmdir(at("vm/web@default")) == 0 && rmdir(at("vm")) == 0);
 }
 
+/* ---- emulators with a user of their own ---- */
+
+static void for_nobody(void) {
+        bed.hv.user = (struct gw_user){.uid = 59401, .gid = 59402, .name = "nobodys"};
+        bed.vm->record.uid = bed.hv.user.uid;
+        assert_int_equal(chmod(bed.folder, 0711), 0);
+}
+
+/* Nobody writes to a FIFO: whoever opens it as one opens files waits for good. */
+static void what_is_no_file_is_refused(void **state) {
+        struct gw_error error = {0};
+
+        (void)state;
+        if (geteuid() != 0)
+                skip();
+        for_nobody();
+        snprintf(bed.vm->record.definition.kernel, sizeof bed.vm->record.definition.kernel, "%s", at("one.img"));
+        assert_int_equal(mkfifo(at("one.img"), 0600), 0);
+        assert_int_equal(chown(at("one.img"), bed.hv.user.uid, bed.hv.user.gid), 0);
+        alarm(20);
+        assert_int_equal(hv_user_check(bed.vm, &error), GW_E_INVALID);
+        alarm(0);
+        assert_string_equal(error.field, "kernel");
+        assert_non_null(strstr(error.text, "one.img is not a regular file"));
+        assert_int_equal(hv_user_look(&bed.hv, at("one.img"), &error), GW_E_INVALID);
+        assert_non_null(strstr(error.text, "one.img is not a regular file or block device"));
+}
+
+/* Nothing would keep it from others of that user. */
+static void qemu_does_not_run_without_what_keeps_it_apart(void **state) {
+        struct gw_error error = {0};
+
+        (void)state;
+        if (geteuid() != 0)
+                skip();
+        for_nobody();
+        assert_int_equal(hv_user_check(bed.vm, &error), GW_E_CONFLICT);
+        assert_non_null(strstr(error.text, "nobodys"));
+        assert_non_null(strstr(error.text, "godwit-tapgate.so"));
+        fclose(fopen(at("two.img"), "w"));
+        snprintf(bed.hv.tap_gate, sizeof bed.hv.tap_gate, "%s", at("two.img"));
+        assert_int_equal(chmod(at("two.img"), 0600), 0); /* not for that user */
+        assert_int_equal(hv_user_check(bed.vm, &error), GW_E_CONFLICT);
+        assert_int_equal(chmod(at("two.img"), 0644), 0);
+        assert_int_equal(hv_user_check(bed.vm, &error), 0);
+        bed.hv.tap_gate[0] = '\0';
+        strcpy(bed.vm->record.definition.emulator, "/usr/bin/another");
+        assert_int_equal(hv_user_check(bed.vm, &error), 0);
+}
+
+/* The host went down while an emulator read it; the next one must not find it. */
+static void a_key_that_was_lent_is_taken_back_after_a_power_failure(void **state) {
+        struct hv_record record = bed.vm->record;
+
+        (void)state;
+        record.definition_json = json_incref(record.definition_json);
+        record.role = HV_ROLE_SERVE;
+        record.state = HV_RUNNING;
+        record.uid = 59401;
+        strcpy(record.boot, "an earlier one");
+        assert_true(mkdir(at("vm"), 0700) == 0 && mkdir(at("vm/web@default"), 0700) == 0);
+        assert_int_equal(mkdir(at("vm/web@default/tls"), 0700), 0);
+        fclose(fopen(at("vm/web@default/tls/server-key.pem"), "w"));
+        hv_vm_free(bed.vm);
+        hv_vm_adopt(&bed.hv, &record);
+        bed.vm = hv_find(&bed.hv, "web@default");
+        assert_non_null(bed.vm);
+        assert_int_equal(bed.vm->record.state, HV_CRASHED);
+        assert_false(is_there("vm/web@default/tls/server-key.pem"));
+        assert_int_equal(rmdir(at("vm/web@default/tls")), 0);
+        assert_true(rmdir(at("vm/web@default")) == 0 && rmdir(at("vm")) == 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(images_are_made_and_taken_away),   TEST(images_of_a_post_copy_that_ran_stay),
-                TEST(a_file_of_others_is_left_alone),   TEST(images_are_kept_before_anybody_hears),
+                TEST(images_are_made_and_taken_away),
+                TEST(images_of_a_post_copy_that_ran_stay),
+                TEST(a_file_of_others_is_left_alone),
+                TEST(images_are_kept_before_anybody_hears),
                 TEST(what_a_guest_can_fill_is_bounded),
+                TEST(what_is_no_file_is_refused),
+                TEST(qemu_does_not_run_without_what_keeps_it_apart),
+                TEST(a_key_that_was_lent_is_taken_back_after_a_power_failure),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,8 @@ def test_post_copy_that_could_not_be_is_refused(vm):
              "source": vm.one.name, "options": {"post_copy": True}}
     with set_up_anew(vm.two, {"tap-gate": "/nowhere"}):
         refused(vm.two, f"/v1/vms/{VM}/incoming", order, "post-copy", f"user {user_of(vm.two)}:", "unprivileged_userfaultfd")
+        order["options"] = {}       # nor does any QEMU run that others of that user could look into
+        refused(vm.two, f"/v1/vms/{VM}/incoming", order, "godwit-tapgate.so", f"user {user_of(vm.two)}:", "tap-gate")
     assert vm.one.vm()["state"] == "running"
 
 
