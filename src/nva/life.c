@@ -270,11 +270,12 @@ static void call_start(struct nva *nva, struct gw_vm *vm, struct gw_request *req
 }
 
 static struct gw_nve *most_free(const struct nva *nva, const struct gw_vm *vm, struct gw_error *error) {
-        struct gw_nve *best = NULL;
+        struct gw_nve *best = NULL, *nve;
+        const char *after = NULL;
         struct gw_error last = {0};
         uint32_t best_free = 0;
 
-        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&nva->directory, nve ? nve->id.s : NULL));) {
+        for (; (nve = gw_directory_nve_after(&nva->directory, after)); after = nve->id.s) {
                 uint32_t free_mib = nve->capacity_memory_mib - nve->used_memory_mib;
 
                 if ((best && free_mib <= best_free) || gw_directory_fits(&nva->directory, vm, nve, &last))

@@ -262,7 +262,8 @@ static void a_forgotten_probe_is_ended(void **state) {
         }
         while (!strstr(words_of(pid), argument)) /* until it is what it is to be */
                 usleep(1000);
-        assert_int_equal(gw_kvm_probe_new(&probe, bed.event, "/bin/true", "/none", bed.folder, NULL, on_verdict, NULL), 0);
+        assert_int_equal(gw_kvm_probe_new(&probe, bed.event, "/bin/true", "/none", bed.folder, NULL, on_verdict, NULL),
+                         0);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         gw_kvm_probe_free(probe);
