@@ -83,8 +83,8 @@ static bool find_kernel(char *out, size_t size) {
 /* For this agent, until it starts anew. */
 static void decide(struct hv *hv, const char *reason) {
         hv->accelerator = HV_ACCELERATOR_TCG;
-        gw_log(GW_NOTICE, "accelerator=tcg: %s", reason);
         end_turn(hv);
+        gw_log(GW_NOTICE, "accelerator=tcg: %s", reason);
 }
 
 static void on_wait_over(void *user) {

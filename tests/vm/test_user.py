@@ -2,6 +2,7 @@
 """Emulators as a user without privileges, another one on each host: what they are, what they cannot get at, what is refused
 before it is begun, and that agents find and move those that were started otherwise."""
 import contextlib
+import fcntl
 import glob
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 
 import pytest
 
-from hvbed import USER, Bed, Life, address_tap, echo, set_up_anew, wait_for
+from hvbed import HV, USER, Bed, Life, address_tap, echo, set_up_anew, wait_for
 
 VM, MIB = "web@default", 1 << 20
 OTHER = USER + 100
@@ -227,9 +228,36 @@ def test_found_again_by_an_agent_with_another_user(vm):
     assert not keys_lent(vm.bed)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/kvm"), reason="needs /dev/kvm")
+def test_what_kvm_cannot_be_tried_with_is_no_verdict(life, tmp_path):
+    """Nobody but root may read this host's kernel: that says nothing of KVM to other agents, nor after a restart."""
+    for folder in ("boot", "run"):
+        (tmp_path / folder).mkdir()
+    shutil.copy("/bin/true", tmp_path / "boot/vmlinuz-9.9")
+    os.chmod(tmp_path / "boot/vmlinuz-9.9", 0o600)
+    pki, settings = f"{life.bed.dir}/pki/{life.one.name}", {"id": life.one.name, "migration-address": life.one.ip, "nva": "127.0.0.1:9",
+                                                            "qemu-user": f"{USER}:{os.stat('/dev/kvm').st_gid}"}
+    for key, value in {"state-dir": "state", "api-socket": "hv.sock", "agent-socket": "nve.sock", "disk-dir": "disks"}.items():
+        settings[key] = f"{tmp_path}/{value}"
+    settings.update({"tls-ca": f"{life.bed.dir}/pki/ca.pem", "tls-cert": f"{pki}.pem", "tls-key": f"{pki}.key"})
+    words = [word for pair in settings.items() for word in ("--set", "=".join(pair))]
+    mounts = f'mount --bind {tmp_path}/boot /boot && mount --bind {tmp_path}/run /run && exec "$@"'
+    agent = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", mounts, "sh", HV, "--config", "/dev/null", *words],
+                             stderr=subprocess.PIPE, text=True)
+    try:
+        said = next(line for line in agent.stderr if "accelerator=" in line)
+        assert "tcg: /boot/vmlinuz-9.9" in said and f"cannot be read by {USER}:" in said
+        with open(tmp_path / "run/godwit/accelerator.lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert os.listdir(tmp_path / "run/godwit") == ["accelerator.lock"] and agent.poll() is None
+        assert os.stat(tmp_path / "disks").st_mode & 0o777 == 0o711
+    finally:
+        agent.terminate()
+        agent.communicate()
+
+
 def test_an_unknown_user_is_refused_at_once(vm):
     del vm
-    from hvbed import HV
     for wrong in ("no-such-user", "root", "0:0", "59400"):
         done = subprocess.run([HV, "--config", "/dev/null", "--check", "--set", "nva=127.0.0.1:9", "--set", "id=h1", "--set",
                                "migration-address=10.0.0.1", "--set", f"qemu-user={wrong}"], capture_output=True, text=True,
