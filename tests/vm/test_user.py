@@ -141,6 +141,20 @@ def test_moves_between_users(vm, copy):
     assert not {"tls0", "authz0"} & set(objects_of(vm.one))
 
 
+def test_a_move_that_comes_to_nothing_leaves_no_key(vm):
+    """Its disks were copied by the emulator itself, over TLS, and the cut was never made."""
+    one, two = vm.one, vm.two
+    one.nve.go()
+    name = vm.start_move(cut_deadline_ms=100)
+    assert wait_for("given up", lambda: one.event("move-failed", move=name), 60)["running"]
+    one.nve.come()
+    wait_for("the other side is forgotten", lambda: two.vm() is None)
+    wait_for("taken back", lambda: one.nve.made("/uncut"))
+    vm.epoch += 2
+    assert "tls0" not in objects_of(one) and not keys_lent(vm.bed)
+    moved_well(vm)
+
+
 def refused(host, path, body, *words):
     before = host.get("/v1/vms")
     status, answer = host.call("POST", path, body)
