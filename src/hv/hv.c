@@ -332,7 +332,7 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         hv_user_init(hv);
         hv_find_tap_gate(hv);
         unit = hv_scopes_unit();
-        r = hv_scopes_new(&hv->scopes, loop->event, unit);
+        r = hv_scopes_new(&hv->scopes, loop->event, unit, HV_SCOPES_PAUSE_MS);
         free(unit);
         if (r == 0)
                 r = gw_loop_on_hangup(loop, on_hangup, hv);

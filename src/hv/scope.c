@@ -10,6 +10,13 @@
  * that stays (no D-Bus, systemd refuses) lives as well, KillMode=process leaves it
  * alone at stop and restart, and the next agent that adopts it asks again.
  *
+ * An agent that starts may find thousands of VMs, and dbus-daemon lets nobody wait for more than 128 answers at once. So
+ * UNDERWAY_MAX requests are under way, and the others wait for the answers to those. One that came to nothing (an error, no
+ * answer, no bus) is made again after a pause, TRIES times in all. That systemd has such a scope already is an answer: the
+ * request before was carried out, and nobody heard of it.
+ *
+ * A request is in one of the three lists, and lives until it is answered, given up, or its process is no longer with us.
+ *
  * Only a process that systemd itself has started asks (SYSTEMD_EXEC_PID is its pid):
  * neither in a laboratory nor under another supervisor is there anything to do.
  *
@@ -28,15 +35,30 @@
 #include <systemd/sd-login.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "io/file.h"
 
-enum { CALL_US = 10 * 1000 * 1000, LOG_BURST = 5, GROUP_MAX = 16384 };
+enum { CALL_US = 10 * 1000 * 1000, LOG_BURST = 5, GROUP_MAX = 16384, UNDERWAY_MAX = 64, TRIES = 5 };
+
+struct request {
+        struct gw_list link;
+        struct hv_scopes *scopes;
+        sd_bus_slot *slot; /* while it is under way */
+        pid_t pid;
+        unsigned tries; /* that are left */
+        char name[HV_SCOPE_NAME];
+        char id[];
+};
 
 struct hv_scopes {
         sd_event *event;
-        sd_bus *bus; /* opened when needed; NULL: not now */
-        char *unit;  /* our own */
+        sd_event_source *pause; /* NULL: not running */
+        sd_bus *bus;            /* opened when needed; NULL: not now */
+        struct gw_list waiting, underway, failed;
+        unsigned n_underway;
+        uint32_t pause_ms;
+        char unit[]; /* our own */
 };
 
 char *hv_scopes_unit(void) {
@@ -48,23 +70,43 @@ char *hv_scopes_unit(void) {
         return unit;
 }
 
-int hv_scopes_new(struct hv_scopes **out, sd_event *event, const char *unit) {
+int hv_scopes_new(struct hv_scopes **out, sd_event *event, const char *unit, uint32_t pause_ms) {
         struct hv_scopes *scopes;
 
         *out = NULL;
         if (!unit)
                 return 0;
-        scopes = calloc(1, sizeof *scopes);
-        if (!scopes || !(scopes->unit = strdup(unit))) {
-                free(scopes);
+        scopes = calloc(1, sizeof *scopes + strlen(unit) + 1);
+        if (!scopes)
                 return -ENOMEM;
-        }
+        strcpy(scopes->unit, unit);
+        scopes->pause_ms = pause_ms;
         scopes->event = sd_event_ref(event);
+        gw_list_init(&scopes->waiting);
+        gw_list_init(&scopes->underway);
+        gw_list_init(&scopes->failed);
         *out = scopes;
         return 0;
 }
 
-static void hang_up(struct hv_scopes *scopes) {
+static void request_take(struct request *request) {
+        if (request->slot)
+                request->scopes->n_underway--;
+        request->slot = sd_bus_slot_unref(request->slot);
+        gw_list_remove(&request->link);
+}
+
+static void request_free(struct request *request) {
+        request_take(request);
+        free(request);
+}
+
+static void free_all(struct gw_list *list) {
+        gw_list_for_each (link, list)
+                request_free(gw_list_entry(link, struct request, link));
+}
+
+static void disconnect(struct hv_scopes *scopes) {
         if (scopes->bus)
                 sd_bus_detach_event(scopes->bus);
         scopes->bus = sd_bus_close_unref(scopes->bus);
@@ -73,9 +115,12 @@ static void hang_up(struct hv_scopes *scopes) {
 void hv_scopes_free(struct hv_scopes *scopes) {
         if (!scopes)
                 return;
-        hang_up(scopes);
+        free_all(&scopes->waiting);
+        free_all(&scopes->underway);
+        free_all(&scopes->failed);
+        disconnect(scopes);
+        sd_event_source_disable_unref(scopes->pause);
         sd_event_unref(scopes->event);
-        free(scopes->unit);
         free(scopes);
 }
 
@@ -111,49 +156,91 @@ static bool is_with_us(pid_t pid) {
         return is;
 }
 
+static void serve(struct hv_scopes *scopes);
+
+static int on_pause(sd_event_source *source, uint64_t usec, void *user) {
+        struct hv_scopes *scopes = user;
+
+        (void)source, (void)usec;
+        scopes->pause = sd_event_source_unref(scopes->pause);
+        gw_list_for_each (link, &scopes->failed) {
+                gw_list_remove(link);
+                gw_list_append(&scopes->waiting, link);
+        }
+        serve(scopes);
+        return 0;
+}
+
+/* Without it those that wait are served with the next one that comes. */
+static void pause_then_serve(struct hv_scopes *scopes) {
+        if (scopes->pause)
+                return;
+        if (sd_event_add_time_relative(scopes->event, &scopes->pause, CLOCK_MONOTONIC, scopes->pause_ms * 1000ULL, 0,
+                                       on_pause, scopes) < 0)
+                scopes->pause = NULL;
+}
+
+static void come_to_nothing(struct request *request, const char *reason) {
+        request_take(request);
+        if (--request->tries) {
+                gw_list_append(&request->scopes->failed, &request->link);
+                pause_then_serve(request->scopes);
+                return;
+        }
+        gw_log_limited(
+                GW_WARNING, LOG_BURST,
+                "%s was not made: %s; the process stays in the agent's control group, and systemctl kill would end it",
+                request->name, reason);
+        request_free(request);
+}
+
 static int connected(struct hv_scopes *scopes) {
         int r;
 
         if (scopes->bus && sd_bus_is_open(scopes->bus) > 0)
                 return 0;
-        hang_up(scopes);
+        gw_list_for_each (link, &scopes->underway)
+                come_to_nothing(gw_list_entry(link, struct request, link), "the connection to the system bus ended");
+        disconnect(scopes);
         r = sd_bus_open_system(&scopes->bus);
         if (r >= 0)
                 r = sd_bus_attach_event(scopes->bus, scopes->event, SD_EVENT_PRIORITY_NORMAL);
         if (r < 0)
-                hang_up(scopes);
+                disconnect(scopes);
         return r;
 }
 
-static void refused(const char *name, const char *reason) {
-        gw_log_limited(
-                GW_WARNING, LOG_BURST,
-                "%s was not made: %s; the process stays in the agent's control group, and systemctl kill would end it",
-                name, reason);
-}
-
-static int on_answer(sd_bus_message *answer, void *name, sd_bus_error *ignored) {
+static int on_answer(sd_bus_message *answer, void *user, sd_bus_error *ignored) {
         const sd_bus_error *error = sd_bus_message_get_error(answer);
+        struct request *request = user;
+        struct hv_scopes *scopes = request->scopes;
 
         (void)ignored;
-        if (error)
-                refused(name, error->message ? error->message : error->name);
+        if (!error || sd_bus_error_has_name(error, "org.freedesktop.systemd1.UnitExists"))
+                request_free(request);
+        else
+                come_to_nothing(request, error->message ? error->message : error->name);
+        if (sd_bus_is_open(scopes->bus) > 0)
+                serve(scopes);
+        else
+                pause_then_serve(scopes); /* a connection that ends is not changed for another in its own callback */
         return 0;
 }
 
-static int compose(struct hv_scopes *scopes, sd_bus_message **out, const char *name, const char *id, pid_t pid) {
+static int compose(const struct request *request, sd_bus_message **out) {
+        struct hv_scopes *scopes = request->scopes;
         sd_bus_message *m = NULL;
         int r = sd_bus_message_new_method_call(scopes->bus, &m, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
                                                "org.freedesktop.systemd1.Manager", "StartTransientUnit");
 
         if (r >= 0)
-                r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", name, "fail", 6,   /* properties: */
-                                          "Description", "s", id,                   /**/
-                                          "Slice", "s", "machine.slice",            /**/
-                                          "Before", "as", 1, scopes->unit,          /**/
-                                          "CollectMode", "s", "inactive-or-failed", /**/
-                                          "TasksMax", "t", UINT64_MAX,              /**/
-                                          "PIDs", "au", 1, (uint32_t)pid, 0 /* other units */);
+                r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", request->name, "fail", 6, /* properties: */
+                                          "Description", "s", request->id,                 /**/
+                                          "Slice", "s", "machine.slice",                   /**/
+                                          "Before", "as", 1, scopes->unit,                 /**/
+                                          "CollectMode", "s", "inactive-or-failed",        /**/
+                                          "TasksMax", "t", UINT64_MAX,                     /**/
+                                          "PIDs", "au", 1, (uint32_t)request->pid, 0 /* other units */);
         if (r < 0)
                 sd_bus_message_unref(m);
         else
@@ -161,38 +248,51 @@ static int compose(struct hv_scopes *scopes, sd_bus_message **out, const char *n
         return r;
 }
 
-/* Takes over the name. */
-static int ask(struct hv_scopes *scopes, sd_bus_message *m, char *name) {
-        sd_bus_slot *slot = NULL;
-        int r = sd_bus_call_async(scopes->bus, &slot, m, on_answer, name, CALL_US);
+static int send(struct request *request) {
+        struct hv_scopes *scopes = request->scopes;
+        sd_bus_message *m = NULL;
+        int r = connected(scopes);
 
-        if (r < 0) {
-                free(name);
+        if (r >= 0)
+                r = compose(request, &m);
+        if (r >= 0)
+                r = sd_bus_call_async(scopes->bus, &request->slot, m, on_answer, request, CALL_US);
+        sd_bus_message_unref(m);
+        if (r < 0)
                 return r;
-        }
-        sd_bus_slot_set_destroy_callback(slot, free);
-        sd_bus_slot_set_floating(slot, true);
-        sd_bus_slot_unref(slot);
+        gw_list_remove(&request->link);
+        gw_list_append(&scopes->underway, &request->link);
+        scopes->n_underway++;
         return 0;
 }
 
+static void serve(struct hv_scopes *scopes) {
+        while (!gw_list_empty(&scopes->waiting) && scopes->n_underway < UNDERWAY_MAX) {
+                struct request *request = gw_list_entry(scopes->waiting.next, struct request, link);
+                int r = 0;
+
+                if (!is_with_us(request->pid))
+                        request_free(request);
+                else if ((r = send(request)) < 0)
+                        come_to_nothing(request, strerror(-r));
+        }
+}
+
 void hv_scopes_put(struct hv_scopes *scopes, const char *kind, const char *id, pid_t pid) {
-        char name[HV_SCOPE_NAME];
-        sd_bus_message *m = NULL;
-        char *copy;
-        int r;
+        struct request *request;
 
         if (!scopes || !is_with_us(pid))
                 return;
-        hv_scope_name(name, kind, id, pid);
-        r = connected(scopes);
-        if (r >= 0)
-                r = compose(scopes, &m, name, id, pid);
-        if (r >= 0) {
-                copy = strdup(name);
-                r = copy ? ask(scopes, m, copy) : -ENOMEM;
+        request = calloc(1, sizeof *request + strlen(id) + 1);
+        if (!request) {
+                gw_log_limited(GW_WARNING, LOG_BURST, "vm=%s no scope is asked for: no memory", id);
+                return;
         }
-        if (r < 0)
-                refused(name, strerror(-r));
-        sd_bus_message_unref(m);
+        strcpy(request->id, id);
+        hv_scope_name(request->name, kind, id, pid);
+        request->scopes = scopes;
+        request->pid = pid;
+        request->tries = TRIES;
+        gw_list_append(&scopes->waiting, &request->link);
+        serve(scopes);
 }

@@ -19,6 +19,8 @@
 
 #define ok(expression) assert_true((expression) >= 0)
 
+enum { BUS_MAX = 100, MANY = 200, PAUSE_MS = 20 };
+
 struct world {
         sd_event *event;
         struct hv_scopes *scopes;
@@ -26,8 +28,10 @@ struct world {
         sd_bus *bus; /* systemd's end */
         int listener;
         char path[100];
-        bool refuses, is_silent;
-        unsigned calls, asked;
+        bool refuses, is_silent, is_slow;
+        const char *refusal;
+        sd_bus_message *held[BUS_MAX]; /* not answered yet */
+        unsigned calls, asked, n_held, most_held, n_limited;
         char name[HV_SCOPE_NAME], before[64];
         uint32_t pid;
 };
@@ -64,6 +68,27 @@ static void read_request(struct world *w, sd_bus_message *m) {
         w->asked++;
 }
 
+/* As dbus-daemon does: it ends the calls that are too many itself. */
+static int hold(struct world *w, sd_bus_message *m) {
+        if (w->n_held == BUS_MAX) {
+                w->n_limited++;
+                return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many.") < 0 ? -1 : 1;
+        }
+        w->held[w->n_held++] = sd_bus_message_ref(m);
+        if (w->n_held > w->most_held)
+                w->most_held = w->n_held;
+        return 1;
+}
+
+static void answer_held(struct world *w) {
+        while (w->n_held) {
+                sd_bus_message *m = w->held[--w->n_held];
+
+                ok(sd_bus_reply_method_return(m, "o", "/org/freedesktop/systemd1/job/1"));
+                sd_bus_message_unref(m);
+        }
+}
+
 static int on_message(sd_bus_message *m, void *user, sd_bus_error *error) {
         struct world *w = user;
 
@@ -77,9 +102,9 @@ static int on_message(sd_bus_message *m, void *user, sd_bus_error *error) {
         if (w->is_silent)
                 return 1;
         if (w->refuses)
-                return sd_bus_reply_method_errorf(m, "org.freedesktop.systemd1.UnitExists", "Unit already exists.") < 0
-                               ? -1
-                               : 1;
+                return sd_bus_reply_method_errorf(m, w->refusal, "No.") < 0 ? -1 : 1;
+        if (w->is_slow)
+                return hold(w, m);
         return sd_bus_reply_method_return(m, "o", "/org/freedesktop/systemd1/job/1") < 0 ? -1 : 1;
 }
 
@@ -125,7 +150,7 @@ static int set_up(void **state) {
         snprintf(address, sizeof address, "unix:path=%s", w->path);
         setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1);
         listen_at(w);
-        assert_int_equal(hv_scopes_new(&w->scopes, w->event, "godwit-hv.service"), 0);
+        assert_int_equal(hv_scopes_new(&w->scopes, w->event, "godwit-hv.service", PAUSE_MS), 0);
         assert_non_null(w->scopes);
         *state = w;
         return 0;
@@ -156,6 +181,12 @@ static void settle(struct world *w) {
                 ;
 }
 
+/* For longer than it takes until something is asked again. */
+static void rest(struct world *w) {
+        while (sd_event_run(w->event, 5ULL * PAUSE_MS * 1000) > 0)
+                ;
+}
+
 /* ---- cases ---- */
 
 static void a_scope_is_asked_for(void **state) {
@@ -171,15 +202,77 @@ static void a_scope_is_asked_for(void **state) {
         settle(w);
 }
 
-static void one_that_is_refused_leaves_the_next(void **state) {
+static void one_that_fails_is_asked_again(void **state) {
+        struct world *w = *state;
+        char name[HV_SCOPE_NAME];
+
+        w->refuses = true;
+        w->refusal = SD_BUS_ERROR_LIMITS_EXCEEDED;
+        hv_scopes_put(w->scopes, "vm", "web@default", getpid());
+        run_until(w, &w->asked, 2);
+        w->refuses = false;
+        run_until(w, &w->asked, 3);
+        hv_scope_name(name, "vm", "web@default", getpid());
+        assert_string_equal(w->name, name);
+        rest(w);
+        assert_int_equal(w->asked, 3);
+}
+
+static void it_is_given_up_in_the_end(void **state) {
         struct world *w = *state;
 
         w->refuses = true;
+        w->refusal = SD_BUS_ERROR_ACCESS_DENIED;
         hv_scopes_put(w->scopes, "vm", "web@default", getpid());
-        run_until(w, &w->asked, 1);
-        settle(w);
+        run_until(w, &w->asked, 5);
+        rest(w);
+        assert_int_equal(w->asked, 5);
         w->refuses = false;
         hv_scopes_put(w->scopes, "copy", "web@default", getpid());
+        run_until(w, &w->asked, 6);
+        settle(w);
+}
+
+static void what_there_is_already_is_done(void **state) {
+        struct world *w = *state;
+
+        w->refuses = true;
+        w->refusal = "org.freedesktop.systemd1.UnitExists";
+        hv_scopes_put(w->scopes, "vm", "web@default", getpid());
+        run_until(w, &w->asked, 1);
+        rest(w);
+        assert_int_equal(w->asked, 1);
+}
+
+/* An agent that starts adopts all at once, and only so many may wait for an answer. */
+static void many_are_asked_for_in_turn(void **state) {
+        struct world *w = *state;
+        char id[32];
+
+        w->is_slow = true;
+        for (unsigned i = 0; i < MANY; i++) {
+                snprintf(id, sizeof id, "vm%u@default", i);
+                hv_scopes_put(w->scopes, "vm", id, getpid());
+        }
+        for (unsigned round = 0; round < MANY && w->asked < MANY; round++) {
+                settle(w);
+                answer_held(w);
+        }
+        settle(w);
+        assert_int_equal(w->asked, MANY);
+        assert_int_equal(w->n_limited, 0);
+        assert_in_range(w->most_held, 1, 64);
+}
+
+/* What was not answered is asked on the next connection. */
+static void a_bus_that_goes_away_meanwhile(void **state) {
+        struct world *w = *state;
+
+        w->is_silent = true;
+        hv_scopes_put(w->scopes, "vm", "web@default", getpid());
+        run_until(w, &w->asked, 1);
+        w->is_silent = false;
+        hang_up(w);
         run_until(w, &w->asked, 2);
         settle(w);
 }
@@ -202,7 +295,7 @@ static void without_a_bus_nothing_happens(void **state) {
 
         setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere/at/all", 1);
         hv_scopes_put(w->scopes, "vm", "web@default", getpid());
-        settle(w);
+        rest(w);
         assert_int_equal(w->calls, 0);
 }
 
@@ -232,7 +325,7 @@ static void only_under_systemd(void **state) {
         assert_null(hv_scopes_unit());
         unsetenv("SYSTEMD_EXEC_PID");
         assert_null(hv_scopes_unit());
-        assert_int_equal(hv_scopes_new(&scopes, NULL, NULL), 0);
+        assert_int_equal(hv_scopes_new(&scopes, NULL, NULL, PAUSE_MS), 0);
         assert_null(scopes);
 }
 
@@ -252,7 +345,11 @@ static void names(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_scope_is_asked_for, set_up, tear_down),
-                cmocka_unit_test_setup_teardown(one_that_is_refused_leaves_the_next, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(one_that_fails_is_asked_again, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(it_is_given_up_in_the_end, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(what_there_is_already_is_done, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(many_are_asked_for_in_turn, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(a_bus_that_goes_away_meanwhile, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(a_bus_that_was_away_is_found_again, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(without_a_bus_nothing_happens, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(the_agent_may_end_unanswered, set_up, tear_down),
