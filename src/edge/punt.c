@@ -226,13 +226,20 @@ static size_t vm_held_octets(const struct edge_vm *vm) {
         return octets;
 }
 
+/* A group frame from where the VM was cut over to; unicast has a reason of its own. Not what came up before the cut:
+ * then that place may have been the former one. */
+static bool came_back(const struct edge_port *port, const struct gw_edge_frame *frame) {
+        return frame->redirected && port->vm->role == GW_EDGE_MOVED && gw_mac_is_group(frame_mac(frame, 0)) &&
+               gw_ip_eq(frame->sender, port->vm->peer) && !port->releasing && !port->draining;
+}
+
 static void punt_hold(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
         struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
         uint64_t age = gw_ms(GW_EDGE_HOLD_MS).ns;
 
         if (!port)
                 return;
-        if (frame->redirected && port->vm->role == GW_EDGE_MOVED) {
+        if (came_back(port, frame)) {
                 gw_edge_came_back(edge, now, port, frame);
                 return;
         }

@@ -8,6 +8,7 @@
 enum { SOURCE_EPOCH = 5, TARGET_EPOCH, BACK_EPOCH, FRAME = 64 };
 
 static const char *const source = "10.99.0.2"; /* as in world_port */
+static const char *const target = "10.99.0.9", *const former = "10.99.0.7";
 
 static int give_back(struct world *w, uint64_t epoch) {
         struct gw_name vm = name_of("web");
@@ -30,20 +31,29 @@ static void told(struct world *w, const char *locator, uint64_t epoch) {
         assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 9, &m, 1, NULL, 0), 0);
 }
 
-static void comes(struct world *w, uint8_t reason, unsigned to, unsigned from, uint8_t tag, uint32_t ifindex,
-                  bool redirected) {
+enum { GROUP = 0 }; /* instead of the number of a MAC */
+
+static void comes_from(struct world *w, const char *sender, uint8_t reason, unsigned to, unsigned from, uint8_t tag,
+                       uint32_t ifindex, bool redirected) {
+        static const struct gw_mac group = {{0x33, 0x33, 0, 0, 0, 1}};
         uint8_t bytes[FRAME] = {[14] = tag};
         struct gw_edge_punt punt = {.reason = reason,
                                     .frame = {.vni = WORLD_VNI,
                                               .ifindex = ifindex,
                                               .redirected = redirected,
-                                              .sender = ip_of(source),
+                                              .sender = ip_of(sender),
                                               .bytes = bytes,
                                               .size = sizeof bytes}};
 
-        memcpy(bytes, mac_of(to).b, 6);
+        memcpy(bytes, to == GROUP ? group.b : mac_of(to).b, 6);
         memcpy(bytes + 6, mac_of(from).b, 6);
         gw_edge_punted(w->edge, w->now, &punt);
+}
+
+/* As from where it was cut over to. */
+static void comes(struct world *w, uint8_t reason, unsigned to, unsigned from, uint8_t tag, uint32_t ifindex,
+                  bool redirected) {
+        comes_from(w, target, reason, to, from, tag, ifindex, redirected);
 }
 
 static void expect_down(const struct world *w, size_t i, int how, uint8_t tag) {
@@ -169,7 +179,7 @@ static void cut(struct world *w) {
         struct gw_name vm = name_of("web");
 
         world_serve(w);
-        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of("10.99.0.9"), TARGET_EPOCH, NULL), 0);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of(target), TARGET_EPOCH, NULL), 0);
         gw_edge_punts_drained(w->edge, w->now);
         w->n_down = 0;
 }
@@ -181,7 +191,7 @@ static void what_waits_leaves_when_it_is_back(void **state) {
         cut(w);
         comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
         comes(w, GW_EDGE_RETURNED, 1, 7, 2, 0, true);
-        comes(w, GW_EDGE_HOLD, 9, 7, 3, 1, true); /* a group frame that came back */
+        comes(w, GW_EDGE_HOLD, GROUP, 7, 3, 1, true);
         comes(w, GW_EDGE_FENCED, 7, 1, 4, 1, false);
         assert_int_equal(w->n_down, 0);
         assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH, NULL), 0);
@@ -196,6 +206,28 @@ static void what_waits_leaves_when_it_is_back(void **state) {
         expect_down(w, 5, GW_EDGE_DELIVER, 6);
         assert_int_equal(world_counter(w, GW_EDGE_C_FENCED_SENT), 3);
         assert_int_equal(world_counter(w, GW_EDGE_C_BACK_DELIVERED), 3);
+}
+
+/* What came up marked from the place before this one, while the VM was held for the next cut, goes on after it. */
+static void what_was_held_at_the_cut_goes_on(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+
+        world_serve(w);
+        assert_int_equal(gw_edge_hold(w->edge, w->now, &vm, 0, NULL), 0);
+        comes_from(w, former, GW_EDGE_HOLD, 1, 7, 1, 1, true);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of(target), TARGET_EPOCH, NULL), 0);
+        comes_from(w, former, GW_EDGE_HOLD, 1, 7, 2, 1, true); /* were read late */
+        comes_from(w, former, GW_EDGE_HOLD, GROUP, 7, 3, 1, true);
+        comes_from(w, target, GW_EDGE_HOLD, GROUP, 7, 4, 1, true); /* the former one, when it goes back to it */
+        gw_edge_punts_drained(w->edge, w->now);
+        comes_from(w, former, GW_EDGE_HOLD, 1, 7, 5, 1, true);
+        comes_from(w, former, GW_EDGE_HOLD, GROUP, 7, 6, 1, true);
+        assert_int_equal(w->n_down, 6);
+        for (uint8_t i = 0; i < 6; i++)
+                expect_down(w, i, GW_EDGE_DRAIN, (uint8_t)(i + 1));
+        comes_from(w, target, GW_EDGE_HOLD, GROUP, 7, 7, 1, true); /* it does not arrive there */
+        assert_int_equal(w->n_down, 6);
 }
 
 /* The move went well: the old copy is silent, and what comes back for it has no way to go. */
@@ -237,6 +269,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(only_what_arrives_returns, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_may_come_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_leaves_when_it_is_back, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(what_was_held_at_the_cut_goes_on, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_is_dropped_when_the_vm_is_elsewhere, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_grows_old, world_setup, world_teardown),
         };
