@@ -391,7 +391,7 @@ void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct e
 void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
 void gw_edge_came_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port, /* NULL: nobody's here */
                        const struct gw_edge_frame *frame);
-void gw_edge_taken_back(struct gw_edge *edge, struct edge_vm *vm);
+void gw_edge_taken_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_not_taken_back(struct gw_edge *edge, struct edge_port *port);
 
 /* hold.c */

@@ -78,10 +78,11 @@ static void release(struct gw_edge *edge, const struct edge_port *port, struct h
         }
 }
 
-void gw_edge_taken_back(struct gw_edge *edge, struct edge_vm *vm) {
+void gw_edge_taken_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         gw_list_for_each (link, &vm->ports) {
                 struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
 
+                expire(edge, now, &port->fenced);
                 release(edge, port, &port->back, GW_EDGE_DELIVER, GW_EDGE_C_BACK_DELIVERED);
                 release(edge, port, &port->fenced, GW_EDGE_AS_SENT, GW_EDGE_C_FENCED_SENT);
         }

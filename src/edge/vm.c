@@ -195,7 +195,7 @@ int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_
                                name->s);
         gw_edge_redirect_cancel(edge, vm);
         vm_serve(edge, now, vm, epoch, GW_MH_HANDOFF_MOVED);
-        gw_edge_taken_back(edge, vm);
+        gw_edge_taken_back(edge, now, vm);
         return 0;
 }
 

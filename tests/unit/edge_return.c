@@ -254,8 +254,15 @@ static void what_waits_grows_old(void **state) {
         cut(w);
         comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
         world_pass(w, GW_EDGE_HOLD_MS + 100);
+        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH, NULL), 0); /* though nothing more came */
+        assert_int_equal(w->n_down, 0);
+        assert_int_equal(world_counter(w, GW_EDGE_C_FENCED_DROPPED), 1);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of(target), BACK_EPOCH + 1, NULL), 0);
+        gw_edge_punts_drained(w->edge, w->now);
+        comes(w, GW_EDGE_FENCED, 7, 1, 1, 1, false);
+        world_pass(w, GW_EDGE_HOLD_MS + 100);
         comes(w, GW_EDGE_FENCED, 7, 1, 2, 1, false);
-        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH, NULL), 0);
+        assert_int_equal(gw_edge_uncut(w->edge, w->now, &vm, BACK_EPOCH + 2, NULL), 0);
         assert_int_equal(w->n_down, 1);
         expect_down(w, 0, GW_EDGE_AS_SENT, 2);
 }
