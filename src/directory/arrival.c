@@ -17,7 +17,7 @@
  *
  * Looked at GW_DIRECTORY_ARRIVAL_MS after it began or got its ways, then after twice that, up to ARRIVAL_MOST_MS. A look that takes LOOKS
  * members goes on later with the first VN that was not done. Who does not confirm falls behind (update.c) and is not waited
- * for any more; a gateway that itself is what is missing is said to be so after a while.
+ * for any more; a gateway that itself has not taken its ways is told them again, as often as it takes.
  */
 #include "directory/internal.h"
 
@@ -50,13 +50,21 @@ static const struct directory_member *awaited(const struct directory_member *gat
         return NULL;
 }
 
+/* Its answer did not come, or was no: what has not been taken now may be the next time. */
+static void tell_again(struct gw_directory *d, struct gw_nve *nve) {
+        if (!passed(d, nve, ARRIVAL_LATE_MS))
+                return;
+        gw_dir_note(d, GW_NOTE_INFO, "gateway=%s has not taken its ways; it is told again", nve->id.s);
+        nve->arrival_began = d->now.mono;
+        if (d->effects->gateway_tell)
+                d->effects->gateway_tell(nve, d->user);
+}
+
 static void say_late(struct gw_directory *d, struct gw_nve *nve, const struct directory_member *m,
                      const struct directory_member *waits_for) {
-        const char *what = !nve->took_ways ? "it has not taken its ways"
-                           : waits_for     ? gw_dir_item_nve(&waits_for->item)->id.s
-                                           : "it has not confirmed its members";
+        const char *what = waits_for ? gw_dir_item_nve(&waits_for->item)->id.s : "it has not confirmed its members";
 
-        if (nve->arrival_said || !passed(d, nve, ARRIVAL_LATE_MS))
+        if (nve->departs || nve->arrival_said || !passed(d, nve, ARRIVAL_LATE_MS))
                 return;
         nve->arrival_said = true;
         gw_dir_note(d, GW_NOTE_INFO, "gateway=%s vn=%s is not used by those that have another one; waits for: %s",
@@ -68,6 +76,10 @@ static bool is_confirmed(struct gw_directory *d, struct gw_nve *nve) {
         bool others = nve->departs && !passed(d, nve, DEPARTURE_MOST_MS);
         size_t looks = 0;
 
+        if (!nve->departs && !nve->took_ways) {
+                tell_again(d, nve);
+                return false;
+        }
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
                 const struct directory_member *waits_for = NULL;
@@ -76,7 +88,7 @@ static bool is_confirmed(struct gw_directory *d, struct gw_nve *nve) {
                         continue;
                 if (looks >= LOOKS)
                         return false;
-                if ((!nve->departs && !(nve->took_ways && m->listening && m->known_all)) ||
+                if ((!nve->departs && !(m->listening && m->known_all)) ||
                     (waits_for = awaited(m, others, &looks)) != NULL) {
                         say_late(d, nve, m, waits_for);
                         return false;
@@ -102,15 +114,18 @@ void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve) {
 }
 
 static void serve(struct gw_directory *d, struct gw_nve *nve) {
+        bool came = false;
+
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
                 if (!m->routes || m->serves)
                         continue;
-                m->serves = true;
+                m->serves = came = true;
                 gw_dir_member_touch(d, m);
         }
-        gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
+        if (came)
+                gw_dir_changed(d, GW_OBJECT_NVE, nve->id.s, false);
 }
 
 void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve) {
@@ -137,14 +152,14 @@ void gw_dir_departure_end(struct gw_nve *nve) {
 static void departed(struct gw_directory *d, struct gw_nve *nve) {
         nve->departs = false;
         gw_dir_gateways_review_nve(d, nve);
-        if (d->effects->gateway_left)
-                d->effects->gateway_left(nve, d->user);
+        if (d->effects->gateway_tell)
+                d->effects->gateway_tell(nve, d->user);
 }
 
 void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now) {
         d->now = now;
         nve->took_ways = took;
-        if (took && nve->arrival.place)
+        if (nve->gateway && (!took || nve->arrival.place))
                 gw_dir_arrival_begin(d, nve);
 }
 

@@ -241,8 +241,9 @@ struct gw_directory_effects {
         /* A Request of the management node to a former place (its locator) or a router. False: it cannot be sent now;
          * gw_directory_notices_due says when it can. May be NULL: never. */
         bool (*notice)(struct gw_ip to, enum gw_notice_kind kind, const struct gw_registration *request, void *user);
-        /* It may be a gateway no more, and nobody uses it now: it is to be told that nothing is routed. May be NULL. */
-        void (*gateway_left)(struct gw_nve *nve, void *user);
+        /* It is to be told what it routes: nothing when it may be a gateway no more and nobody uses it now; the same again
+         * when it has not taken that. May be NULL. */
+        void (*gateway_tell)(struct gw_nve *nve, void *user);
 };
 
 /* Since the start. */
@@ -384,7 +385,7 @@ void gw_directory_vn_flush(struct gw_directory *d, struct gw_vn *vn, bool positi
 /* locator: may be NULL until its first HELLO. */
 int gw_directory_nve_create(struct gw_directory *d, const char *id, const struct gw_ip *locator, struct gw_nve **out,
                             struct gw_error *error);
-/* What it may say of itself, for good. A gateway that may be none any more is told so when it is left (gateway_left). */
+/* What it may say of itself, for good. A gateway that may be none any more is told so when it is left (gateway_tell). */
 void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw_permit may_route,
                              enum gw_permit may_claim, struct gw_now now);
 int gw_directory_nve_delete(struct gw_directory *d, struct gw_nve *nve, struct gw_error *error);

@@ -421,5 +421,8 @@ void hv_images_left(struct hv_vm *vm) {
                 r = vm->record.move.keep_disks ? rename(path, kept) : unlink(path);
                 if (r < 0 && errno != ENOENT)
                         gw_log(GW_WARNING, "vm=%s the old image %s stays: %s", vm->record.id.s, path, strerror(errno));
+                else if (r == 0 && vm->record.move.keep_disks)
+                        gw_log(GW_NOTICE, "vm=%s the old image is %s now; it is yours to remove", vm->record.id.s,
+                               kept);
         }
 }

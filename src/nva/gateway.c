@@ -2,7 +2,7 @@
 /*
  * What a gateway is told: the VNs that are routed, and every way that the policies
  * allow, as one list that replaces the one before (PUT /v1/gateway). It is told
- * when it connects and after each change; a list that did not arrive is made good by
+ * when it connects and after each change; a list that was not taken is told again (directory/arrival.c), and by
  * the next session.
  *
  * All gateways route the same. Of a VN that a one-way policy leads out of, packets

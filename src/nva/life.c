@@ -65,8 +65,15 @@ static const char *vm_path(char *out, size_t size, const char *vm, const char *v
         return out;
 }
 
-static void ignore_answer(int status, json_t *body, void *user) {
-        (void)status, (void)body, (void)user;
+static void on_clear(int status, json_t *body, void *user) {
+        struct gw_error error = {0};
+
+        (void)user;
+        if (!nva_json_no_answer(status, body) && gw_api_error(status, body, &error))
+                gw_log_limited(GW_WARNING, 20,
+                               "what is left of a VM could not be cleared, and is tried again when its "
+                               "agent is here anew (is it older than the authority?): %s",
+                               error.text);
 }
 
 void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char *move) {
@@ -74,17 +81,17 @@ void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char 
         json_t *body = json_pack("{s:s}", "move", move);
         char path[160];
 
-        if (!known || remains_is_torn(known)) /* nobody knows how it ended; or badly */
+        if (known && remains_is_torn(known))
                 json_object_set_new(body, "keep_disks", json_true());
         if (!nve->hv_session)
                 goto out;
         gw_log_limited(GW_NOTICE, 100, "clearing: vm=%s nve=%s move=%s", vm, nve->id.s, move);
         if (*move)
                 gw_call(nve->hv_session, "POST", vm_path(path, sizeof path, vm, "/finish"), json_incref(body),
-                        gw_s(LIFE_CALL_S), ignore_answer, NULL);
+                        gw_s(LIFE_CALL_S), on_clear, NULL);
         else
                 gw_call(nve->hv_session, "DELETE", vm_path(path, sizeof path, vm, ""), NULL, gw_s(LIFE_CALL_S),
-                        ignore_answer, NULL);
+                        on_clear, NULL);
 out:
         json_decref(body);
 }

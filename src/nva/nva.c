@@ -156,7 +156,7 @@ static bool on_notice(struct gw_ip to, enum gw_notice_kind kind, const struct gw
         return notices_send(user, to, request);
 }
 
-static void on_gateway_left(struct gw_nve *nve, void *user) {
+static void on_gateway_tell(struct gw_nve *nve, void *user) {
         gateway_tell(user, nve);
 }
 
@@ -170,7 +170,7 @@ static const struct gw_directory_effects directory_effects = {
         .note = on_note,
         .arrived = on_arrived,
         .notice = on_notice,
-        .gateway_left = on_gateway_left,
+        .gateway_tell = on_gateway_tell,
 };
 
 /* --- start --- */

@@ -103,6 +103,7 @@ static void test_used_when_it_has_the_ways(void **state) {
         assert_int_equal(w->note_kind, GW_NOTE_INFO); /* after ten seconds */
         assert_non_null(strstr(w->note, "gateway=g2"));
         assert_non_null(strstr(w->note, "its ways"));
+        assert_int_equal(w->n_told_ways, 1); /* once more; it may be able to take them now */
         gw_directory_gateway_took(&w->d, g, true, w->now);
         world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
@@ -164,18 +165,18 @@ static void test_a_forbidden_one_is_left_first(void **state) {
         ack_of(w, w->h1);
         ack_of(w, old);
         world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
-        assert_int_equal(w->n_left, 0); /* green's h2 may send to it */
+        assert_int_equal(w->n_told_ways, 0); /* green's h2 may send to it */
         ack_of(w, w->h2);
         ack_of(w, g);
         world_pass(w, WORLD_LOOK_MS);
-        assert_int_equal(w->n_left, 1);
+        assert_int_equal(w->n_told_ways, 1);
         assert_int_equal(role_told(w, w->h1, g), 0);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
         world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        assert_int_equal(w->n_left, 1);
+        assert_int_equal(w->n_told_ways, 1);
 }
 
 /* The one that is to take over is not there yet; who does not get there is not waited for for ever. */
@@ -190,19 +191,19 @@ static void test_left_when_the_other_has_come(void **state) {
                 ack_of(w, old);
                 world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
         }
-        assert_int_equal(w->n_left, 0);
+        assert_int_equal(w->n_told_ways, 0);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        assert_int_equal(w->n_left, 1);
+        assert_int_equal(w->n_told_ways, 1);
         comes(w, "g3", "10.99.0.13", 1);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
         gw_directory_gateway_took(&w->d, gw_directory_nve(&w->d, "g3"), false, w->now);
         world_ack(w);
         world_pass(w, 4000);
-        assert_int_equal(w->n_left, 1);
+        assert_int_equal(w->n_told_ways, 1);
         world_ack(w);
         world_pass(w, 2000);
-        assert_int_equal(w->n_left, 2);
+        assert_int_equal(w->n_told_ways, 2);
 }
 
 static void test_allowed_again_before_it_was_left(void **state) {
@@ -215,7 +216,7 @@ static void test_allowed_again_before_it_was_left(void **state) {
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        assert_int_equal(w->n_left, 0);
+        assert_int_equal(w->n_told_ways, 0);
 }
 
 /* By a list of ways that is older than the policy: it has forgotten the members, and is told them again. */

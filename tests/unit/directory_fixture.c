@@ -114,15 +114,15 @@ static bool effect_notice(struct gw_ip to, enum gw_notice_kind kind, const struc
         return true;
 }
 
-static void effect_gateway_left(struct gw_nve *nve, void *user) {
+static void effect_gateway_tell(struct gw_nve *nve, void *user) {
         struct world *w = user;
 
         (void)nve;
-        w->n_left++;
+        w->n_told_ways++;
 }
 
 static const struct gw_directory_effects effects = {.store = effect_store,
-                                                    .gateway_left = effect_gateway_left,
+                                                    .gateway_tell = effect_gateway_tell,
                                                     .unstore = effect_unstore,
                                                     .fetch = effect_fetch,
                                                     .send = effect_send,

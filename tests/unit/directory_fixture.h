@@ -38,7 +38,7 @@ struct world {
         size_t n_agreed, n_flushes, octets;
         char note[256];
         enum gw_note note_kind;
-        size_t n_notes, n_changes, n_stores, n_left; /* left: gateways that nobody uses any more */
+        size_t n_notes, n_changes, n_stores, n_told_ways;
         struct gw_error error;
         struct gw_nve *h1, *h2, *h3;
         struct gw_vn *blue;
