@@ -58,14 +58,21 @@ static void tell(struct hv_carrier *carrier, const struct gw_error *error) {
         carrier->done(vm, error);
 }
 
+/* The copy is under way; or the emulator said first that it has failed, and it is being asked why. */
+static bool is_of_interest(const struct hv_carrier *carrier, const struct hv_vm *vm) {
+        return gw_name_eq(&vm->record.move.id, &carrier->move_id) && !vm->carrier_error[0] &&
+               (vm->record.role == HV_ROLE_SERVE ||
+                (vm->record.role == HV_ROLE_SOURCE &&
+                 (vm->leaving == HV_COPYING || vm->leaving == HV_CUTTING || vm->leaving == HV_CUT)));
+}
+
 /* The emulator says no more than that its pipe is broken. It does say that, so this ends nothing: where the VM is stopped
  * for its cut, the emulator has to be let go on to see it. */
 static void blame(const struct hv_carrier *carrier, const char *text) {
         struct hv_vm *vm = hv_find(carrier->hv, carrier->vm_id.s);
 
         gw_log(GW_WARNING, "vm=%s copy: %s", carrier->vm_id.s, text);
-        if (!vm || vm->record.role != HV_ROLE_SOURCE || !gw_name_eq(&vm->record.move.id, &carrier->move_id) ||
-            (vm->leaving != HV_COPYING && vm->leaving != HV_CUTTING && vm->leaving != HV_CUT) || vm->carrier_error[0])
+        if (!vm || !is_of_interest(carrier, vm))
                 return;
         snprintf(vm->carrier_error, sizeof vm->carrier_error, "%.*s", (int)sizeof vm->carrier_error - 1, text);
         gw_text_mend(vm->carrier_error);

@@ -276,7 +276,9 @@ static void on_reason(const struct gw_error *error, const struct gw_vm_status *s
         bool known = !error && status->reason[0] && vm->record.move.begun != HV_BEGUN_ASKED;
 
         if (vm->record.move.id.s[0] && vm->record.role == HV_ROLE_SERVE)
-                tell_failed(vm, known ? status->reason : "the copy broke off");
+                tell_failed(vm, vm->carrier_error[0] ? vm->carrier_error
+                                : known              ? status->reason
+                                                     : "the copy broke off");
 }
 
 /* The emulator has ended the copy without success, or goes on by itself. */
