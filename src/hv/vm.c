@@ -184,18 +184,17 @@ static void remove_step(struct hv_vm *vm) {
 static void on_detached(struct hv_vm *vm, int status, json_t *body) {
         (void)body;
         if (status >= 300 && status != 404)
-                gw_log(GW_WARNING,
-                       "vm=%s the NVE did not take its ports off (status %d); it will see the devices vanish",
-                       vm->record.id.s, status);
+                gw_log(GW_WARNING, "vm=%s the NVE did not take its ports off (status %d); it will %s", vm->record.id.s,
+                       status, vm->returns ? "when it is told where the VM is" : "see the devices vanish");
         if (vm->forget)
                 remove_step(vm);
 }
 
-/* It has run here after all, or the NVE knows of no return: then its ports are only taken off. */
+/* It has run here after all, or the NVE knows of no return: then its ports are only taken off. One that was not
+ * reached until the deadline is not waited for once more: the source may not go on before we are done. */
 static void on_returned(struct hv_vm *vm, int status, json_t *body) {
-        (void)body;
-        if (status < 300 || status == 404)
-                remove_step(vm);
+        if (status < 300 || status == 404 || status == 503 || status == 504)
+                on_detached(vm, status, body);
         else
                 hv_edge_detach(vm, false, on_detached);
 }

@@ -383,6 +383,24 @@ def test_abandon(bed4):
     assert wait_for("source goes on", lambda: one.event("move-failed", move=name))["running"]
 
 
+def test_abandon_without_an_edge(bed4):
+    """It is waited for once, not for each thing that it could be told; what it still holds is cleared by the next arrival."""
+    one, two = bed4.hosts
+    definition = bed4.synth(copy_ms=20000)
+    start(one, definition)
+    name = move(one, two, definition, 1)
+    two.nve.refuse["/return"] = 503
+    two.post(f"/v1/vms/{VM}/abandon", {"move": name})
+    assert len(two.nve.made("/return")) > 1 and not two.nve.made(f"/v1/vms/{VM}", "DELETE")
+    assert two.vm() is None and tap_of(two)     # the NVE's descriptor keeps it
+    wait_for("source goes on", lambda: one.event("move-failed", move=name))
+    two.nve.refuse = {}
+    name = move(one, two, definition, 1 + 2)
+    assert two.nve.made(f"/v1/vms/{VM}", "DELETE") and two.vm()["epoch"] == 4
+    two.post(f"/v1/vms/{VM}/abandon", {"move": name})
+    assert two.vm() is None and tap_of(two) is None
+
+
 def test_abandon_of_one_that_runs(bed4):
     one, two = bed4.hosts
     definition = bed4.synth()
