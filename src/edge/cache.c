@@ -259,7 +259,7 @@ void gw_edge_mapping_apply(struct gw_edge *edge, struct gw_edge_now now, const s
                 edge->counters[GW_EDGE_C_MAPPINGS_STALE]++;
         else
                 mapping_store(edge, now, said);
-        if (port && port->vm->returning)
+        if (port)
                 gw_edge_return_heard(edge, now, port->vm);
         gw_edge_source_told(edge, said->vni, said->mac);
 }

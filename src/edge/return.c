@@ -5,6 +5,8 @@
  * this for its place. All of it goes back after the VM (decision 96).
  *
  *      arriving -- told --> waiting -- it is back --> sending -- nothing comes --> forgotten
+ *         |                    |                         ^
+ *         +------- it is back -|-------------------------+
  *                              |
  *                              +-- nobody was cut over to here, or for WAIT_MS nobody said where it is --> forgotten
  *
@@ -15,6 +17,8 @@
  *   then holds what comes back to it (takeback.c). The shell sends them on. What a device has no queue for is held by hold.c.
  * - When nothing has come for the redirect's times the VM is forgotten here.
  * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
+ * - An agent that is gone for good tells nobody. Its VMs' taps are kept here, so that no device's end is seen:
+ *   a newer place alone begins the sending, too. Else local senders would be led to the old place for ever.
  */
 #include "base/error.h"
 #include "base/log.h"
@@ -157,14 +161,14 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
         look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
 }
 
-/* It may also have moved on. */
+/* It is back, or has moved on. Here it cannot be activated any more, whether or not its agent has said so. */
 void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         const struct edge_mapping *m = vm->role == GW_EDGE_ARRIVING ? newer_place(edge, vm) : NULL;
 
-        if (m && vm->returning == EDGE_RETURN_WAITING)
-                begin(edge, now, vm, m);
-        else if (m)
+        if (m && vm->returning == EDGE_RETURN_SENDING)
                 lead_to(edge, vm, m);
+        else if (m)
+                begin(edge, now, vm, m);
 }
 
 int gw_edge_may_return(const struct gw_edge *edge, const struct gw_name *name, uint64_t epoch, struct gw_error *error) {

@@ -328,7 +328,7 @@ static int vm_may_attach(struct gw_edge *edge, struct edge_vm *vm, const struct 
         if (a->epoch == vm->epoch && a->role != vm->role)
                 return gw_fail(error, GW_E_CONFLICT, "mode", "vm %s has another role here with epoch %llu", a->vm.s,
                                (unsigned long long)a->epoch);
-        if (a->role == GW_EDGE_ARRIVING && a->epoch > vm->epoch && vm_is_attached(vm))
+        if (a->role == GW_EDGE_ARRIVING && (vm->returning || (a->epoch > vm->epoch && vm_is_attached(vm))))
                 return gw_fail(error, GW_E_CONFLICT, "mode", "vm %s is here already; delete it first", a->vm.s);
         return 0;
 }

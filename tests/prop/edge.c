@@ -23,7 +23,7 @@ enum {
 static const char *const locators[LOCATORS] = {"10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.4"}; /* 0: self */
 
 struct model_vm {
-        bool here, attached, leaving;
+        bool here, attached, leaving, returning;
         uint8_t role;
         uint64_t epoch, cut_ns;
         unsigned peer;
@@ -67,13 +67,13 @@ static int model_attach(struct model_vm *v, uint8_t role, uint64_t epoch, unsign
                 return GW_E_STALE;
         if (v->here && epoch == v->epoch && role != v->role)
                 return GW_E_CONFLICT;
-        if (v->here && epoch > v->epoch && role == GW_EDGE_ARRIVING && v->attached)
+        if (v->here && role == GW_EDGE_ARRIVING && (v->returning || (epoch > v->epoch && v->attached)))
                 return GW_E_CONFLICT;
         if (!v->here || epoch > v->epoch) {
                 v->role = role;
                 v->epoch = epoch;
                 v->peer = peer;
-                v->leaving = false;
+                v->leaving = v->returning = false;
         }
         v->here = v->attached = true;
         return 0;
@@ -109,7 +109,7 @@ static int model_serve(struct model_vm *v, uint64_t epoch, uint8_t from_role) {
                         return GW_E_STALE;
                 if (v->role == GW_EDGE_ARRIVING || !v->attached)
                         return GW_E_CONFLICT;
-        } else if (v->role != GW_EDGE_ARRIVING) {
+        } else if (v->role != GW_EDGE_ARRIVING || v->returning) {
                 return GW_E_CONFLICT;
         }
         v->role = GW_EDGE_SERVING;
@@ -125,7 +125,7 @@ static void model_delete(struct model_vm *v, bool keep) {
                 v->attached = false;
                 v->leaving = true;
         } else {
-                v->here = false;
+                v->here = v->returning = false;
         }
 }
 
@@ -152,6 +152,12 @@ static void model_map(struct model_vm *v, bool serving, unsigned locator, uint64
         v->locator = locator;
         v->mapping_epoch = epoch;
         v->expires_ns = now_ns + LIFETIME_MS * GW_NS_PER_MS;
+        if (v->here && v->role == GW_EDGE_ARRIVING && elsewhere(v) > v->epoch) { /* it does not arrive any more */
+                v->peer = locator;
+                v->epoch = epoch;
+                v->cut_ns = v->returning ? v->cut_ns : now_ns;
+                v->returning = true;
+        }
 }
 
 /* The redirect of a VM is looked at each LOOK_MS after its cut. */
@@ -172,6 +178,8 @@ static void model_pass_vm(struct model_vm *v, uint64_t from_ns, uint64_t to_ns) 
                         break;
                 }
         }
+        if (v->returning && v->cut_ns + MIN_MS * GW_NS_PER_MS <= to_ns)
+                v->here = v->returning = false;
         if (v->mapped && v->expires_ns <= to_ns)
                 v->mapped = false;
 }
@@ -195,7 +203,7 @@ static void compare_vm(const struct world *w, const struct model_vm *v, unsigned
         if (remote || v->role != GW_EDGE_SERVING)
                 assert_true(gw_ip_eq(found->entry.locator, ip_of(locators[remote ? v->locator : v->peer])));
         if (v->here && v->attached)
-                assert_int_equal(w->open[i + 10], v->role);
+                assert_int_equal(w->open[i + 10], v->returning ? GW_EDGE_RETURNING : v->role);
         else
                 assert_int_equal(w->open[i + 10], 0);
 }

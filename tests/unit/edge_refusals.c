@@ -34,7 +34,7 @@ static const int expected[STATES][ORDERS][3] = {
         [LEFT] = {{GW_E_STALE, 0, GW_E_CONFLICT},
                   {GW_E_STALE, GW_E_STALE, GW_E_CONFLICT},
                   {GW_E_STALE, GW_E_CONFLICT, GW_E_CONFLICT}},
-        [ARRIVES_TOO_LATE] = {{GW_E_STALE, GW_E_STALE, GW_E_CONFLICT},
+        [ARRIVES_TOO_LATE] = {{GW_E_STALE, GW_E_STALE, GW_E_STALE},
                               {GW_E_STALE, GW_E_STALE, GW_E_STALE},
                               {GW_E_STALE, GW_E_STALE, GW_E_STALE}},
 };

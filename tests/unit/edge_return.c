@@ -95,7 +95,7 @@ static void it_goes_on_until_nothing_comes(void **state) {
         arrive(w);
         assert_int_equal(world_attach(w, &other), 0);
         told(w, source, BACK_EPOCH); /* before the agent says so */
-        assert_int_equal(w->send_backs, 0);
+        assert_int_equal(w->send_backs, 1);
         assert_int_equal(give_back(w, TARGET_EPOCH), 0);
         assert_int_equal(w->send_backs, 1);
         world_forget_sent(w);
@@ -141,6 +141,30 @@ static void nobody_says_where_it_is(void **state) {
         world_pass(w, 2200);
         assert_int_equal(w->open[1], 0);
         assert_int_equal(w->send_backs, 0);
+}
+
+/* Its agent is gone for good; the device is there for as long as it is kept here. */
+static void without_its_agent_it_goes_back_by_itself(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach other = world_port("db", 2, "10.1.0.2", GW_EDGE_SERVING, 1);
+        struct gw_name vm = name_of("web");
+
+        arrive(w);
+        assert_int_equal(world_attach(w, &other), 0);
+        told(w, source, SOURCE_EPOCH);
+        told(w, "10.99.0.1", TARGET_EPOCH);
+        assert_int_equal(w->open[1], GW_EDGE_ARRIVING);
+        told(w, "10.99.0.7", BACK_EPOCH);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        assert_int_equal(w->send_backs, 1);
+        assert_true(gw_ip_eq(world_fdb_find(w, 1)->entry.locator, ip_of("10.99.0.7")));
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, TARGET_EPOCH, NULL), GW_E_STALE);
+        world_pass(w, 5200);
+        assert_int_equal(w->open[1], 0);
+        assert_int_equal(world_fdb_find(w, 1)->entry.place, GW_EDGE_TO_REMOTE);
+        told(w, "10.99.0.8", BACK_EPOCH + 2); /* wherever it goes, local senders follow */
+        assert_true(gw_ip_eq(world_fdb_find(w, 1)->entry.locator, ip_of("10.99.0.8")));
+        assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_NOT_FOUND); /* should it come after all */
 }
 
 static void only_what_arrives_returns(void **state) {
@@ -273,6 +297,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(it_goes_on_until_nothing_comes, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(without_its_agent_it_goes_back_by_itself, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(only_what_arrives_returns, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_may_come_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_leaves_when_it_is_back, world_setup, world_teardown),
