@@ -161,19 +161,19 @@ static int drain_one(struct gw_datapath *dp, uint32_t ifindex, const struct virt
         return r;
 }
 
-int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd) {
-        int header = tap_header(tap_fd), n = 0, r;
+int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd, uint64_t *n_sent) {
+        int header = tap_header(tap_fd), r;
 
         if (header < 0)
                 return header;
-        for (;;) {
+        for (unsigned n = 0; n < GW_DRAIN_TURN_FRAMES; n++) {
                 struct virtio_net_hdr vnet = {0};
                 ssize_t size = read(tap_fd, dp->buffer, sizeof dp->buffer);
 
                 if (size < 0 && errno == EINTR)
                         continue;
                 if (size < 0)
-                        return errno == EAGAIN ? n : -errno;
+                        return errno == EAGAIN ? 0 : -errno;
                 if (size < header + ETHERNET_OCTETS)
                         continue;
                 memcpy(&vnet, dp->buffer, header ? VNET_OCTETS : 0);
@@ -181,7 +181,8 @@ int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd) 
                 if (r)
                         return r;
                 /* The receiving side of a virtual link runs on this CPU too, with a queue of 1000 (netdev_max_backlog). */
-                if (++n % DRAIN_BURST == 0)
+                if (++*n_sent % DRAIN_BURST == 0)
                         sched_yield();
         }
+        return 0;
 }

@@ -15,7 +15,7 @@
  * - While the VM is waited for, and after it is back, frames from the wire still go into the queue, marked ones too: those
  *   were under way from the old place, or are still sent from there, if that has not heard of it yet, which
  *   then holds what comes back to it (takeback.c). The shell sends them on. What a device has no queue for is held by hold.c.
- * - When nothing has come for the redirect's times the VM is forgotten here.
+ * - When nothing has come for the redirect's times, or after SEND_MS, the VM is forgotten here.
  * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
  * - An agent that is gone for good tells nobody. Its VMs' taps are kept here, so that no device's end is seen:
  *   a newer place alone begins the sending, too. Else local senders would be led to the old place for ever.
@@ -29,6 +29,7 @@ enum {
         RETURN_LOOK_LATE_MS = 1000, /* after RETURN_QUIET_MS: we are told, too */
         RETURN_QUIET_MS = 2000,     /* nothing has come, and the NVA never put it here: there was no cut */
         RETURN_WAIT_MS = 60000,     /* for the place where the VM is */
+        RETURN_SEND_MS = 60000,     /* a sender that has not heard by then does not hear */
 };
 
 static void look_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint32_t ms) {
@@ -125,7 +126,8 @@ static void begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *
 
 static void go_on_sending(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         send_back(edge, now, vm);
-        if (gw_edge_redirect_is_idle(edge, now, vm, vm->returned_at))
+        if (gw_edge_redirect_is_idle(edge, now, vm, vm->returned_at) ||
+            gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(RETURN_SEND_MS))))
                 gw_edge_vm_forget(edge, vm); /* what comes still goes by what the NVA has said, or is asked for */
         else
                 look_again(edge, now, vm, RETURN_LOOK_MS);

@@ -4,7 +4,7 @@
  * kernel queue of such a tap still holds, and those that reach it while the cut takes hold on other CPUs, were
  * meant for the VM: they are read here and sent after it, marked as redirected.
  *
- *      cut       read at once, and until the VM is deleted or taken back. After `uncut` not one frame
+ *      cut       read at once (one turn, as each time: other VMs wait for their cuts), and until the VM is deleted or taken back. After `uncut` not one frame
  *                more is taken: the VM reads its tap itself again
  *      return    kept from the attaching on, so that the device and its queue outlive the emulator and the agent;
  *                read from the moment when the VM is known to be back, until the port is closed. When it
@@ -41,13 +41,13 @@ static void drain_free(struct nve_drain *drain) {
 }
 
 static void drain_read(struct nve_drain *drain) {
-        int n = gw_datapath_tap_drain(drain->nve->dp, drain->ifindex, drain->fd);
-        uint64_t *count = drain->returns ? &drain->nve->returned : &drain->nve->drained;
+        uint64_t *count = drain->returns ? &drain->nve->returned : &drain->nve->drained, n = 0;
+        int r = gw_datapath_tap_drain(drain->nve->dp, drain->ifindex, drain->fd, &n);
 
-        if (n < 0)
-                gw_log_limited(GW_WARNING, 3, "vm=%s: its tap could not be read: %s", drain->vm.s, gw_error_word(n));
-        drain->n_read += n > 0 ? (uint64_t)n : 0;
-        *count += n > 0 ? (uint64_t)n : 0;
+        if (r)
+                gw_log_limited(GW_WARNING, 3, "vm=%s: its tap could not be read: %s", drain->vm.s, gw_error_word(r));
+        drain->n_read += n;
+        *count += n;
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *user) {

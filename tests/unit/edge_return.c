@@ -113,6 +113,23 @@ static void it_goes_on_until_nothing_comes(void **state) {
         assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 0); /* no move began here */
 }
 
+/* One frame now and then does not keep tap and port for ever. */
+static void it_ends_though_frames_come(void **state) {
+        struct world *w = *state;
+
+        arrive(w);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        told(w, source, BACK_EPOCH);
+        for (int s = 0; s < 59; s++) {
+                w->returned++;
+                world_pass(w, 1000);
+        }
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        w->returned++;
+        world_pass(w, 1200);
+        assert_int_equal(w->open[1], 0);
+}
+
 static void without_a_cut_it_is_soon_forgotten(void **state) {
         struct world *w = *state;
 
@@ -295,6 +312,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(nothing_goes_back_before_it_is_back, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_goes_on_until_nothing_comes, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_ends_though_frames_come, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_its_agent_it_goes_back_by_itself, world_setup, world_teardown),
