@@ -47,6 +47,7 @@ struct gw_datapath_port {
         struct gw_ip moved_to;        /* with GW_PORT_MOVED, _RETURNING, _BACK */
         uint64_t activated_ns;        /* kept here: when it stopped being ARRIVING, */
         uint32_t arrival;             /* and a number of that arrival */
+        uint32_t back_until_s;        /* kept here: when GW_PORT_BACK ends */
         uint32_t per_s[GW_LIMIT_MAX]; /* frames, of each enum gw_limit; 0: no limit. A burst is GW_BURST_S of them */
 };
 enum { GW_BURST_S = 2 };

@@ -15,7 +15,10 @@
 #include "datapath/godwit.skel.h"
 #include "io/netlink.h"
 
-enum { HOLDS = GW_PORT_HOLD | GW_PORT_ARRIVING };
+enum {
+        HOLDS = GW_PORT_HOLD | GW_PORT_ARRIVING,
+        BACK_S = 120, /* the other edge may wait for a minute to hear of it, and then sends for one (edge/return.c) */
+};
 
 static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struct gw_abi_port *in) {
         *out = (struct gw_datapath_port){.ifindex = ifindex,
@@ -26,6 +29,7 @@ static void port_out(struct gw_datapath_port *out, uint32_t ifindex, const struc
                                          .mac = gw_abi_mac(in->mac),
                                          .activated_ns = in->activated_ns,
                                          .arrival = in->arrival,
+                                         .back_until_s = in->back_until_s,
                                          .moved_to = gw_abi_ip(in->moved_to)};
         for (int i = 0; i < GW_LIMIT_MAX; i++)
                 out->per_s[i] = in->limits[i].per_s;
@@ -42,7 +46,8 @@ static int write_port(struct gw_datapath *dp, const struct gw_datapath_port *por
                                     .mtu = port->mtu,
                                     .flags = port->flags,
                                     .activated_ns = port->activated_ns,
-                                    .arrival = port->arrival};
+                                    .arrival = port->arrival,
+                                    .back_until_s = port->back_until_s};
         struct gw_abi_port old;
 
         if (!bpf_map_lookup_elem(dp->maps[MAP_PORTS], &port->ifindex, &old)) {
@@ -86,12 +91,17 @@ static void port_arrives(struct gw_datapath_port *port, const struct gw_datapath
         port->activated_ns = does || !old ? 0 : did ? now_ns : old->activated_ns;
 }
 
-/* One that was cut and is no longer moved has been taken back. */
+/* One that was cut and is no longer moved has been taken back. Where it was cut over to counts for a while, also when
+ * the port is written anew. */
 static void port_is_back(struct gw_datapath_port *port, const struct gw_datapath_port *old) {
-        if (port->flags & (GW_PORT_MOVED | GW_PORT_ARRIVING))
-                port->flags &= ~(uint32_t)GW_PORT_BACK;
-        else if (old->flags & GW_PORT_MOVED)
-                port->flags |= GW_PORT_BACK;
+        port->flags &= ~(uint32_t)GW_PORT_BACK;
+        port->back_until_s = 0;
+        if (port->flags & (GW_PORT_MOVED | GW_PORT_ARRIVING) || !(old->flags & (GW_PORT_MOVED | GW_PORT_BACK)))
+                return;
+        port->flags |= GW_PORT_BACK;
+        port->moved_to = old->moved_to;
+        port->back_until_s =
+                old->flags & GW_PORT_MOVED ? (uint32_t)(gw_mono_now().ns / GW_NS_PER_S) + BACK_S : old->back_until_s;
 }
 
 int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *wanted) {
@@ -110,6 +120,8 @@ int gw_datapath_port_set(struct gw_datapath *dp, const struct gw_datapath_port *
                 return r;
         port->flags = with_peer(port);
         port_arrives(port, found ? NULL : &old);
+        if (!found && old.vni == port->vni && gw_mac_eq(old.mac, port->mac))
+                port_is_back(port, &old);
         r = write_port(dp, port);
         if (!r)
                 r = gw_program_attach((int)port->ifindex, false, bpf_program__fd(dp->bpf->progs.from_guest));

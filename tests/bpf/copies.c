@@ -138,35 +138,38 @@ static void each_copy_by_the_ports_state(void **state) {
         }
 }
 
-static void port_of_old_place(uint32_t flags) {
-        struct gw_abi_port value = {.vni = VNI, .mtu = MTU, .flags = flags};
+static void port_cut_to(const char *place, uint32_t flags, uint64_t back_until_s) {
+        struct gw_abi_port value = {.vni = VNI, .mtu = MTU, .flags = flags, .back_until_s = (uint32_t)back_until_s};
         uint32_t here = HERE;
 
         memcpy(value.mac, mac_of(1).b, 6);
-        memcpy(value.moved_to, ip_of(OLD_PLACE).b, 16);
+        memcpy(value.moved_to, ip_of(place).b, 16);
         put(bpf->maps.gw_ports, &here, &value);
 }
 
 /* It was cut over to OLD_PLACE, and did not arrive there: what comes back is the only copy, and is like no other. */
 static void what_comes_back_is_taken_once(void **state) {
+        uint64_t now_s = gw_mono_now().ns / GW_NS_PER_S;
         struct frame f;
 
         (void)state;
         for (int v6 = 0; v6 < 2; v6++) {
                 numbered(&f, v6, 9000);
-                port_of_old_place(GW_PORT_MOVED);
+                port_cut_to(OLD_PLACE, GW_PORT_MOVED, 0);
                 EXPECT(&f, MARK, GW_COUNT_PUNTED);
                 assert_int_equal(bpf->bss->gw_trace.punt, GW_PUNT_HOLD);
                 EXPECT(&f, OF_ANOTHER, GW_COUNT_DROP_NO_FLOOD);
-                port_of_old_place(GW_PORT_BACK);
+                port_cut_to(OLD_PLACE, GW_PORT_BACK, now_s + 30);
                 for (int i = 0; i < 3; i++) {
                         EXPECT(&f, MARK, GW_COUNT_FLOOD_LOCAL);
                         EXPECT(&f, 0, GW_COUNT_FLOOD_LOCAL);
                 }
                 EXPECT(&f, OF_ANOTHER, GW_COUNT_DROP_NO_FLOOD);
-                port(HERE, 1, GW_PORT_BACK, 0); /* from another place */
+                port_cut_to(SENDER, GW_PORT_BACK, now_s + 30); /* from another place */
                 EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
-                port_of_old_place(0);
+                port_cut_to(OLD_PLACE, GW_PORT_BACK, now_s - 1); /* that was long ago */
+                EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
+                port_cut_to(OLD_PLACE, 0, 0);
                 EXPECT(&f, MARK, GW_COUNT_DROP_NO_FLOOD);
         }
 }

@@ -304,6 +304,42 @@ static void a_place_that_is_free_is_taken(void **state) {
         assert_false(has_next_hop(h, last));
 }
 
+static struct gw_datapath_port port_of(struct host *h, const struct guest *g) {
+        struct gw_datapath_port port;
+
+        assert_int_equal(gw_datapath_port_get(h->dp, g->ifindex, &port), 0);
+        return port;
+}
+
+/* Where a VM was cut over to, and did not arrive, counts for a while, also when the daemon begins anew meanwhile. */
+static void a_port_that_was_taken_back_is_so_for_a_while(void **state) {
+        struct world *w = *state;
+        struct host *h = &w->hosts[0];
+        struct guest *vm = guest_add(w, h, 1, true, true);
+        struct gw_ip there = w->hosts[1].locator;
+        struct gw_datapath_port attached = port_of(h, vm), back, again;
+        uint64_t now_s = gw_mono_now().ns / GW_NS_PER_S;
+        int before;
+
+        assert_int_equal(gw_datapath_cut(h->dp, vm->ifindex, there, 2, false), 0);
+        assert_int_equal(gw_datapath_port_flags(h->dp, vm->ifindex, 0, GW_PORT_MOVED), 0);
+        back = port_of(h, vm);
+        assert_true(back.flags & GW_PORT_BACK);
+        assert_in_range(back.back_until_s, now_s + 60, now_s + 600);
+        host_close(h);
+        host_open(h);
+        host_enter(h, &before);
+        assert_int_equal(gw_datapath_port_set(h->dp, &attached), 0);
+        again = port_of(h, vm);
+        assert_true(again.flags & GW_PORT_BACK);
+        assert_true(gw_ip_eq(again.moved_to, there));
+        assert_int_equal(again.back_until_s, back.back_until_s);
+        attached.flags |= GW_PORT_ARRIVING;
+        assert_int_equal(gw_datapath_port_set(h->dp, &attached), 0);
+        assert_int_equal(gw_netns_leave(before), 0);
+        assert_false(port_of(h, vm).flags & GW_PORT_BACK);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
@@ -313,6 +349,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(talkers_of_all_are_read_in_one_walk),
                 cmocka_unit_test(next_hops_are_those_in_use),
                 cmocka_unit_test(a_place_that_is_free_is_taken),
+                cmocka_unit_test(a_port_that_was_taken_back_is_so_for_a_while),
         };
 
         if (!worlds_begin(argc, argv))

@@ -66,7 +66,8 @@ enum gw_port_flag {
         GW_PORT_STILL = 16384, /* its VM stands still: what is for it goes up, as far as its limit of misses lets */
         GW_PORT_RETURNING =
                 32768, /* its VM did not arrive after all: what it has queued goes to moved_to, nothing it sends */
-        GW_PORT_BACK = 65536, /* was cut and taken back: group frames for it come back, marked, from moved_to */
+        GW_PORT_BACK = 65536, /* was cut and taken back: until back_until_s group frames for it come back, marked, from
+                                 moved_to */
 };
 
 /* How often a port may make others work; each limit has a bucket of its own. */
@@ -303,7 +304,7 @@ struct gw_abi_port {
         __u8 moved_to[16];  /* with GW_PORT_MOVED, _RETURNING, _BACK */
         __u64 activated_ns; /* when it stopped being ARRIVING (CLOCK_MONOTONIC); 0: it never was, or long ago */
         __u32 arrival;      /* tells the moves apart that brought a VM here */
-        __u32 pad2;
+        __u32 back_until_s; /* with GW_PORT_BACK (CLOCK_MONOTONIC) */
         /* What it may speak with. Unused ones are zero. */
         __be32 own4[GW_OWN4_MAX];
         __u8 own6[GW_OWN6_MAX][16];

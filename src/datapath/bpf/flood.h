@@ -9,7 +9,7 @@
  *      MOVED            sent on, marked, to the new place; no
  *      ... was joining  not one that came before the cut
  *                                                          up, from that place
- *      BACK             yes                                yes, from the place where it did not arrive
+ *      BACK, a while    yes                                yes, from the place where it did not arrive
  *      HOLD, with any   up, for that port, instead
  *      STILL            no
  *
@@ -67,8 +67,10 @@ static __always_inline bool flood_lacking(struct __sk_buff *skb, struct flood_wa
 
 /* The place that the VM was cut over to has sent it back. */
 static __always_inline bool flood_is_back(const struct flood_walk *w, const struct gw_abi_port *port) {
-        return w->gbp && w->gbp == gbp_of(port->mac) && port->flags & (GW_PORT_BACK | GW_PORT_MOVED) &&
-               ip_eq(w->sender, port->moved_to);
+        if (!w->gbp || w->gbp != gbp_of(port->mac) || !ip_eq(w->sender, port->moved_to))
+                return false;
+        return port->flags & GW_PORT_MOVED ||
+               (port->flags & GW_PORT_BACK && w->now_ns < (__u64)port->back_until_s * NS_PER_S);
 }
 
 static __always_inline bool flood_wanted(struct __sk_buff *skb, struct flood_walk *w, const struct gw_abi_port *port,
