@@ -306,6 +306,7 @@ def test_target_killed_after_the_cut_is_taken_back(bed4):
     os.kill(two.vm()["pid"], signal.SIGKILL)
     wait_for("target lost", lambda: two.event("move-failed", side="target"))
     one.post(f"/v1/vms/{VM}/resume", {"move": name, "epoch": 3})
+    wait_for("the edge is told", lambda: one.nve.made("/uncut"))         # the order is answered when the VM runs
     assert one.nve.made("/uncut")[0][2] == {"epoch": 3}
     assert one.vm()["state"] == "running" and one.vm()["epoch"] == 3 and echo(one, "10.1.0.10")
 
