@@ -8,7 +8,8 @@
  *      back      what the place that it was cut over to sends back. That may have heard of the taking back before
  *                its edge has; and what came marked is never sent on again
  *
- * Both leave when it serves here again, what came back first: it is older. They are bounded, for each port, in frames and octets,
+ * Both leave in the call that has it serve here again, what came back first: it is older. What comes in that moment may
+ * be before them. They are bounded, for each port, in frames and octets,
  * and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
  * long is dropped, too; what comes back is not, for who sends it back is rid of the VM.
  */
@@ -16,7 +17,7 @@
 
 #include "edge/core.h"
 
-enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 16 << 20 };
+enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 32 << 20 };
 
 static void hold(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *queue,
                  const struct gw_edge_frame *frame, enum gw_edge_counter dropped) {
