@@ -14,12 +14,15 @@
  *   back it would send what comes from here to here, and a frame is sent on once.
  * - While the VM is waited for, and after it is back, frames from the wire still go into the queue, marked ones too: those
  *   were under way from the old place, or are still sent from there, if that has not heard of it yet, which
- *   then holds what comes back to it (takeback.c). The shell sends them on. What a device has no queue for is held by hold.c.
+ *   then holds what comes back to it (takeback.c). The shell sends them on. What a device has no queue for
+ *   is held by hold.c (two seconds), and is sent from there.
  * - When nothing has come for the redirect's times, or after SEND_MS, the VM is forgotten here.
  * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
  * - An agent that is gone for good tells nobody. Its VMs' taps are kept here, so that no device's end is seen:
  *   a newer place alone begins the sending, too. Else local senders would be led to the old place for ever.
  */
+#include <stdlib.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "edge/core.h"
@@ -94,11 +97,29 @@ static void ask(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm
 
 /* ---- it is back ---- */
 
+static bool send_held(struct gw_edge *edge, struct edge_vm *vm) {
+        struct held_frame *held;
+        bool any = false;
+
+        gw_list_for_each (link, &vm->ports) {
+                struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+
+                while (port->attached && (held = gw_edge_held_pop(&port->held))) {
+                        held->frame.ifindex = port->a.ifindex;
+                        edge->counters[GW_EDGE_C_RELEASED]++;
+                        edge->fx->inject(edge->user, GW_EDGE_DRAIN, &held->frame);
+                        free(held);
+                        any = true;
+                }
+        }
+        return any;
+}
+
 /* Notes when something was sent. */
 static void send_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         uint64_t n = edge->fx->send_back ? edge->fx->send_back(edge->user, &vm->name) : 0;
 
-        if (n != vm->n_returned)
+        if (send_held(edge, vm) || n != vm->n_returned)
                 vm->returned_at = now.mono;
         vm->n_returned = n;
 }

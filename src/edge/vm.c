@@ -338,6 +338,8 @@ static void vm_renew(struct gw_edge *edge, struct edge_vm *vm, const struct gw_e
         if (a->epoch == vm->epoch)
                 return;
         gw_edge_redirect_cancel(edge, vm);
+        if (vm->returning)
+                gw_edge_timer_stop(&edge->timers, &vm->redirect);
         vm->returning = 0;
         vm->role = a->role;
         vm->epoch = a->epoch;

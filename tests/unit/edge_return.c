@@ -113,6 +113,28 @@ static void it_goes_on_until_nothing_comes(void **state) {
         assert_int_equal(world_sent_count(w, GW_FRAME_REPORT), 0); /* no move began here */
 }
 
+/* A device that is no tap. */
+static void what_a_port_holds_goes_back(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach a = world_port("web", 1, "10.1.0.1", GW_EDGE_ARRIVING, TARGET_EPOCH);
+
+        a.queues = false;
+        assert_int_equal(world_attach(w, &a), 0);
+        world_up(w);
+        assert_true(w->hold[1]);
+        comes_from(w, source, GW_EDGE_HOLD, 1, 7, 1, 1, true);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        comes_from(w, former, GW_EDGE_HOLD, 1, 7, 2, 1, false);
+        assert_int_equal(w->n_down, 0);
+        told(w, source, BACK_EPOCH);
+        assert_int_equal(w->n_down, 2);
+        comes_from(w, former, GW_EDGE_HOLD, 1, 7, 3, 1, false);
+        world_pass(w, 150);
+        assert_int_equal(w->n_down, 3);
+        for (uint8_t i = 0; i < 3; i++)
+                expect_down(w, i, GW_EDGE_DRAIN, (uint8_t)(i + 1));
+}
+
 /* One frame now and then does not keep tap and port for ever. */
 static void it_ends_though_frames_come(void **state) {
         struct world *w = *state;
@@ -312,6 +334,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(nothing_goes_back_before_it_is_back, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_goes_on_until_nothing_comes, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(what_a_port_holds_goes_back, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_ends_though_frames_come, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
