@@ -7,22 +7,23 @@
  *
  * So what is worked for a host is also kept with the host, over its sessions: the time by which all of it would have
  * been paid for, at the rate at which one session may send. It lies in the past for all that behave. A HELLO of one whose
- * time lies more than DUES_BURST_MS ahead is refused, before anything is done for it.
+ * time lies more than DUES_BURST_MS ahead is refused, before anything is done for it. Nobody owes more than DUES_MOST_S: where a
+ * session may send few frames, what an honest gateway costs is minutes of them, and it may not be away for so long.
  */
 #include "nva/dues.h"
 
 #include "directory/directory.h"
 
-enum { COST_MAX_S = 3600 }; /* of one thing that was done */
-
 void dues_charge(struct gw_nve *nve, uint64_t work, uint32_t per_s, struct gw_mono now) {
-        uint64_t frames = work / DUES_WORK_OF_FRAME, most = (uint64_t)per_s * COST_MAX_S;
+        uint64_t frames = work / DUES_WORK_OF_FRAME, most = (uint64_t)per_s * DUES_MOST_S;
 
         if (!per_s || !frames)
                 return;
         if (nve->owes_until.ns < now.ns)
                 nve->owes_until = now;
         nve->owes_until.ns += (frames < most ? frames : most) * (GW_NS_PER_S / per_s);
+        if (nve->owes_until.ns > now.ns + DUES_MOST_S * GW_NS_PER_S)
+                nve->owes_until.ns = now.ns + DUES_MOST_S * GW_NS_PER_S;
 }
 
 uint64_t dues_wait_ms(const struct gw_nve *nve, struct gw_mono now) {

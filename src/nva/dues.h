@@ -11,6 +11,7 @@ struct gw_nve;
 enum {
         DUES_WORK_OF_FRAME = 64, /* objects that are walked over in the time that a frame takes */
         DUES_BURST_MS = 5000,    /* so much may be owed */
+        DUES_MOST_S = 30,        /* more is never owed, whatever it cost */
 };
 
 /* work: as gw_directory.work counts it. per_s: frames that a session may send; 0: any number, and nothing is owed. */

@@ -123,8 +123,7 @@ static void on_send(struct gw_nve *to, uint8_t type, uint32_t id, const uint8_t 
 
 static void on_drop(struct gw_nve *nve, const char *reason, void *user) {
         (void)user;
-        if (nve->nve_session)
-                gw_session_close(nve->nve_session, reason);
+        peers_drop(nve, reason);
 }
 
 static void on_changed(enum gw_object kind, const char *id, bool gone, void *user) {

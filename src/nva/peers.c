@@ -48,7 +48,8 @@ struct nva_peer {
         struct gw_nve *nve; /* NULL before HELLO, and when replaced */
         struct gw_timer *patience;
         uint8_t role;
-        bool known; /* an agent's inventory has come */
+        bool known;   /* an agent's inventory has come */
+        bool dropped; /* by the authority itself: its end is not the host's doing */
 };
 
 /* What a session may call here: nothing. People's calls come over HTTP. */
@@ -90,7 +91,8 @@ static void part(struct nva_peer *peer) {
                        peer->role == GW_ROLE_NVE ? "nve" : "hv");
         if (peer->role == GW_ROLE_NVE) {
                 gw_directory_bye(&nva->directory, nve, nva_now());
-                charge(nva, nve, begun);
+                if (!peer->dropped)
+                        charge(nva, nve, begun);
                 mover_acked(nva);
                 return;
         }
@@ -141,6 +143,15 @@ static void on_closed(struct gw_session *session, const char *reason, void *user
         gw_timer_free(peer->patience);
         gw_session_set_user(session, NULL);
         free(peer);
+}
+
+void peers_drop(struct gw_nve *nve, const char *reason) {
+        struct nva_peer *peer = nve->nve_session ? gw_session_user(nve->nve_session) : NULL;
+
+        if (!peer)
+                return;
+        peer->dropped = true;
+        gw_session_close(peer->session, reason);
 }
 
 /* --- HELLO --- */
