@@ -178,6 +178,7 @@ void hv_api_finish(struct gw_request *request, void *user) {
         if (!is_of(request, vm, move))
                 return;
         if (vm->forget) {
+                vm->record.move.keep_disks |= keep; /* asked for again: its images are there until it is gone */
                 hv_vm_wait(vm, HV_WAIT_END, request);
         } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
