@@ -9,7 +9,11 @@
  * its VN, which are walked over then anyway, to be told. A sum that reaches the bound, or
  * leaves it, changes the VNs of that one host. A check looks at sums alone.
  *
- * What is loaded, or subscribed to by an edge itself, is counted and never refused.
+ * What is loaded, or subscribed to by an edge itself, is counted and never refused. So is a gateway, which is in every VN that
+ * is routed: it makes none of them full, or the first one with too many would have all VNs stand still. Its
+ * edge drops what it has no room for, and says so.
+ *
+ * While the directory is loaded nothing is counted: that would be a walk for each member. All of it is, once, at the end.
  */
 #include "directory/crowd.h"
 
@@ -28,11 +32,15 @@ static void note_one(struct gw_vn *vn, const struct gw_nve *nve, bool full) {
                 vn->full = NULL;
 }
 
+static bool takes_part(const struct directory_member *m) {
+        return !m->gone && !m->routes;
+}
+
 static void note_full(struct gw_nve *nve, bool full) {
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
 
-                if (!m->gone)
+                if (takes_part(m))
                         note_one(m->vn, nve, full);
         }
 }
@@ -62,7 +70,9 @@ void gw_dir_crowd_joined(struct directory_member *m) {
         const struct gw_directory *d = directory_of(m);
         struct gw_nve *nve = gw_dir_item_nve(&m->item);
 
-        if (is_full(d, nve))
+        if (d->loading)
+                return;
+        if (!m->routes && is_full(d, nve))
                 note_one(m->vn, nve, true);
         count(d, nve, m->vn->n_members - 1);
         count_others(d, m, 1);
@@ -72,10 +82,46 @@ void gw_dir_crowd_left(struct directory_member *m) {
         const struct gw_directory *d = directory_of(m);
         struct gw_nve *nve = gw_dir_item_nve(&m->item);
 
-        if (is_full(d, nve))
+        if (d->loading)
+                return;
+        if (!m->routes && is_full(d, nve))
                 note_one(m->vn, nve, false);
         count(d, nve, -m->vn->n_members);
         count_others(d, m, -1U);
+}
+
+void gw_dir_crowd_routes(struct directory_member *m, bool routes) {
+        const struct gw_directory *d = directory_of(m);
+        struct gw_nve *nve = gw_dir_item_nve(&m->item);
+
+        if (m->routes != routes && !m->gone && !d->loading && is_full(d, nve))
+                note_one(m->vn, nve, !routes);
+        m->routes = routes;
+}
+
+static void count_members(struct gw_vn *vn) {
+        gw_list_for_each (link, &vn->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
+
+                if (!m->gone)
+                        gw_dir_item_nve(&m->item)->n_peers += vn->n_members - 1;
+        }
+}
+
+void gw_dir_crowd_count(struct gw_directory *d) {
+        struct gw_nve *nve = NULL;
+        struct gw_vn *vn = NULL;
+
+        while ((nve = gw_directory_nve_after(d, nve ? nve->id.s : NULL)))
+                nve->n_peers = 0;
+        while ((vn = gw_directory_vn_after(d, vn ? vn->id.s : NULL))) {
+                vn->n_full = 0;
+                vn->full = NULL;
+                count_members(vn);
+        }
+        while ((nve = gw_directory_nve_after(d, nve ? nve->id.s : NULL)))
+                if (is_full(d, nve))
+                        note_full(nve, true);
 }
 
 void gw_dir_crowd_end(struct gw_vn *vn) {
@@ -86,7 +132,8 @@ void gw_dir_crowd_end(struct gw_vn *vn) {
 
                 if (m->gone)
                         continue;
-                count(vn->tenant->directory, gw_dir_item_nve(&m->item), -others);
+                if (!vn->tenant->directory->loading)
+                        count(vn->tenant->directory, gw_dir_item_nve(&m->item), -others);
                 m->gone = true;
                 vn->n_gone++;
         }

@@ -264,6 +264,7 @@ struct gw_directory {
         uint64_t seed[2];
         uint32_t lease_ms;  /* longest lifetime granted to a registration */
         uint32_t peers_max; /* GW_DIRECTORY_PEERS_MAX */
+        bool loading;       /* from the first record that is loaded until gw_directory_loaded */
         bool gateways_listed; /* only NVEs with GW_PERMIT_YES may be gateways; the shell's, set before anything is loaded */
         struct gw_slab slab; /* all objects that others refer to */
         struct gw_order tenants, vns, nves, vms, rules, policies;
@@ -303,6 +304,9 @@ void gw_directory_deinit(struct gw_directory *d); /* no effects */
 /* Restart: every record of the store, tables in ascending order, before anything else. GW_E_MALFORMED with a text. */
 int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *key, size_t key_size, const void *value,
                       size_t value_size, struct gw_now now, struct gw_error *error);
+
+/* When that was the last one. */
+void gw_directory_loaded(struct gw_directory *d);
 
 /* A record as the store has it. */
 struct gw_stored {

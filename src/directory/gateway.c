@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "directory/crowd.h"
 #include "directory/internal.h"
 
 enum { GATEWAYS_LOOKED_AT = 256 }; /* of one VN, by gw_directory_gateway_users */
@@ -54,7 +55,7 @@ static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve)
         if (wanted == is)
                 return;
         if (!wanted) {
-                m->routes = false;
+                gw_dir_crowd_routes(m, false);
                 gw_dir_arrival_void(m);
                 gw_dir_member_touch(d, m);
                 gw_dir_member_unplan(d, vn, nve);
@@ -64,7 +65,7 @@ static void review(struct gw_directory *d, struct gw_vn *vn, struct gw_nve *nve)
                 return gw_dir_note(d, GW_NOTE_BEHIND, "nve=%s vn=%s no memory to make it a gateway", nve->id.s,
                                    vn->id.s);
         m = gw_dir_member_find(d, vn, nve);
-        m->routes = true;
+        gw_dir_crowd_routes(m, true);
         gw_dir_arrival_void(m);
         gw_dir_member_touch(d, m);
         gw_dir_arrival_begin(d, nve);

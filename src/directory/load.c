@@ -6,6 +6,7 @@
  * not refresh it.
  */
 #include "directory/aside.h"
+#include "directory/crowd.h"
 #include "directory/internal.h"
 #include "directory/record.h"
 
@@ -456,6 +457,7 @@ int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *
         int r = GW_E_MALFORMED;
 
         d->now = now;
+        d->loading = true;
         if (table >= sizeof words / sizeof *words || table == GW_RECORD_BINDING + 1 || table == GW_RECORD_POLICY - 1)
                 return 0;
         if (key_size <= GW_NAME_MAX) {
@@ -466,4 +468,9 @@ int gw_directory_load(struct gw_directory *d, enum gw_record table, const void *
                 gw_fail(error, r, "", "record %s of table %s does not load (version %u); restore the store from a copy",
                         name.s, words[table], value_size ? *(const uint8_t *)value : 0);
         return r;
+}
+
+void gw_directory_loaded(struct gw_directory *d) {
+        d->loading = false;
+        gw_dir_crowd_count(d);
 }

@@ -245,6 +245,7 @@ static int load_all(struct nva *nva, struct gw_error *error) {
                         r = load_collected(&load);
         }
         nva->loading = false;
+        gw_directory_loaded(&nva->directory);
         if (r < 0)
                 gw_fail(error, r, "state-dir", "cannot read the store: %s", strerror(-r));
         return r;

@@ -55,15 +55,16 @@ static void load_all(struct gw_directory *d, struct gw_reader *in) {
                 int r;
 
                 if (!in->ok || table < last) /* tables come in the order of their numbers */
-                        return;
+                        break;
                 last = table;
                 gw_directory_load_ahead(d, (enum gw_record)table, &(struct gw_stored){key, value, key_size, value_size},
                                         1);
                 r = gw_directory_load(d, (enum gw_record)table, key, key_size, value, value_size, start, &error);
                 must(r >= 0 && (r == 0 || *error.text));
                 if (r)
-                        return;
+                        break;
         }
+        gw_directory_loaded(d);
 }
 
 static void check_port(struct gw_directory *d, const struct gw_vm *vm, const struct gw_port *port) {

@@ -163,6 +163,7 @@ void authority_start(struct authority *a) {
         directory_begin(a);
         for (; at.table <= GW_RECORD_HISTORY; at.table++)
                 gw_store_each(a->store, (enum gw_store_table)at.table, load_one, &at);
+        gw_directory_loaded(&a->d);
         for (int n = 0; n < NET_LINKS_MAX; n++)
                 if (authority_nve(a, n))
                         gw_directory_nve_hv(&a->d, authority_nve(a, n), true);

@@ -215,6 +215,7 @@ void world_restart(struct world *w) {
         MUST(gw_directory_init(&w->d, seed, 3600, &effects, w) == 0);
         for (; at.table <= GW_RECORD_POLICY; at.table++)
                 MUST(gw_store_each(w->store, (enum gw_store_table)at.table, load_each, &at) == 0);
+        gw_directory_loaded(&w->d);
         w->h1 = gw_directory_nve(&w->d, "h1");
         w->h2 = gw_directory_nve(&w->d, "h2");
         w->h3 = gw_directory_nve(&w->d, "h3");

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "directory/crowd.h"
+#include "directory/gateway.h"
 #include "directory/internal.h"
 #include "directory_fixture.h"
 
@@ -237,7 +239,7 @@ static void assert_counted(const struct world *w) {
                 gw_list_for_each (link, &vn->members) {
                         const struct directory_member *m = gw_list_entry(link, struct directory_member, in_vn);
 
-                        full += !m->gone && gw_dir_item_nve(&m->item)->n_peers >= w->d.peers_max;
+                        full += !m->gone && !m->routes && gw_dir_item_nve(&m->item)->n_peers >= w->d.peers_max;
                 }
                 assert_int_equal(vn->n_full, full);
         }
@@ -310,6 +312,79 @@ static void test_a_host_that_knows_enough_is_left_alone(void **state) {
         assert_counted(w);
 }
 
+/* It is in every VN that is routed: none of them would grow any more. */
+static void test_a_gateway_makes_no_vn_full(void **state) {
+        struct world *w = *state;
+        struct gw_vn *wide = vn_of(w, 1);
+        struct gw_ip address = ip_of("10.1.0.1");
+        struct gw_vn_spec spec = {.id = w->blue->id.s,
+                                  .n_subnets = w->blue->n_subnets,
+                                  .subnets = w->blue->subnets,
+                                  .n_gateways = 1,
+                                  .gateways = &address};
+        struct gw_nve *g;
+        uint64_t epoch;
+
+        for (unsigned n = 0; n < 20; n++)
+                member(w, n);
+        for (unsigned n = 20; n < KNOWN_MAX + 5; n++) {
+                member(w, n);
+                leave(w, n);
+                assert_int_equal(gw_dir_member_plan(&w->d, wide, host_of(w, n)), 0);
+        }
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        assert_int_equal(gw_directory_vn_update(&w->d, w->blue, &spec, &w->error), 0);
+        assert_int_equal(gw_directory_policy_create(&w->d, "world", w->blue, NULL, false, w->now, NULL, &w->error), 0);
+        g = world_gateway(w, "g1", "10.99.0.9", 1);
+        assert_int_equal(gw_dir_member_plan(&w->d, wide, g),
+                         0); /* a VM of the other VN is on it: there it does not route */
+        assert_in_range(g->n_peers, KNOWN_MAX + 1, UINT32_MAX);
+        assert_int_equal(w->blue->n_full, 0);
+        assert_int_equal(wide->n_full, 1);
+        assert_counted(w);
+        assert_int_equal(gw_directory_place(&w->d, w->web, w->h1, w->now, &epoch, &w->error), 0);
+        assert_counted(w);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        gw_directory_bye(&w->d, g, w->now);
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        assert_counted(w);
+        gw_dir_member_unplan(&w->d, wide, g);
+        world_pass(w, GW_DIRECTORY_LINGER_MS + 10);
+        assert_counted(w);
+        assert_int_equal(g->n_peers, 0);
+}
+
+static void placed(struct world *w, const char *name, const char *vn, struct gw_nve *nve) {
+        uint64_t epoch;
+
+        assert_int_equal(gw_directory_place(&w->d, world_vm(w, name, vn), nve, w->now, &epoch, &w->error), 0);
+}
+
+/* Nobody is counted while records are loaded, and all are at the end. */
+static void test_counted_when_all_is_loaded(void **state) {
+        struct world *w = *state;
+        struct gw_vn *wide;
+
+        vn_of(w, 1);
+        placed(w, "a", "blue", w->h1);
+        placed(w, "b", "blue", w->h2);
+        placed(w, "c", "n1", w->h1);
+        placed(w, "d", "n1", w->h2);
+        placed(w, "e", "n1", w->h3);
+        world_restart(w);
+        wide = gw_directory_vn(&w->d, "n1@default");
+        assert_int_equal(w->h1->n_peers, 3);
+        assert_int_equal(w->h3->n_peers, 2);
+        assert_counted(w);
+        w->d.peers_max = 3;
+        gw_dir_crowd_count(&w->d);
+        assert_int_equal(wide->n_full, 2);
+        assert_counted(w);
+        assert_int_equal(gw_dir_member_plan(&w->d, w->blue, w->h3), 0); /* counted on from there */
+        assert_int_equal(wide->n_full, 3);
+        assert_counted(w);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_all_are_told_in_parts, setup, world_teardown),
@@ -319,6 +394,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_no_more_than_edges_hold, setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_no_more_than_a_host_knows, setup_few, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_host_that_knows_enough_is_left_alone, setup_few, world_teardown),
+                cmocka_unit_test_setup_teardown(test_a_gateway_makes_no_vn_full, setup_few, world_teardown),
+                cmocka_unit_test_setup_teardown(test_counted_when_all_is_loaded, setup_few, world_teardown),
         };
 
         return cmocka_run_group_tests_name("VNs with many members", tests, NULL, NULL);
