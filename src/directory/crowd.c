@@ -11,7 +11,7 @@
  *
  * What is loaded, or subscribed to by an edge itself, is counted and never refused. So is a gateway, which is in every VN that
  * is routed: it makes none of them full, or the first one with too many would have all VNs stand still. Its
- * edge drops what it has no room for, and says so.
+ * edge drops what comes from those it has no room for.
  *
  * While the directory is loaded nothing is counted: that would be a walk for each member. All of it is, once, at the end.
  */
