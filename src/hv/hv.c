@@ -290,7 +290,11 @@ static void open_disks(const struct hv *hv) {
 }
 
 static void adopt(struct hv_record *record, void *user) {
-        hv_vm_adopt(user, record);
+        struct hv *hv = user;
+        int r = hv_vm_adopt(hv, record);
+
+        if (r < 0)
+                hv->adopt_failed = r;
 }
 
 static int connect_all(struct hv *hv) {
@@ -350,6 +354,8 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         if (r < 0)
                 return r;
         r = hv_record_each(config->common.state_dir, adopt, hv);
+        if (r == 0) /* to be started again is better than to act on a guess about a VM */
+                r = hv->adopt_failed;
         if (r == 0 && hv->unsettled)
                 r = gw_timer_new(&hv->settle, loop, gw_ms(HV_SETTLE_MS), gw_ms(0), on_settle_deadline, hv);
         if (r == 0)

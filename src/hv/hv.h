@@ -84,6 +84,7 @@ struct hv {
         json_t *outbox;           /* events of moves, for when the authority is back */
         bool greeted;             /* the authority has taken our HELLO */
         bool welcome;             /* ... and got the inventory: it may be told what happens */
+        int adopt_failed;         /* of some emulator is not known whether it lives: the errno */
         size_t unsettled;         /* VMs found after a restart whose emulators have not spoken yet */
         struct gw_timer *settle;
         uint64_t restart_count;
@@ -204,9 +205,9 @@ int hv_gate_check(const struct hv_vm *vm, struct gw_error *error); /* where emul
 void hv_accelerator_start(struct hv *hv);                          /* calls hv_start_waiting when it knows */
 
 /* vm.c */
-struct hv_vm *hv_vm_new(struct hv *hv);                    /* record is to be filled; NULL without memory */
-void hv_vm_free(struct hv_vm *vm);                         /* lets the emulator live; answers what waits */
-void hv_vm_adopt(struct hv *hv, struct hv_record *record); /* takes over the record */
+struct hv_vm *hv_vm_new(struct hv *hv);                   /* record is to be filled; NULL without memory */
+void hv_vm_free(struct hv_vm *vm);                        /* lets the emulator live; answers what waits */
+int hv_vm_adopt(struct hv *hv, struct hv_record *record); /* takes over the record; < 0: does its emulator live? */
 /* Ends the emulator, if any, takes the ports off the NVE, forgets the VM, answers HV_WAIT_END. */
 void hv_vm_remove(struct hv_vm *vm);
 void hv_vm_finish(struct hv_vm *vm); /* the same after a move away: the NVE first, and it keeps the redirect */

@@ -25,6 +25,7 @@
 #include "hypervisor/process.h"
 #include "hypervisor/tap.h"
 #include "io/api.h"
+#include "io/netlink.h"
 
 struct hv_vm *hv_vm_new(struct hv *hv) {
         struct hv_vm *vm = calloc(1, sizeof *vm);
@@ -256,12 +257,31 @@ static void target_ended(struct hv_vm *vm, const char *reason) {
         hv_vm_remove(vm);
 }
 
+/* Has it run while we were away, and said so? What its taps got is known as long as the NVE keeps them. One that comes
+ * cold runs on our word alone, but its emulator announces it before. */
+static bool has_spoken(const struct hv_vm *vm) {
+        const struct gw_definition *d = &vm->record.definition;
+        char device[IFNAMSIZ];
+        struct gw_link link;
+
+        if (vm->record.move.options.cold)
+                return false;
+        for (size_t i = 0; i < d->n_ports; i++) {
+                gw_vm_tap_name(&d->ports[i].id, device);
+                if (gw_link_get(device, &link) == 0 && link.received)
+                        return true;
+        }
+        return false;
+}
+
 /* The emulator ended while we were away. */
 static void found_gone(struct hv_vm *vm) {
         bool was_down = vm->record.state == HV_STOPPED || vm->record.state == HV_CRASHED;
 
         if (was_down)
                 return;
+        if (vm->record.role == HV_ROLE_TARGET && vm->record.state == HV_INCOMING && has_spoken(vm))
+                vm->record.role = HV_ROLE_SERVE; /* then this is where it crashed */
         if (vm->record.role == HV_ROLE_TARGET && vm->record.state == HV_INCOMING) {
                 target_ended(vm, "its emulator ended while the agent was away");
                 return;
@@ -450,7 +470,7 @@ static void undo_start(struct hv_vm *vm, const char *directory) {
         found_gone(vm);
 }
 
-void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
+int hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         struct hv_vm *vm = hv_vm_new(hv);
         char directory[512];
         struct gw_error error = {0};
@@ -458,22 +478,27 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
 
         if (!vm) {
                 hv_record_deinit(record);
-                return;
+                return -ENOMEM;
         }
         vm->record = *record;
         hv_security_take_back(vm); /* what an agent that was killed, or its host, has not */
         snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, record->id.s);
         if (record->state == HV_STARTING && strcmp(record->boot, hv->boot) == 0) {
                 undo_start(vm, directory);
-                return;
+                return 0;
         }
         if (strcmp(record->boot, hv->boot) == 0)
                 r = gw_qemu_driver.adopt(&vm->machine, hv->loop->event, directory, &record->process, &hv_vm_events, vm,
                                          &error);
+        if (r < 0) {
+                vm->machine = NULL;
+                gw_log(GW_ERR, "vm=%s its emulator cannot be watched: %s", record->id.s, error.text);
+                return r;
+        }
         if (r != 0) {
                 vm->machine = NULL;
                 found_gone(vm);
-                return;
+                return 0;
         }
         vm->unsettled = vm->still_unsure = true;
         hv->unsettled++;
@@ -481,4 +506,5 @@ void hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         hv_scopes_put(hv->scopes, "vm", record->id.s, record->process.pid);
         gw_log(GW_INFO, "vm=%s adopted pid=%d role=%s", record->id.s, (int)record->process.pid,
                hv_role_word(record->role));
+        return 0;
 }

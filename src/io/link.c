@@ -52,6 +52,14 @@ static int decode_info(const struct nlattr *attr, void *user) {
         return MNL_CB_OK;
 }
 
+/* Attributes are aligned to four octets only. */
+static uint64_t received_of(const void *payload) {
+        struct rtnl_link_stats64 stats;
+
+        memcpy(&stats, payload, sizeof stats);
+        return stats.rx_packets;
+}
+
 static int decode_attr(const struct nlattr *attr, void *user) {
         size_t size = mnl_attr_get_payload_len(attr);
         struct gw_link *out = user;
@@ -77,6 +85,10 @@ static int decode_attr(const struct nlattr *attr, void *user) {
                 break;
         case IFLA_LINK_NETNSID:
                 out->peer_elsewhere = true;
+                break;
+        case IFLA_STATS64:
+                if (size >= sizeof(struct rtnl_link_stats64))
+                        out->received = received_of(mnl_attr_get_payload(attr));
                 break;
         case IFLA_CARRIER:
                 out->carrier = size == 1 && mnl_attr_get_u8(attr);

@@ -28,6 +28,7 @@ struct gw_link {
         char name[GW_LINK_NAME_MAX + 1];
         char kind[16];       /* "veth", "tun", "vxlan", "bridge", ... or empty */
         uint16_t vxlan_port; /* UDP, of a "vxlan" */
+        uint64_t received;   /* frames; by a tap: from the process that has it */
 };
 
 /* link.c: links by name */

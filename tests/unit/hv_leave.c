@@ -9,14 +9,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "hv/hv.h"
+#include "hypervisor/process.h"
 #include "io/file.h"
 #include "io/http.h"
 #include "io/session.h"
@@ -427,6 +430,31 @@ static void a_target_that_has_everything_says_so(void **state) {
         }
 }
 
+/* ---- found after a restart ---- */
+
+/* Here: an agent with too few descriptors. The emulator lives, and may run by now. */
+static void an_emulator_that_cannot_be_watched_is_not_given_up(void **state) {
+        struct hv_record record = {.role = HV_ROLE_TARGET, .state = HV_INCOMING, .epoch = EPOCH_TO};
+        struct rlimit before, none;
+        struct hv_vm *vm;
+
+        (void)state;
+        strcpy(record.id.s, "other@default");
+        record.process.pid = getpid();
+        record.process.start_time = gw_process_start_time(getpid());
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = before;
+        none.rlim_cur = 0;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        assert_int_equal(hv_vm_adopt(&bed.hv, &record), -EMFILE);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        vm = gw_list_entry(bed.hv.vms.prev, struct hv_vm, link);
+        assert_string_equal(vm->record.id.s, "other@default");
+        assert_false(vm->forget);
+        assert_int_equal(json_array_size(bed.hv.outbox), 0);
+        hv_vm_free(vm);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -442,6 +470,7 @@ int main(void) {
                 TEST(a_record_of_an_older_agent_is_taken_back),
                 TEST(post_copy_begins_with_the_second_pass),
                 TEST(a_target_that_has_everything_says_so),
+                TEST(an_emulator_that_cannot_be_watched_is_not_given_up),
         };
 
         return cmocka_run_group_tests_name("hv_leave", tests, NULL, NULL);

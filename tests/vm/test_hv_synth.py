@@ -374,6 +374,24 @@ def test_target_agent_killed(bed4):
     assert two.vm()["state"] == "running" and two.vm()["epoch"] == 2
 
 
+def test_target_that_spoke_unseen_is_where_it_crashed(bed4):
+    """Its agent was away while it ran and ended: the source must not go on from what was before."""
+    one, two = bed4.hosts
+    definition = bed4.synth(copy_ms=300)
+    start(one, definition)
+    name = move(one, two, definition, 1)
+    pid = two.vm()["pid"]
+    two.kill()
+    address_tap(two)
+    wait_for("all sent", lambda: one.event("move-completed", move=name))
+    assert echo(two, "10.1.0.10")
+    os.kill(pid, signal.SIGKILL)
+    two.start()
+    wait_for("known as crashed", lambda: two.vm() and two.vm()["state"] == "crashed")
+    assert two.vm()["role"] == "serve" and two.vm()["epoch"] == 2
+    assert not two.event("move-failed") and not two.nve.made("/return")
+
+
 def test_abandon(bed4):
     one, two = bed4.hosts
     definition = bed4.synth(copy_ms=5000)
