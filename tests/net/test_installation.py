@@ -110,7 +110,7 @@ def test_the_agent_meets_the_edge_and_leaves_vms_alone(installed):
     # Before systemd 252 the first takes /dev/kvm away; emulators would inherit the second, and need neither.
     assert not {"ProtectClock", "LimitMEMLOCK"} & set(installed.service("hv"))
     assert "Requires" not in installed.unit("godwit-hv.service")["Unit"]
-    assert glob.glob(f"{installed.root}{installed.prefix}/lib/**/godwit/godwit-tapgate.so", recursive=True)
+    assert glob.glob(f"{installed.root}{installed.prefix}/lib*/**/godwit/godwit-tapgate.so", recursive=True)
 
 
 def test_the_authority_is_a_user_of_its_own(installed):
