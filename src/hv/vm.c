@@ -144,11 +144,12 @@ json_t *hv_vm_json(const struct hv_vm *vm) {
         const struct hv_record *r = &vm->record;
         bool copying = vm->leaving != HV_NOT_LEAVING && vm->leaving != HV_LEFT;
 
-        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I, s:I}", "id", r->id.s, "state",
+        return json_pack("{s:s, s:s, s:s, s:I, s:s?, s:b, s:I, s:I, s:I, s:I}", "id", r->id.s, "state",
                          hv_state_word(hv_source_is_suspended(vm) ? HV_RUNNING : r->state), "role",
                          hv_role_word(r->role), "epoch", (json_int_t)r->epoch, "move",
                          r->move.id.s[0] ? r->move.id.s : NULL, "copying", copying, "pid", (json_int_t)r->process.pid,
-                         "uid", (json_int_t)r->uid);
+                         "uid", (json_int_t)r->uid, "stopped_ns", (json_int_t)vm->stopped_at.ns, "resumed_ns",
+                         (json_int_t)vm->runs_since.ns);
 }
 
 /* ---- the end ---- */

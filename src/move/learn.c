@@ -285,6 +285,16 @@ static void host_dead(struct gw_move *m, const struct gw_move_event *ev) {
                 m->finished = true;
 }
 
+/* When it was is told once more: the authority before this one may have been killed with it unread. */
+static void times_told_again(struct gw_move_evidence *evidence, const struct gw_move_event *ev) {
+        if (!ev->at.ns)
+                return;
+        if (ev->side == GW_MOVE_SOURCE)
+                evidence->stopped = ev->at;
+        else
+                evidence->resumed = ev->at;
+}
+
 static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
         struct gw_move_side_state *side = &m->side[ev->side];
 
@@ -306,6 +316,7 @@ static void hv_back(struct gw_move *m, const struct gw_move_event *ev) {
                 m->abandoned = false;
         if (ev->side == GW_MOVE_TARGET && ev->running)
                 m->target_ran = true;
+        times_told_again(&m->evidence, ev);
         begin_anew(m);
 }
 

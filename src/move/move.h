@@ -99,7 +99,9 @@ enum gw_move_event_kind {
         GW_MOVE_EV_REGISTERED,     /* epoch: the edge that serves with this epoch has registered */
         GW_MOVE_EV_CONVERGED,      /* nobody is left who holds an older location */
         GW_MOVE_EV_HV_LOST,        /* side */
-        GW_MOVE_EV_HV_BACK,   /* side, copy, copying, running (it has run there), by_itself, epoch: its inventory */
+        /* Its inventory: side, copy, copying, running (it has run there), by_itself, epoch; at: when it stopped, or
+         * began to run there, for this move. */
+        GW_MOVE_EV_HV_BACK,
         GW_MOVE_EV_CANCEL,    /* the operator's */
         GW_MOVE_EV_TICK,      /* time has passed */
         GW_MOVE_EV_ADMITTED,  /* its turn has come */

@@ -5,7 +5,8 @@
  * well, the newest PREDICT_OWN; when it has none, the newest PREDICT_OTHERS of
  * other VMs, scaled by memory: what a VM writes while it is copied differs, so
  * that is a guess, and is told as one. For a cold move of a host that has not seen
- * one yet, moves of other modes tell at least how fast memory travels.
+ * one yet, moves of other modes tell at least how fast memory travels. A move whose
+ * rate, or pause, nobody told is no measurement.
  *
  *      octets   its own; or the share of their memory that travelled, times this VM's memory
  *      seconds  octets at the median rate, or at the limit asked for, and the median of what else it took
@@ -38,6 +39,8 @@ static bool measure(const struct gw_move *m, struct sample *out) {
 
         if (m->phase != GW_MOVE_DONE || m->result != GW_MOVE_OK || m->n_timeline < 2 || !p->transferred_octets ||
             !p->total_octets)
+                return false;
+        if (m->as == GW_MOVE_AS_RUNNING && !gw_move_pause(m).ns)
                 return false;
         took_s = (double)(m->timeline[m->n_timeline - 1].at.ns - m->timeline[0].at.ns) / (double)GW_NS_PER_S;
         /* An emulator that does not tell its rate: all of the time was copying. */

@@ -58,6 +58,15 @@ static enum gw_copy copy_of(const char *state) {
         return GW_COPY_NONE;
 }
 
+/* When it stopped at the source of this move, or began to run at its target; agents of before do not say. */
+static struct gw_wall told_again(json_t *vm, const struct gw_move_event *ev) {
+        const char *key = ev->side == GW_MOVE_TARGET ? "resumed_ns" : "stopped_ns";
+        bool known = ev->side == GW_MOVE_TARGET ? ev->running : ev->copying && ev->copy == GW_COPY_STOPPED;
+        json_int_t at = known ? json_integer_value(json_object_get(vm, key)) : 0;
+
+        return (struct gw_wall){at > 0 ? (uint64_t)at : 0};
+}
+
 static void read_inventory(const struct nva_move *move, json_t *vms, struct gw_move_event *ev) {
         json_t *item;
         bool of_ours;
@@ -78,6 +87,7 @@ static void read_inventory(const struct nva_move *move, json_t *vms, struct gw_m
                 ev->copying = of_ours && !strcmp(nva_json_text(item, "role"), "source");
                 /* A target serves from the moment it has run; what its copy is now is another matter. */
                 ev->running = !strcmp(nva_json_text(item, "role"), "serve") && ev->epoch == move->core.epoch_to;
+                ev->at = told_again(item, ev);
         }
 }
 

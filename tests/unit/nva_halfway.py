@@ -166,5 +166,37 @@ def post_copy_torn_tells_where_the_disks_are(nva):
     assert "keep_disks" not in h1.finished
 
 
+def times_that_nobody_heard_are_told_again(nva):
+    """An authority that is killed may leave unread what agents have told it: their inventories say when it was."""
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.unheard, h2.unheard = {"move-stopped", "move-cut"}, {"move-running"}
+    ident = nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"]
+    wait(lambda: "resumed_ns" in h2.vms.get("web@default", {}), "it does not run there")
+    stopped_ns, resumed_ns = h1.vms["web@default"]["stopped_ns"], h2.vms["web@default"]["resumed_ns"]
+    nva.restart()
+    h1.connect()
+    h2.connect()
+    done = ended(nva, ident)
+    assert done["result"] == "ok", done
+    evidence = done["evidence"]
+    assert (evidence["stopped_ns"], evidence["resumed_ns"]) == (stopped_ns, resumed_ns), evidence
+    assert evidence["vm_pause_ns"] == resumed_ns - stopped_ns
+
+
+def move_without_a_pause_foretells_none(nva):
+    h1, h2 = two_hosts(nva)
+    running(nva)
+    h1.unheard = {"move-stopped"}       # and it is in no inventory that the authority hears
+    assert "vm_pause_ns" not in ended(nva, nva.post("/v1/vms/web/move", {"to": "h2"}, 202)["id"])["evidence"]
+
+    def expected(to):
+        return nva.post("/v1/vms/web/plan", {"to": to}, 200)["expected"]
+    assert expected("h1")["moves"] == 0 and "pause_ms" not in expected("h1")
+    assert ended(nva, nva.post("/v1/vms/web/move", {"to": "h1"}, 202)["id"])["result"] == "ok"
+    assert expected("h2")["moves"] == 1 and expected("h2")["pause_ms"] >= 20     # its target takes as long to say so
+
+
 run_all([source_with_disks_lost_after_the_cut, source_dies_after_the_cut, suspended_while_a_move_begins,
-         post_copy_whose_source_fails_at_the_end, post_copy_torn_tells_where_the_disks_are])
+         post_copy_whose_source_fails_at_the_end, post_copy_torn_tells_where_the_disks_are,
+         times_that_nobody_heard_are_told_again, move_without_a_pause_foretells_none])

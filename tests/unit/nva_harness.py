@@ -157,6 +157,7 @@ class FakeHost:
         self.vms, self.calls, self.ports = {}, [], {}
         self.refuse, self.silent = {}, set()
         self.hold_at = None  # a source stops driving its copy here: "copy", "stop", "cut"
+        self.unheard = set()  # events that it tells nobody
         self.sequence = 0
         self.nve = self.hv = None
         nva.issue(name)
@@ -181,7 +182,12 @@ class FakeHost:
         wait(lambda: self.nva.get("/v1/nves/" + self.name)["hv_connected"], "%s: agent not taken" % self.name)
 
     def inventory(self):
-        return [{k: vm[k] for k in ("id", "state", "role", "epoch", "move")} for vm in self.vms.values()]
+        keys = ("id", "state", "role", "epoch", "move", "copying", "stopped_ns", "resumed_ns")
+        return [{k: vm[k] for k in keys if k in vm} for vm in self.vms.values()]
+
+    def tell(self, event, vm, **fields):
+        if event not in self.unheard:
+            self.hv.event(event, vm=vm["id"], move=vm["move"], **fields)
 
     def drop(self):
         for session in (self.nve, self.hv):
@@ -283,12 +289,12 @@ class FakeHost:
                       total=2 << 20, rate_bytes_s=1e6, dirty_pages_s=10, iteration=1)
         if self.hold_at == "copy":
             return
-        vm["state"] = "paused"
-        self.hv.event("move-stopped", vm=vm["id"], move=vm["move"])
+        vm.update(state="paused", copying=True, stopped_ns=time.time_ns())
+        self.tell("move-stopped", vm)
         if self.hold_at == "stop":
             return
         vm["cut"] = True
-        self.hv.event("move-cut", vm=vm["id"], move=vm["move"], drained=3, talkers=["10.99.0.9"])
+        self.tell("move-cut", vm, drained=3, talkers=["10.99.0.9"])
         if self.hold_at == "cut":
             return
         target.arrive(vm["id"])
@@ -297,10 +303,10 @@ class FakeHost:
     def arrive(self, ident):
         vm = self.vms.get(ident)
         if vm and vm["state"] == "incoming":
-            vm.update(state="running", role="serve")
+            vm.update(state="running", role="serve", resumed_ns=time.time_ns())
             self.register(vm, 3)  # the edge is told first, and all may have acknowledged before the agent's event
             time.sleep(0.02)
-            self.hv.event("move-running", vm=ident, move=vm["move"])
+            self.tell("move-running", vm)
 
     def on_cancel(self, vm, body):
         if vm.get("cut"):

@@ -109,6 +109,8 @@ def test_move(bed):
     assert 29 <= pause_ms < 1000, pause_ms
     assert one.vm()["state"] == "paused" and one.vm()["role"] == "source"
     assert two.vm()["state"] == "running" and two.vm()["role"] == "serve" and two.vm()["epoch"] == 2
+    # An authority that did not hear of it finds in the inventories when it was.
+    assert (one.vm()["stopped_ns"], two.vm()["resumed_ns"]) == (stopped["at_ns"], running["at_ns"])
 
     address_tap(two)
     assert echo(two, "10.1.0.10") and echo(two, "fd00:1::10")
