@@ -26,6 +26,7 @@
 #include "base/addr.h"
 #include "guest/echo.h"
 #include "io/netlink.h"
+#include "synth/ahead.h"
 #include "synth/args.h"
 
 enum { QUEUE_FRAMES = 16384, IPS_MAX = 8, GATEWAYS_MAX = 2 };
@@ -210,6 +211,14 @@ static void hand_out(const struct keeper *k, int peer) {
                 fprintf(stderr, "godwit-synth: %s: cannot hand out the taps: %s\n", k->name, strerror(errno));
 }
 
+static void lift(int peer) {
+        struct ucred asker = {0};
+        socklen_t size = sizeof asker;
+
+        if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &asker, &size) == 0 && asker.pid > 0)
+                synth_run_ahead(asker.pid);
+}
+
 int synth_keeper_run(int argc, char **argv) {
         struct keeper k = {0};
         int r, listener;
@@ -231,6 +240,7 @@ int synth_keeper_run(int argc, char **argv) {
 
                 if (peer < 0)
                         continue;
+                lift(peer);
                 hand_out(&k, peer);
                 close(peer);
         }

@@ -8,9 +8,9 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "synth/ahead.h"
 #include "synth/args.h"
 #include "synth/emulator.h"
 #include "synth/keeper.h"
@@ -26,22 +26,13 @@ static int usage(void) {
         return 0;
 }
 
-static void run_ahead(void) {
-        FILE *group;
-
-        setsid(); /* its own scheduling group; when it leads a session already, it has one */
-        if (setpriority(PRIO_PROCESS, 0, -20) < 0 || !(group = fopen("/proc/self/autogroup", "we")))
-                return;
-        fputs("-20", group);
-        fclose(group);
-}
-
 int main(int argc, char **argv) {
         struct synth_args args;
 
         if (argc < 2 || strcmp(argv[1], "--help") == 0)
                 return usage();
-        run_ahead();
+        setsid(); /* its own scheduling group; when it leads a session already, it has one */
+        synth_run_ahead(getpid());
         if (strcmp(argv[1], "--keeper") == 0)
                 return synth_keeper_run(argc, argv);
         return synth_args_parse(&args, argc, argv) ? synth_emulator_run(&args) : 2;
