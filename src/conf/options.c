@@ -162,11 +162,11 @@ static void print_help(const struct gw_conf_schema *schema) {
                "  --set KEY=VALUE   set one key; wins over the file; may be repeated\n"
                "  --check           read and check everything, then exit\n"
                "  --print-config    print the configuration in effect, with what each key means, then exit\n"
-               "  --help, --version\n\nkeys:\n",
-               schema->program, schema->summary, schema->program, schema->file);
+               "%s  --help, --version\n\nkeys:\n",
+               schema->program, schema->summary, schema->program, schema->file, schema->flags ? schema->flags : "");
         for (const struct gw_conf_row *row = schema->rows; row->key; row++)
                 printf("  %-22s %s\n  %-22s (%s%s%s%s)\n", row->key, row->help, "", gw_conf_value_allowed(row, allowed),
-                       row->required ? "; required" : "", row->fallback ? "; default " : "",
+                       row->required ? "; required" : "", row->fallback && *row->fallback ? "; default " : "",
                        row->fallback ? row->fallback : "");
 }
 

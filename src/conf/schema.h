@@ -88,6 +88,8 @@ struct gw_conf_schema {
         const struct gw_conf_row *rows;
         /* Rules between keys, run when all values are in. 0, or gw_fail(error, GW_E_INVALID, key, ...). May be NULL. */
         int (*check)(const void *config, struct gw_error *error);
+        /* Lines of --help about flags that only this daemon has, and takes out itself. May be NULL. */
+        const char *flags;
 };
 
 /* What every daemon has. */

@@ -131,5 +131,9 @@ static int check(const void *user, struct gw_error *error) {
         return check_registration_address(config, error);
 }
 
-const struct gw_conf_schema nve_schema = {"godwit-nve", "the edge: carries the packets of this host's VMs",
-                                          "/etc/godwit/nve.conf", rows, check};
+const struct gw_conf_schema nve_schema = {"godwit-nve",
+                                          "the edge: carries the packets of this host's VMs",
+                                          "/etc/godwit/nve.conf",
+                                          rows,
+                                          check,
+                                          "  --flush           take the data plane away: programs, tables, devices\n"};

@@ -46,11 +46,13 @@ class Installation:
     def service(self, daemon):
         return self.unit(f"godwit-{daemon}.service")["Service"]
 
+    def printed(self, daemon):
+        return subprocess.run([f"{self.root}{self.prefix}/bin/godwit-{daemon}", "--config", "/dev/null", "--print-config"], check=True,
+                              capture_output=True, text=True).stdout
+
     def config(self, daemon):
         """The defaults: what the installed program prints when there is no configuration file."""
-        lines = subprocess.run([f"{self.root}{self.prefix}/bin/godwit-{daemon}", "--config", "/dev/null", "--print-config"], check=True,
-                               capture_output=True, text=True).stdout
-        return dict(re.findall(r"^#? ?([a-z-]+) = (.*)$", lines, re.M))
+        return dict(re.findall(r"^#? ?([a-z-]+) = (.*)$", self.printed(daemon), re.M))
 
     def folders(self, daemon, key, below):
         return [f"{below}/{name}" for name in self.service(daemon)[key].split()]
@@ -122,6 +124,17 @@ def test_the_authority_is_a_user_of_its_own(installed):
     with open(os.path.join(os.path.dirname(__file__), "../../src/cli/call.c"), encoding="utf-8") as source:
         assert f'#define LOCAL_API "{socket}"' in source.read()      # where commands look for it
     assert f".Pa {socket}" in installed.text(f"{installed.prefix}/share/man/man1/godwit.1")
+
+
+@pytest.mark.parametrize("daemon", ["nva", "nve", "hv"])
+def test_manual_pages_tell_every_key_and_where_things_are(installed, daemon):
+    page = installed.text(f"{installed.prefix}/share/man/man8/godwit-{daemon}.8")
+    config = installed.config(daemon)
+    keys = re.findall(r"^(?:# )?([a-z-]+) =(?: |$)", installed.printed(daemon), re.M)
+    assert re.findall(r"^\.It Cm (\S+)$", page, re.M) == [key.replace("-", "\\-") for key in keys] and "id" in keys
+    for key in ("api-socket", "state-dir"):
+        assert re.search(rf"^\.It Pa {config[key]}/?$", page, re.M), key
+    assert installed.unit(f"godwit-{daemon}.service")["Unit"]["Documentation"] == f"man:godwit-{daemon}(8)"
 
 
 def test_bash_completes_commands(installed):
