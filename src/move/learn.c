@@ -201,13 +201,13 @@ static void source_switched(struct gw_move *m) {
         m->broken = false;
 }
 
-/* The source's copy is stopped, not gone, after a failure: only VM_GONE says that the emulator ended. */
 /* The phase's time, from now on. */
 static void begin_anew(struct gw_move *m) {
         m->deadline = gw_mono_after(m->now, gw_ms(m->rules->deadline_ms[m->phase]));
         m->overdue = false;
 }
 
+/* The source's copy is stopped, not gone, after a failure: only VM_GONE says that the emulator ended. */
 static void side_failed(struct gw_move *m, const struct gw_move_event *ev) {
         struct gw_move_side_state *side = &m->side[ev->side];
 
