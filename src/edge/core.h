@@ -355,6 +355,9 @@ void gw_edge_ask_and_hold(struct gw_edge *edge, struct gw_edge_now now, const st
                           const struct gw_edge_frame *frame);
 /* As if port .ifindex had sent it; what is not known is asked for. */
 void gw_edge_send_as(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
+/* Port .ifindex has sent it, and the data plane has not looked into it yet: what goes down does not come up again, so that
+ * all for which it would have come up is done first. */
+void gw_edge_say(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);
 /* A bucket kept as the time up to which it is spent. */
 bool gw_edge_bucket_take(uint64_t *spent_ns, uint64_t every_ns, uint64_t burst, struct gw_mono now);
 

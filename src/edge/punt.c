@@ -7,6 +7,7 @@
  * (announce.c), dropped and counted.
  */
 #include "edge/core.h"
+#include "edge/l2.h"
 #include "edge/toobig.h"
 #include "wire/mobility.h"
 
@@ -216,6 +217,28 @@ static void punt_too_big(struct gw_edge *edge, struct gw_edge_now now, const str
                 edge->counters[GW_EDGE_C_TOO_BIG_ANSWERED]++;
                 edge->fx->deliver(edge->user, frame->ifindex, answer, size);
         }
+}
+
+/* As the data plane counts (bpf/packet.h). */
+static bool is_too_big(const struct edge_port *port, const struct gw_edge_frame *frame) {
+        return frame->size > ETH_SIZE + port->a.mtu && (!frame->ip_octets || frame->ip_octets > port->a.mtu);
+}
+
+void gw_edge_say(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame) {
+        const struct edge_port *port = gw_edge_port_by_ifindex(edge, frame->ifindex);
+        struct gw_l2_said said;
+        struct gw_ip ip;
+
+        if (port && is_too_big(port, frame))
+                punt_too_big(edge, now, frame);
+        else if (gw_l2_read(frame->bytes, frame->size, &said))
+                gw_edge_announced(edge, now, frame);
+        else if (!gw_mac_is_group(frame_mac(frame, 0)))
+                gw_edge_send_as(edge, now, frame);
+        else if (solicit_target(frame, &ip))
+                punt_solicit(edge, now, frame);
+        else
+                edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
 }
 
 static size_t vm_held_octets(const struct edge_vm *vm) {

@@ -11,7 +11,8 @@
  * Both leave in the call that has it serve here again, what came back first: it is older. What comes in that moment may
  * be before them. They are bounded, for each port, in frames and octets,
  * and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
- * long is dropped, too; what comes back is not, for who sends it back is rid of the VM.
+ * long is dropped, too; what comes back is not, for who sends it back is rid of the VM. What it said was fenced before the
+ * data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say).
  */
 #include <stdlib.h>
 
@@ -43,7 +44,7 @@ void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const s
 
         if (port && port->vm->role == GW_EDGE_SERVING) { /* it was on its way up when the VM was taken back */
                 edge->counters[GW_EDGE_C_FENCED_SENT]++;
-                edge->fx->inject(edge->user, GW_EDGE_AS_SENT, frame);
+                gw_edge_say(edge, now, frame);
         } else if (port && may_be_taken_back(port)) {
                 expire(edge, now, &port->fenced);
                 hold(edge, now, &port->fenced, frame, GW_EDGE_C_FENCED_DROPPED);
@@ -67,14 +68,24 @@ void gw_edge_came_back(struct gw_edge *edge, struct gw_edge_now now, struct edge
         }
 }
 
-static void release(struct gw_edge *edge, const struct edge_port *port, struct held_queue *queue,
-                    enum gw_edge_inject how, enum gw_edge_counter count) {
+static void deliver_back(struct gw_edge *edge, struct edge_port *port) {
         struct held_frame *held;
 
-        while ((held = gw_edge_held_pop(queue))) {
+        while ((held = gw_edge_held_pop(&port->back))) {
                 held->frame.ifindex = port->a.ifindex;
-                edge->counters[count]++;
-                edge->fx->inject(edge->user, how, &held->frame);
+                edge->counters[GW_EDGE_C_BACK_DELIVERED]++;
+                edge->fx->inject(edge->user, GW_EDGE_DELIVER, &held->frame);
+                free(held);
+        }
+}
+
+static void say_fenced(struct gw_edge *edge, struct gw_edge_now now, struct edge_port *port) {
+        struct held_frame *held;
+
+        while ((held = gw_edge_held_pop(&port->fenced))) {
+                held->frame.ifindex = port->a.ifindex;
+                edge->counters[GW_EDGE_C_FENCED_SENT]++;
+                gw_edge_say(edge, now, &held->frame);
                 free(held);
         }
 }
@@ -84,8 +95,8 @@ void gw_edge_taken_back(struct gw_edge *edge, struct gw_edge_now now, struct edg
                 struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
 
                 expire(edge, now, &port->fenced);
-                release(edge, port, &port->back, GW_EDGE_DELIVER, GW_EDGE_C_BACK_DELIVERED);
-                release(edge, port, &port->fenced, GW_EDGE_AS_SENT, GW_EDGE_C_FENCED_SENT);
+                deliver_back(edge, port);
+                say_fenced(edge, now, port);
         }
 }
 

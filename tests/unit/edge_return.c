@@ -238,10 +238,18 @@ static void it_may_come_again(void **state) {
 
 /* ---- where it is taken back ---- */
 
+/* The VM that it talks with. */
+static void neighbour_told(struct world *w) {
+        struct gw_mapping m = mapping_of(7, "10.1.0.7", former, 1);
+
+        assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 9, &m, 1, NULL, 0), 0);
+}
+
 static void cut(struct world *w) {
         struct gw_name vm = name_of("web");
 
         world_serve(w);
+        neighbour_told(w);
         assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of(target), TARGET_EPOCH, NULL), 0);
         gw_edge_punts_drained(w->edge, w->now);
         w->n_down = 0;
