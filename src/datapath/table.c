@@ -55,6 +55,14 @@ static struct gw_ip leads_to(struct gw_datapath *dp, const struct gw_abi_mac_key
         return gw_abi_ip(entry.locator);
 }
 
+/* Where it was cut over to it never ran: its port has that place (GW_PORT_BACK), and where it came from still counts. */
+static bool is_taken_back(struct gw_datapath *dp, const struct gw_forward *entry, struct gw_ip was) {
+        struct gw_datapath_port port;
+
+        return entry->kind == GW_FORWARD_LOCAL && !gw_datapath_port_get(dp, entry->ifindex, &port) &&
+               port.flags & (GW_PORT_MOVED | GW_PORT_BACK) && gw_ip_eq(port.moved_to, was);
+}
+
 /* Remembers where the VM was until now, when that was elsewhere than where it is from now on. */
 static int former_note(struct gw_datapath *dp, const struct gw_abi_mac_key *key, struct gw_ip was, struct gw_ip is) {
         struct gw_abi_former former = {.left_ns = gw_mono_now().ns};
@@ -83,7 +91,8 @@ int gw_datapath_fdb_set(struct gw_datapath *dp, uint32_t vni, struct gw_mac mac,
                         return r;
         }
         gw_locator_ref(dp, is);
-        r = former_note(dp, &key, was, is);
+        if (!is_taken_back(dp, entry, was))
+                r = former_note(dp, &key, was, is);
         if (!r)
                 r = bpf_map_update_elem(dp->maps[MAP_FDB], &key, &value, BPF_ANY);
         gw_locator_unref(dp, r ? is : was);

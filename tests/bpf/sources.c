@@ -68,6 +68,14 @@ static void port_put(uint32_t ifindex, int vm, uint32_t flags) {
         put(bpf->maps.gw_ports, &ifindex, &value);
 }
 
+static void port_cut_to(uint32_t ifindex, int vm, enum place place, uint32_t flags) {
+        struct gw_abi_port value = {.vni = VNI, .mtu = MTU, .flags = flags};
+
+        memcpy(value.mac, mac_of(vm).b, 6);
+        memcpy(value.moved_to, at(place).b, 16);
+        put(bpf->maps.gw_ports, &ifindex, &value);
+}
+
 static void config_put(bool asking) {
         struct gw_abi_config config = {.abi = GW_ABI_VERSION, .vxlan_ifindex = 1, .punt_ifindex = 1};
         uint32_t zero = 0;
@@ -191,6 +199,25 @@ static void marks_count_from_where_the_vm_was(void) {
         expect(2, 2, HOME, gbp_for(2), GW_COUNT_DROP_LOOP, "for one that is not here");
 }
 
+/* VM 1 came from AWAY, was cut over to THIRD, and taken back: both may send on what still comes to them. */
+static void marks_count_from_where_the_vm_was_taken_back_from(void) {
+        static const uint32_t moments[] = {GW_PORT_MOVED, GW_PORT_BACK}; /* its entry is written before its port */
+
+        fill();
+        former_put(1, AWAY, 60000);
+        for (size_t i = 0; i < sizeof moments / sizeof *moments; i++) {
+                port_cut_to(1, 1, THIRD, moments[i]);
+                expect(2, 1, THIRD, gbp_for(1), GW_COUNT_DELIVERED, "from where it was cut over to");
+                expect(2, 1, AWAY, gbp_for(1), GW_COUNT_DELIVERED, "from where it came from");
+                expect_asked(2, 1, THIRD, 0, "not marked");
+                expect_asked(2, 3, THIRD, gbp_for(3), "for another VM");
+        }
+        port_cut_to(1, 1, AWAY, GW_PORT_BACK);
+        expect_asked(2, 1, THIRD, gbp_for(1), "from where it never was");
+        port_cut_to(1, 1, THIRD, 0);
+        expect_asked(2, 1, THIRD, gbp_for(1), "to where it was never cut over");
+}
+
 static void a_flood_of_questions_is_limited(void) {
         struct timespec began, ended;
         enum gw_counter last = GW_COUNT_PUNTED;
@@ -225,6 +252,10 @@ static void marks(void **state) {
         (void)state;
         over_both(marks_count_from_where_the_vm_was);
 }
+static void marks_of_what_comes_back(void **state) {
+        (void)state;
+        over_both(marks_count_from_where_the_vm_was_taken_back_from);
+}
 static void questions_are_limited(void **state) {
         (void)state;
         over_both(a_flood_of_questions_is_limited);
@@ -235,6 +266,7 @@ int main(void) {
                 cmocka_unit_test(places_are_checked),
                 cmocka_unit_test(former_places),
                 cmocka_unit_test(marks),
+                cmocka_unit_test(marks_of_what_comes_back),
                 cmocka_unit_test(questions_are_limited),
         };
 

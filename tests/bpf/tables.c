@@ -12,6 +12,7 @@
 
 #include <bpf/bpf.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -340,6 +341,70 @@ static void a_port_that_was_taken_back_is_so_for_a_while(void **state) {
         assert_false(port_of(h, vm).flags & GW_PORT_BACK);
 }
 
+static void vm_arrives(struct guest *at) {
+        forward_set(at->host, at->mac, GW_FORWARD_LOCAL, at->ifindex, at->host->locator, 0);
+        assert_int_equal(gw_datapath_port_flags(at->host->dp, at->ifindex, 0, GW_PORT_ARRIVING), 0);
+}
+
+static void vm_does_not_arrive(struct guest *at, struct gw_ip is) {
+        struct gw_datapath_port port = port_of(at->host, at);
+        int before;
+
+        port.flags |= GW_PORT_RETURNING;
+        port.moved_to = is;
+        host_enter(at->host, &before);
+        assert_int_equal(gw_datapath_port_set(at->host->dp, &port), 0);
+        assert_int_equal(gw_netns_leave(before), 0);
+}
+
+/* `from` sends on, marked, a frame for its VM of one whom `to` knows elsewhere; it comes to the VM. */
+static void sent_on_arrives(const struct guest *from, const struct guest *to, struct gw_ip sender_is_at) {
+        const struct gw_mac sender = {{2, 0, 0, 0, 9, sender_is_at.b[15]}}; /* which never moves */
+        uint64_t delivered = counter(to->host, GW_COUNT_DELIVERED), punted = counter(to->host, GW_COUNT_PUNTED);
+        struct virtio_net_hdr vnet = {0};
+        uint8_t got[2048];
+        struct frame f;
+
+        forward_set(to->host, sender, GW_FORWARD_REMOTE, 0, sender_is_at, 0);
+        ipv4(&f, to->mac, sender, "10.1.0.99", "10.1.0.1", 17, 100);
+        assert_int_equal(gw_datapath_inject(from->host->dp, GW_INJECT_DRAIN, from->ifindex, false, &vnet, f.b, f.size),
+                         0);
+        for (int i = 0; i < SOON_MS && counter(to->host, GW_COUNT_DELIVERED) == delivered; i++) {
+                assert_int_equal(counter(to->host, GW_COUNT_PUNTED), punted);
+                usleep(1000);
+        }
+        assert_int_equal(counter(to->host, GW_COUNT_DELIVERED), delivered + 1);
+        assert_int_equal(counter(to->host, GW_COUNT_SOURCE_ELSEWHERE), 0);
+        assert_true(readable(to->tap, SOON_MS));
+        assert_int_equal(read(to->tap, got, sizeof got), sizeof vnet + f.size);
+        assert_memory_equal(got + sizeof vnet, f.b, f.size);
+}
+
+/* From A to B, on to C, and taken back to B: A still redirects for those that have not heard of the first move, and C
+ * sends back what followed the VM. */
+static void both_former_places_send_on(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
+        struct guest *at_a = guest_add(w, A, 1, true, false), *at_b = guest_arrive(w, at_a, B, 0), *at_c;
+        struct gw_punt punt;
+
+        (void)gw_datapath_punt_read(B->dp, &punt); /* from now on it could ask */
+        assert_int_equal(gw_datapath_cut(A->dp, at_a->ifindex, B->locator, 2, false), 0);
+        vm_arrives(at_b);
+        sent_on_arrives(at_a, at_b, C->locator);
+        at_c = guest_arrive(w, at_b, C, 0);
+        assert_int_equal(gw_datapath_cut(B->dp, at_b->ifindex, C->locator, 3, false), 0);
+        vm_does_not_arrive(at_c, B->locator);
+        forward_set(B, at_b->mac, GW_FORWARD_LOCAL, at_b->ifindex, B->locator, 0);
+        sent_on_arrives(at_a, at_b, C->locator);
+        sent_on_arrives(at_c, at_b, A->locator);
+        assert_int_equal(gw_datapath_port_flags(B->dp, at_b->ifindex, 0, GW_PORT_MOVED), 0);
+        host_close(B); /* the next daemon finds the same */
+        host_open(B);
+        sent_on_arrives(at_a, at_b, C->locator);
+        sent_on_arrives(at_c, at_b, A->locator);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(those_who_were_left_out_take_the_places_of_those_who_go),
@@ -350,6 +415,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(next_hops_are_those_in_use),
                 cmocka_unit_test(a_place_that_is_free_is_taken),
                 cmocka_unit_test(a_port_that_was_taken_back_is_so_for_a_while),
+                BOTH(both_former_places_send_on),
         };
 
         if (!worlds_begin(argc, argv))

@@ -12,7 +12,8 @@
  *
  * A frame that is marked as in flight comes from the place that its destination has
  * left, and its sender may live anywhere. The mark counts from the locator that the
- * destination came from, as far as is known here; from others it is as if absent.
+ * destination came from, as far as is known here, and from the one that it was cut over
+ * to and taken back from: that sends back what followed it. From others it is as if absent.
  *
  * When no daemon looks after the programs, nobody could ask; then it passes, and
  * is counted.
@@ -43,6 +44,13 @@ static __noinline __u32 source_elsewhere(const struct gw_abi_mac_key *key, __u32
         return SOURCE_PASSES;
 }
 
+/* The VM was cut over to `sender`, where it did not arrive: unicast comes back by one way alone, however late. */
+static __always_inline bool comes_back(__u32 ifindex, const __u8 *sender) {
+        const struct gw_abi_port *port = bpf_map_lookup_elem(&gw_ports, &ifindex);
+
+        return port && port->flags & (GW_PORT_MOVED | GW_PORT_BACK) && ip_eq(port->moved_to, sender);
+}
+
 /* Has `sender` held the VM with that MAC, so that it may send on what still comes for it? */
 static __noinline bool mark_counts(const struct gw_abi_mac_key *key, const __u8 *sender) {
         const struct gw_abi_forward *entry;
@@ -54,6 +62,8 @@ static __noinline bool mark_counts(const struct gw_abi_mac_key *key, const __u8 
         if (entry && entry->kind != GW_FORWARD_LOCAL &&
             (entry->kind != GW_FORWARD_ARRIVING || ip_eq(entry->locator, sender)))
                 return true; /* from where it arrives, or for one that is not here: that ends as a loop */
+        if (entry && entry->kind == GW_FORWARD_LOCAL && comes_back(entry->ifindex, sender))
+                return true;
         former = former_of(key);
         return former && ip_eq(former->locator, sender);
 }
