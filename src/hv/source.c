@@ -111,7 +111,7 @@ static void on_accepted(const struct gw_error *error, void *user) {
         if (vm->memory_sent) /* perhaps the order was taken, and only its answer is lost */
                 vm->machine->driver->cancel(vm->machine, NULL, NULL);
         vm->memory_sent = false;
-        if (vm->record.move.disks) {
+        if (vm->record.move.disks || vm->record.move.options.cold) { /* there is something to undo */
                 hv_source_fail(vm, error->text);
                 return;
         }

@@ -37,7 +37,8 @@ struct bed {
         char folder[64];
         int target; /* where a target takes disks; -1: none is there any more */
         /* What the emulator was told. */
-        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up, forgets;
+        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up, forgets, stops, conts;
+        bool refuses;               /* ... to copy */
         int begun;                  /* what was written down when it was told to copy; -1: nothing */
         struct gw_vm_status status; /* what it answers; copy NONE: it is busy */
 };
@@ -48,6 +49,13 @@ static struct bed bed;
 static void accept_order(gw_vm_done done, void *user) {
         if (done)
                 done(NULL, user);
+}
+
+static void refuse_order(gw_vm_done done, void *user) {
+        struct gw_error error = {0};
+
+        gw_fail(&error, GW_E_CONFLICT, "", "it does not want to");
+        done(&error, user);
 }
 
 static void take_mirror(struct gw_vm *vm, const struct gw_vm_mirror *mirror, gw_vm_done done, void *user) {
@@ -81,6 +89,21 @@ static void take_migrate(struct gw_vm *vm, const struct gw_vm_migration *to, gw_
         bed.begun = record ? (int)json_integer_value(json_object_get(json_object_get(record, "move"), "begun")) : -1;
         json_decref(record);
         bed.migrates++;
+        if (bed.refuses)
+                refuse_order(done, user);
+        else
+                accept_order(done, user);
+}
+
+static void take_stop(struct gw_vm *vm, gw_vm_done done, void *user) {
+        bed.stops++;
+        hv_vm_events.run(vm, GW_VM_RUN_PAUSED, gw_wall_now(), bed.vm);
+        accept_order(done, user);
+}
+
+static void take_cont(struct gw_vm *vm, gw_vm_done done, void *user) {
+        bed.conts++;
+        hv_vm_events.run(vm, GW_VM_RUN_RUNNING, gw_wall_now(), bed.vm);
         accept_order(done, user);
 }
 
@@ -134,6 +157,8 @@ static const struct gw_vm_driver driver = {
         .cancel = take_cancel,
         .post_copy = take_post_copy,
         .forget_keys = take_forget_keys,
+        .stop = take_stop,
+        .cont = take_cont,
         .query = take_query,
         .free = take_free,
 };
@@ -305,6 +330,45 @@ static void a_target_that_is_gone_is_not_connected_to(void **state) {
         assert_false(bed.vm->record.uncut_due);
 }
 
+/* ---- cold ---- */
+
+static void order_cold_move(bool stay) {
+        struct hv_record *r = &bed.vm->record;
+
+        r->role = HV_ROLE_SOURCE;
+        strcpy(r->move.id.s, "m1");
+        r->move.options = (struct gw_copy_options){.cold = true, .stay = stay};
+        r->state = stay ? HV_PAUSED : HV_RUNNING;
+        hv_source_migrate(bed.vm);
+        assert_int_equal(r->role, HV_ROLE_SERVE);
+        assert_int_equal(r->epoch, EPOCH);
+        assert_false(r->uncut_due);
+        assert_true(json_is_true(json_object_get(told(1, "move-failed"), "running")));
+}
+
+/* Its guest was stopped for the move, and nobody else would let it go on. */
+static void a_cold_move_that_fails_at_its_order_lets_the_vm_go_on(void **state) {
+        (void)state;
+        bed.refuses = true;
+        order_cold_move(false);
+        assert_true(bed.migrates == 1 && bed.stops == 1 && bed.conts == 1);
+        assert_int_equal(bed.vm->record.state, HV_RUNNING);
+        assert_string_equal(reason(told(1, "move-failed")), "it does not want to");
+        assert_int_equal(rename(at("vms"), at("away")), 0); /* that it begins cannot be written down */
+        order_cold_move(false);
+        assert_int_equal(rename(at("away"), at("vms")), 0);
+        assert_true(bed.migrates == 1 && bed.stops == 2 && bed.conts == 2);
+        assert_int_equal(bed.vm->record.state, HV_RUNNING);
+}
+
+static void one_that_its_operator_suspended_stays_so(void **state) {
+        (void)state;
+        bed.refuses = true;
+        order_cold_move(true);
+        assert_true(bed.migrates == 1 && bed.stops == 0 && bed.conts == 0);
+        assert_int_equal(bed.vm->record.state, HV_PAUSED);
+}
+
 /* ---- keys ---- */
 
 /* Whoever breaks out of it later finds none. */
@@ -462,6 +526,8 @@ int main(void) {
                 TEST(a_vm_whose_disks_are_late_after_its_stop_goes_on),
                 TEST(a_vm_whose_disks_are_in_time_runs_there),
                 TEST(a_target_that_is_gone_is_not_connected_to),
+                TEST(a_cold_move_that_fails_at_its_order_lets_the_vm_go_on),
+                TEST(one_that_its_operator_suspended_stays_so),
                 TEST(an_emulator_whose_move_came_to_nothing_forgets_the_key),
                 TEST(the_order_to_copy_is_written_down_before),
                 TEST(a_copy_that_had_not_begun_has_no_reason_of_an_earlier_one),
