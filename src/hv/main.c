@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "hv/hv.h"
 #include "hypervisor/carrier.h"
+#include "io/descriptors.h"
 
 int main(int argc, char **argv) {
         struct hv_config config;
@@ -18,6 +19,7 @@ int main(int argc, char **argv) {
         if (!gw_conf_start(&hv_config_schema, &config, argc, argv, &code))
                 return code;
         gw_log_init("godwit-hv", config.common.log_level);
+        gw_descriptors_raise(); /* a VM takes one for each port, and three */
         if (gw_loop_init(&loop) < 0)
                 return 1;
         code = hv_init(&hv, &loop, &config) == 0 ? gw_loop_run(&loop) : 1;

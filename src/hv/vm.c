@@ -461,14 +461,22 @@ static void recover_taps(struct hv_vm *vm) {
 }
 
 /* A start that was not finished is undone rather than carried on: its emulator may be in any state. */
-static void undo_start(struct hv_vm *vm, const char *directory) {
+static int undo_start(struct hv_vm *vm, const char *directory) {
         char mark[600];
+        int r, older;
 
         snprintf(mark, sizeof mark, "opaque=%s/" GW_QEMU_CONSOLE_FILE, directory);
-        gw_process_kill_by_argument(mark);
+        r = gw_process_kill_by_argument(mark);
         snprintf(mark, sizeof mark, "%s/qmp,", directory); /* of an older agent */
-        gw_process_kill_by_argument(mark);
-        found_gone(vm);
+        older = gw_process_kill_by_argument(mark);
+        if (r == 0)
+                r = older;
+        if (r < 0)
+                gw_log(GW_ERR, "vm=%s cannot look for an emulator of a start that was not finished: %s",
+                       vm->record.id.s, strerror(-r));
+        else
+                found_gone(vm);
+        return r;
 }
 
 int hv_vm_adopt(struct hv *hv, struct hv_record *record) {
@@ -484,10 +492,8 @@ int hv_vm_adopt(struct hv *hv, struct hv_record *record) {
         vm->record = *record;
         hv_security_take_back(vm); /* what an agent that was killed, or its host, has not */
         snprintf(directory, sizeof directory, "%s/vm/%s", hv->config->common.state_dir, record->id.s);
-        if (record->state == HV_STARTING && strcmp(record->boot, hv->boot) == 0) {
-                undo_start(vm, directory);
-                return 0;
-        }
+        if (record->state == HV_STARTING && strcmp(record->boot, hv->boot) == 0)
+                return undo_start(vm, directory);
         if (strcmp(record->boot, hv->boot) == 0)
                 r = gw_qemu_driver.adopt(&vm->machine, hv->loop->event, directory, &record->process, &hv_vm_events, vm,
                                          &error);

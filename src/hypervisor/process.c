@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,25 +25,37 @@
 #include "base/error.h"
 #include "hypervisor/user.h"
 
-uint64_t gw_process_start_time(pid_t pid) {
+/* Negative errno; *out is 0 for one that has ended and was not reaped. */
+static int read_start_time(pid_t pid, uint64_t *out) {
         char path[64], line[1024], *at;
         unsigned long long start = 0;
         FILE *f;
+        int r;
 
+        *out = 0;
         snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
         f = fopen(path, "re");
         if (!f)
-                return 0;
+                return -errno;
+        errno = ESRCH;
+        r = fgets(line, sizeof line, f) ? 0 : -errno;
+        fclose(f);
         /* The second field, in parentheses, may hold anything; the 22nd is the 20th after the last one. */
-        if (fgets(line, sizeof line, f) && (at = strrchr(line, ')'))) {
+        if (r == 0 && (at = strrchr(line, ')'))) {
                 char state;
 
                 if (sscanf(at, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                           &state, &start) != 2 ||
-                    state == 'Z')
-                        start = 0;
+                           &state, &start) == 2 &&
+                    state != 'Z')
+                        *out = start;
         }
-        fclose(f);
+        return r;
+}
+
+uint64_t gw_process_start_time(pid_t pid) {
+        uint64_t start;
+
+        read_start_time(pid, &start);
         return start;
 }
 
@@ -126,14 +139,32 @@ int gw_process_spawn(struct gw_process *process, sd_event *event, char *const ar
         close(report[0]);
         if (r < 0)
                 return r;
-        process->start_time = gw_process_start_time(process->pid);
-        r = watch(process, event);
+        r = read_start_time(process->pid, &process->start_time); /* without, nobody would find it again */
+        if (r == 0)
+                r = watch(process, event);
         if (r < 0) {
                 kill(process->pid, SIGKILL);
                 waitpid(process->pid, NULL, 0);
                 gw_process_deinit(process);
         }
         return r;
+}
+
+static bool has_ended(const struct gw_process *process) {
+        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+
+        return poll(&end, 1, 0) > 0 && end.revents & POLLIN;
+}
+
+/* Looked at after the pidfd is held: from here on the pid cannot change its owner. That we cannot look does not say that
+ * it is gone; only the pidfd does. */
+static int is_same(const struct gw_process *process, uint64_t start_time) {
+        uint64_t now;
+        int r = read_start_time(process->pid, &now);
+
+        if (r == 0)
+                return now == start_time ? 0 : GW_E_NOT_FOUND;
+        return has_ended(process) ? GW_E_NOT_FOUND : r;
 }
 
 int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uint64_t start_time) {
@@ -146,41 +177,48 @@ int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uin
         r = watch(process, event);
         if (r == -ESRCH)
                 return GW_E_NOT_FOUND;
-        /* Looked at after the pidfd is held: from here on the pid cannot change its owner. */
-        if (r == 0 && gw_process_start_time(pid) != start_time)
-                r = GW_E_NOT_FOUND;
+        if (r == 0)
+                r = is_same(process, start_time);
         if (r != 0)
                 gw_process_deinit(process);
         return r;
 }
 
-static bool has_argument(pid_t pid, const char *text) {
+/* 1: it has; 0: it has not, or is gone; else negative errno. */
+static int has_argument(pid_t pid, const char *text) {
         char path[64], line[16384];
         ssize_t n;
-        int fd;
+        int fd, r = 0;
 
         snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0)
-                return false;
+                return errno == ENOENT || errno == ESRCH ? 0 : -errno;
         n = read(fd, line, sizeof line);
+        if (n < 0 && errno != ESRCH)
+                r = -errno;
         close(fd);
-        return n > 0 && memmem(line, (size_t)n, text, strlen(text));
+        return n > 0 && memmem(line, (size_t)n, text, strlen(text)) ? 1 : r;
 }
 
-void gw_process_kill_by_argument(const char *text) {
+int gw_process_kill_by_argument(const char *text) {
         DIR *dir = opendir("/proc");
         struct dirent *entry;
+        int failed = 0, r;
 
         if (!dir)
-                return;
+                return -errno;
         while ((entry = readdir(dir))) {
                 pid_t pid = (pid_t)atoi(entry->d_name);
 
-                if (pid > 1 && pid != getpid() && has_argument(pid, text))
-                        kill(pid, SIGKILL);
+                r = pid > 1 && pid != getpid() ? has_argument(pid, text) : 0;
+                if (r > 0 && kill(pid, SIGKILL) < 0 && errno != ESRCH)
+                        r = -errno;
+                if (r < 0)
+                        failed = r; /* the others are looked at all the same */
         }
         closedir(dir);
+        return failed;
 }
 
 void gw_process_kill(struct gw_process *process, int signal) {

@@ -34,17 +34,18 @@ struct gw_process_setting {
 
 #define GW_PROCESS_NULL ((struct gw_process){.pidfd = -1})
 
-/* Clock ticks since boot, field 22 of /proc/PID/stat; 0 when there is no such process. */
+/* Clock ticks since boot, field 22 of /proc/PID/stat; 0 when there is no such process, or we cannot look. */
 uint64_t gw_process_start_time(pid_t pid);
 
 /* Runs argv[0] (looked up in PATH). Negative errno, also when the program cannot be executed. The caller
  * has set `ended` before and must gw_process_deinit. */
 int gw_process_spawn(struct gw_process *process, sd_event *event, char *const argv[],
                      const struct gw_process_setting *setting);
-/* GW_E_NOT_FOUND when the process is gone or is another one. */
+/* GW_E_NOT_FOUND when the process is certainly gone or is another one; negative errno when that cannot be found out. */
 int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uint64_t start_time);
-/* Kills every process that has `text` in its command line. For what was started and not written down in time. */
-void gw_process_kill_by_argument(const char *text);
+/* Kills every process that has `text` in its command line. For what was started and not written down in time. Negative
+ * errno: some could not be looked at, or not killed. */
+int gw_process_kill_by_argument(const char *text);
 void gw_process_kill(struct gw_process *process, int signal);
 void gw_process_end(struct gw_process *process);    /* kills, reaps, forgets; `ended` is not called */
 void gw_process_deinit(struct gw_process *process); /* lets it live */

@@ -2,21 +2,11 @@
 /* godwit-nva: the authority. Everything is in nva.c and its neighbours. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/descriptors.h"
 #include "nva/nva.h"
-
-/* A host takes two descriptors; a service that nobody has given more begins with 1024. */
-static void more_descriptors(void) {
-        struct rlimit limit;
-
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-                limit.rlim_cur = limit.rlim_max;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
-}
 
 int main(int argc, char **argv) {
         struct nva_config config;
@@ -27,7 +17,7 @@ int main(int argc, char **argv) {
         if (!gw_conf_start(&nva_schema, &config, argc, argv, &exit_code))
                 return exit_code;
         gw_log_init("godwit-nva", config.common.log_level);
-        more_descriptors();
+        gw_descriptors_raise(); /* a host takes two */
         nva = calloc(1, sizeof *nva);
         if (!nva)
                 return 1;

@@ -496,27 +496,47 @@ static void a_target_that_has_everything_says_so(void **state) {
 
 /* ---- found after a restart ---- */
 
-/* Here: an agent with too few descriptors. The emulator lives, and may run by now. */
-static void an_emulator_that_cannot_be_watched_is_not_given_up(void **state) {
-        struct hv_record record = {.role = HV_ROLE_TARGET, .state = HV_INCOMING, .epoch = EPOCH_TO};
-        struct rlimit before, none;
+/* Takes over what was written down of another VM, with so few descriptors that this many are left. */
+static void adopt_with_descriptors(struct hv_record record, rlim_t left, int expected) {
+        int lowest = dup(0);
+        struct rlimit before, few;
         struct hv_vm *vm;
 
-        (void)state;
+        assert_true(lowest > 0); /* all below are in use */
+        close(lowest);
         strcpy(record.id.s, "other@default");
-        record.process.pid = getpid();
-        record.process.start_time = gw_process_start_time(getpid());
         assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-        none = before;
-        none.rlim_cur = 0;
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-        assert_int_equal(hv_vm_adopt(&bed.hv, &record), -EMFILE);
+        few = before;
+        few.rlim_cur = (rlim_t)lowest + left;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        assert_int_equal(hv_vm_adopt(&bed.hv, &record), expected);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
         vm = gw_list_entry(bed.hv.vms.prev, struct hv_vm, link);
         assert_string_equal(vm->record.id.s, "other@default");
+        assert_int_equal(vm->record.state, record.state);
         assert_false(vm->forget);
         assert_int_equal(json_array_size(bed.hv.outbox), 0);
         hv_vm_free(vm);
+}
+
+/* The emulator lives, and may run by now. Whoever can hold it and not look who it is does not know that either. */
+static void an_emulator_that_cannot_be_watched_is_not_given_up(void **state) {
+        struct hv_record record = {.role = HV_ROLE_TARGET, .state = HV_INCOMING, .epoch = EPOCH_TO};
+
+        (void)state;
+        record.process.pid = getpid();
+        record.process.start_time = gw_process_start_time(getpid());
+        for (rlim_t left = 0; left < 2; left++)
+                adopt_with_descriptors(record, left, -EMFILE);
+}
+
+/* It may have an emulator, which nobody wrote down. */
+static void a_start_that_cannot_be_undone_is_not_given_up(void **state) {
+        struct hv_record record = {.role = HV_ROLE_SERVE, .state = HV_STARTING, .epoch = EPOCH_TO};
+
+        (void)state;
+        for (rlim_t left = 0; left < 2; left++)
+                adopt_with_descriptors(record, left, -EMFILE);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -537,6 +557,7 @@ int main(void) {
                 TEST(post_copy_begins_with_the_second_pass),
                 TEST(a_target_that_has_everything_says_so),
                 TEST(an_emulator_that_cannot_be_watched_is_not_given_up),
+                TEST(a_start_that_cannot_be_undone_is_not_given_up),
         };
 
         return cmocka_run_group_tests_name("hv_leave", tests, NULL, NULL);

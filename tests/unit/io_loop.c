@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "io/descriptors.h"
 #include "io/file.h"
 #include "io/pki.h"
 
@@ -364,6 +366,20 @@ static void certificates_are_guarded(void **state) {
         assert_string_equal(error.field, "tls-cert");
 }
 
+static void descriptors_are_as_many_as_may_be(void **state) {
+        struct rlimit before, limit;
+
+        (void)state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        limit = before;
+        limit.rlim_cur = 64;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        gw_descriptors_raise();
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_true(limit.rlim_cur == before.rlim_max && limit.rlim_max == before.rlim_max);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 #define with_fixture(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void) {
@@ -378,6 +394,7 @@ int main(void) {
                 with_fixture(timers_repeat_until_freed),
                 with_fixture(files_are_replaced_whole),
                 with_fixture(large_files_are_read),
+                cmocka_unit_test(descriptors_are_as_many_as_may_be),
                 with_fixture(folders_get_the_mode_that_is_asked_for),
                 with_fixture(json_faults_have_a_place),
                 with_fixture(certificates_are_guarded),
