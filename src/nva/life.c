@@ -81,7 +81,7 @@ void life_clear(struct nva *nva, struct gw_nve *nve, const char *vm, const char 
         json_t *body = json_pack("{s:s}", "move", move);
         char path[160];
 
-        if (known && remains_is_torn(known))
+        if (!known || remains_is_torn(known)) /* of one that is forgotten nobody can say that it was not torn */
                 json_object_set_new(body, "keep_disks", json_true());
         if (!nve->hv_session)
                 goto out;

@@ -166,6 +166,18 @@ def post_copy_torn_tells_where_the_disks_are(nva):
     assert "keep_disks" not in h1.finished
 
 
+def what_a_forgotten_move_left_is_kept(nva):
+    """The source's agent comes back with its copy after the move's record went (there are newer ones, or the store was
+    brought back): nobody can say any more that it was not torn."""
+    h1, h2 = two_hosts(nva)
+    running(nva, disks=[{"path": "web.raw"}])
+    h2.vms["web@default"] = dict(h1.vms["web@default"], state="paused", role="source", move="forgotten-7")
+    h2.connect_hv()
+    wait(lambda: "web@default" not in h2.vms, "its copy is not ended")
+    assert h2.finished == {"move": "forgotten-7", "keep_disks": True}, h2.finished
+    assert vm(nva)["nve"] == "h1" and "web@default" in h1.vms
+
+
 def times_that_nobody_heard_are_told_again(nva):
     """An authority that is killed may leave unread what agents have told it: their inventories say when it was."""
     h1, h2 = two_hosts(nva)
@@ -199,4 +211,5 @@ def move_without_a_pause_foretells_none(nva):
 
 run_all([source_with_disks_lost_after_the_cut, source_dies_after_the_cut, suspended_while_a_move_begins,
          post_copy_whose_source_fails_at_the_end, post_copy_torn_tells_where_the_disks_are,
+         what_a_forgotten_move_left_is_kept,
          times_that_nobody_heard_are_told_again, move_without_a_pause_foretells_none])
