@@ -13,11 +13,14 @@
  *
  * The other way round, one that is forbidden goes on, and the members go on taking its frames, until all of them have
  * confirmed that it is not to be used, and until others that are about to come have, which may be those that they need;
- * then it is no gateway for them any more, and is told so.
+ * then it is told to route nothing. Its own VMs use it until it has taken that, whatever others do, and so long the members
+ * take its frames; then it is no gateway for them any more. One that does not take it is none after TOLD_OFF_MOST_MS, and is
+ * told on.
  *
  * Looked at GW_DIRECTORY_ARRIVAL_MS after it began or got its ways, then after twice that, up to ARRIVAL_MOST_MS. A look that takes LOOKS
  * members goes on later with the first VN that was not done. Who does not confirm falls behind (update.c) and is not waited
- * for any more; a gateway that itself has not taken its ways is told them again, as often as it takes.
+ * for any more; a gateway that itself has not taken its ways, or that it has none, is told again, as often as it takes, but not
+ * while its answer may come yet.
  */
 #include "directory/internal.h"
 
@@ -26,6 +29,7 @@ enum {
         ARRIVAL_MOST_MS = 320,
         ARRIVAL_LATE_MS = 10000,  /* then it is said what is missing */
         DEPARTURE_MOST_MS = 5000, /* for others to come */
+        TOLD_OFF_MOST_MS = 15000, /* for it to take that it routes nothing: twice told */
 };
 
 static bool passed(const struct gw_directory *d, const struct gw_nve *nve, uint64_t ms) {
@@ -52,10 +56,11 @@ static const struct directory_member *awaited(const struct directory_member *gat
 
 /* Its answer did not come, or was no: what has not been taken now may be the next time. */
 static void tell_again(struct gw_directory *d, struct gw_nve *nve) {
-        if (!passed(d, nve, ARRIVAL_LATE_MS))
+        if (nve->ways_out || !gw_mono_reached(d->now.mono, gw_mono_after(nve->ways_at, gw_ms(ARRIVAL_LATE_MS))))
                 return;
-        gw_dir_note(d, GW_NOTE_INFO, "gateway=%s has not taken its ways; it is told again", nve->id.s);
-        nve->arrival_began = d->now.mono;
+        gw_dir_note(d, GW_NOTE_INFO, "gateway=%s has not taken %s; it is told again", nve->id.s,
+                    nve->gateway ? "its ways" : "that it has no ways");
+        nve->ways_at = d->now.mono;
         if (d->effects->gateway_tell)
                 d->effects->gateway_tell(nve, d->user);
 }
@@ -106,7 +111,7 @@ static void look_in(struct gw_directory *d, struct gw_nve *nve, uint32_t ms) {
 void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve) {
         if (nve->arrival.place && nve->arrival_wait_ms == GW_DIRECTORY_ARRIVAL_MS)
                 return; /* soon: not put off by what comes again and again */
-        if (!nve->arrival.place) {
+        if (!nve->arrival.place && !nve->told_off) {
                 nve->arrival_began = d->now.mono;
                 nve->arrival_said = false;
         }
@@ -144,34 +149,59 @@ void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve) {
 void gw_dir_departure_end(struct gw_nve *nve) {
         if (!nve->departs)
                 return;
-        nve->departs = false;
+        nve->departs = nve->told_off = false;
         gw_list_for_each (link, &nve->members)
                 gw_dir_arrival_void(gw_list_entry(link, struct directory_member, in_nve));
 }
 
-static void departed(struct gw_directory *d, struct gw_nve *nve) {
-        nve->departs = false;
-        gw_dir_gateways_review_nve(d, nve);
+/* Nobody else uses it any more: true when it does not, either, or has had its time to take that. */
+static bool has_departed(struct gw_directory *d, struct gw_nve *nve) {
+        if (nve->told_off)
+                return nve->took_ways || passed(d, nve, TOLD_OFF_MOST_MS);
+        if (!is_confirmed(d, nve))
+                return false;
+        nve->told_off = true;
+        nve->took_ways = false;
+        nve->arrival_began = nve->ways_at = d->now.mono;
         if (d->effects->gateway_tell)
                 d->effects->gateway_tell(nve, d->user);
+        return false;
+}
+
+void gw_directory_gateway_told(struct gw_directory *d, struct gw_nve *nve, struct gw_now now) {
+        d->now = now;
+        nve->took_ways = false;
+        nve->ways_out = true;
+        nve->ways_at = now.mono;
+        gw_dir_arrival_begin(d, nve);
 }
 
 void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now) {
         d->now = now;
         nve->took_ways = took;
-        if (nve->gateway && (!took || nve->arrival.place))
+        nve->ways_out = false;
+        nve->ways_at = now.mono;
+        if (!took || nve->arrival.place)
                 gw_dir_arrival_begin(d, nve);
 }
 
 void gw_dir_arrival_look(struct gw_directory *d, struct gw_nve *nve) {
-        if (!gw_dir_nve_listens(nve) || (!nve->gateway && !nve->departs))
+        bool off;
+
+        if (!gw_dir_nve_listens(nve) || !nve->offers_gateway)
                 return;
-        if (!is_confirmed(d, nve))
-                return look_in(d, nve, nve->arrival_wait_ms * 2);
-        if (nve->departs)
-                departed(d, nve);
-        else
-                serve(d, nve);
+        if (nve->departs && has_departed(d, nve)) {
+                nve->departs = nve->told_off = false;
+                gw_dir_gateways_review_nve(d, nve);
+        }
+        if (nve->gateway && is_confirmed(d, nve))
+                return serve(d, nve);
+        off = nve->told_off || (!nve->gateway && !nve->departs);
+        if (off && nve->took_ways)
+                return;
+        if (off)
+                tell_again(d, nve);
+        look_in(d, nve, nve->arrival_wait_ms * 2);
 }
 
 void gw_dir_arrival_void(struct directory_member *m) {

@@ -190,6 +190,7 @@ struct gw_nve {
         bool gateway;        /* it has that role: it offers it, and may */
         bool offers_gateway; /* what its HELLO said */
         bool departs;        /* it may be a gateway no more, and goes on until it is left */
+        bool told_off;       /* it is left, and told to route nothing: until it has taken that */
         uint8_t may_route;   /* enum gw_permit: be a gateway */
         uint8_t may_claim;   /* take over tasks that announce themselves there */
         uint32_t gateway_cost;
@@ -209,6 +210,8 @@ struct gw_nve {
         uint32_t arrival_wait_ms; /* until the next look */
         bool arrival_said;        /* that it takes long */
         bool took_ways;           /* it routes by what it was told last */
+        bool ways_out;            /* or may be about to: its answer has not come */
+        struct gw_mono ways_at;   /* when it was told, or has answered */
         uint64_t ways_told;       /* how often; the shell's */
         struct gw_list lists;     /* the same: long lists, when those to others have got there */
         struct gw_list updates;   /* on the way */

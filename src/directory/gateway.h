@@ -51,7 +51,9 @@ void gw_directory_gateway_users(const struct gw_nve *gateway, struct gw_gateway_
 /* What hosts at nve reckon that gateway's cost for the VN to be. */
 uint32_t gw_directory_gateway_cost(const struct gw_vn *vn, const struct gw_nve *gateway, const struct gw_nve *nve);
 bool gw_directory_gateway_lives(const struct gw_nve *gateway);
-/* It routes by what it was told last; false: it is being told something new. */
+/* It is being told something new. */
+void gw_directory_gateway_told(struct gw_directory *d, struct gw_nve *nve, struct gw_now now);
+/* It routes by what it was told last; false: it has refused that, or not answered. */
 void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now);
 /* It lives, and of a VN at least does not serve yet. */
 bool gw_directory_gateway_arrives(const struct gw_nve *gateway);

@@ -263,6 +263,7 @@ int gw_directory_hello(struct gw_directory *d, const struct gw_hello *hello, str
         if (nve->nve_connected)
                 gw_directory_bye(d, nve, now);
         nve->nve_connected = true;
+        nve->ways_at = now.mono;
         nve->behind = nve->subscribed = false;
         nve->restart_count = hello->restart_count;
         nve->features = hello->features;
@@ -298,7 +299,8 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
         if (!nve->nve_connected)
                 return;
         was_gateway = nve->gateway || nve->departs;
-        nve->nve_connected = nve->subscribed = nve->departs = nve->took_ways = false;
+        nve->nve_connected = nve->subscribed = nve->departs = nve->told_off = false;
+        nve->took_ways = nve->ways_out = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
         if (was_gateway)

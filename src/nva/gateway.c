@@ -20,7 +20,13 @@
 #include "nva/api.h"
 #include "nva/json.h"
 
-enum { WORK_OF_WAY = 16, OUTSIDE = 0, CALL_S = 10, STATUS_NO_BODY = 204 };
+enum {
+        WORK_OF_WAY = 16,
+        OUTSIDE = 0,
+        ANSWER_S = 10, /* when somebody waits for it */
+        CALL_S = 60,   /* nobody does: one that takes thousands of ways on a busy machine gets there */
+        STATUS_NO_BODY = 204
+};
 
 static json_t *route(uint32_t from, const struct gw_prefix *to, uint32_t vni) {
         char text[GW_PREFIX_TEXT];
@@ -126,8 +132,8 @@ static void on_told(int status, json_t *body, void *user) {
         if (refused)
                 gw_log(GW_ERR, "gateway %s does not take what it is to route: %s", told->gateway.s, error.text);
         nve = gw_directory_nve(&told->nva->directory, told->gateway.s);
-        if (!silent && !refused && nve && nve->ways_told == told->n)
-                gw_directory_gateway_took(&told->nva->directory, nve, true, nva_now());
+        if (nve && nve->ways_told == told->n)
+                gw_directory_gateway_took(&told->nva->directory, nve, !silent && !refused, nva_now());
         if (told->telling && (silent || refused))
                 json_array_append_new(told->telling->untold, json_string(told->gateway.s));
         telling_done(told->telling);
@@ -144,10 +150,10 @@ static void tell(struct nva *nva, struct gw_nve *nve, json_t *list, struct telli
                 return;
         }
         *told = (struct told){nva, telling, nve->id, ++nve->ways_told};
-        gw_directory_gateway_took(&nva->directory, nve, false, nva_now());
+        gw_directory_gateway_told(&nva->directory, nve, nva_now());
         if (telling)
                 telling->waiting++;
-        gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(CALL_S), on_told, told);
+        gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(telling ? ANSWER_S : CALL_S), on_told, told);
 }
 
 /* One that says it is a gateway and may not be is told that nothing is routed. */
@@ -167,7 +173,7 @@ static void tell_all(struct nva *nva, struct telling *telling) {
 
         for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
              nve = gw_directory_nve_after(&nva->directory, nve->id.s)) {
-                if (!nve->gateway && !nve->departs)
+                if (!nve->gateway && (!nve->departs || nve->told_off))
                         continue;
                 if (!nve->nve_session) {
                         if (telling)

@@ -9,7 +9,8 @@
  * the NVA is away routes as before, and between two daemons the maps do.
  *
  * Routes that are to stay are written over with the same value, so that a new list
- * interrupts nothing; what is not in the list goes last.
+ * interrupts nothing; what is not in the list goes last, when the VMs here use
+ * another gateway in the VNs that are not routed any more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -129,7 +130,6 @@ static int set_outside(struct nve *nve, uint32_t *mtu) {
 }
 
 static int program(struct nve *nve, const struct listed *l) {
-        struct sweep sweep = {nve, l};
         int r = 0;
 
         for (size_t i = 0; !r && i < l->n_vns; i++)
@@ -144,8 +144,13 @@ static int program(struct nve *nve, const struct listed *l) {
 
                 r = gw_datapath_route_set(nve->dp, &route);
         }
-        if (!r)
-                r = gw_datapath_route_each(nve->dp, sweep_route, &sweep);
+        return r;
+}
+
+static int sweep_all(struct nve *nve, const struct listed *l) {
+        struct sweep sweep = {nve, l};
+        int r = gw_datapath_route_each(nve->dp, sweep_route, &sweep);
+
         return r ? r : gw_datapath_routed_each(nve->dp, sweep_vn, &sweep);
 }
 
@@ -163,6 +168,8 @@ static int act(struct nve *nve, const struct listed *l, struct gw_error *error) 
                 r = program(nve, l);
         if (!r)
                 r = gw_edge_route(nve->edge, l->vns, l->n_vns, l->routes, l->n_routes, outside_mtu);
+        if (!r)
+                r = sweep_all(nve, l);
         return r ? gw_fail(error, r, "", "the ways could not be written to the data plane: %s", gw_error_word(r)) : 0;
 }
 

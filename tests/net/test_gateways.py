@@ -270,6 +270,29 @@ def test_a_gateway_that_does_not_take_a_change_is_named(joined):
     assert not lab.godwit("policy", "delete", "more").stderr
 
 
+def test_the_vms_beside_a_gateway_go_on_when_it_is_forbidden(joined):
+    """They always use the gateway of their own host: until it has taken that it is none any more its frames are taken."""
+    lab = joined
+    guest(lab, "d", "h3", "blue", BLUE, 14)
+    try:
+        with echo(lab, "b"):
+            wait_until("they reach green", lambda: lab.answers("d", f"{GREEN}.12") and lab.answers("d", "fd00:2::c"))
+            for _ in range(2):
+                probe = Probe(lab, "d", [f"{GREEN}.12", "fd00:2::c"], rate=1000, tcp=False)
+                try:
+                    lab.godwit("nve", "set", "h3", "--gateway", "forbidden")
+                    wait_until("it routes nothing", lambda: chosen(lab, "h3", "blue") == locator(lab, "h4"), timeout_s=20)
+                    wait_until("it is none", lambda: not lab.edge("h3", "/v1/gateway")["routed"]["vns"])
+                finally:
+                    total = probe.stop()["total"]
+                    lab.godwit("nve", "set", "h3", "--gateway", "allowed")
+                assert total["lost"] == 0, total
+                wait_until("it is back", lambda: chosen(lab, "h3", "blue") == locator(lab, "h3") and
+                           state(lab, "h3") == "live", timeout_s=20)
+    finally:
+        lab.lab("guest", "delete", "d")
+
+
 def starts_empty(lab, host):
     """One that was killed, as after a start of its machine: the data plane knows nobody."""
     subprocess.run(["ip", "netns", "exec", f"gw-{lab.name}-{host}", NVE, "--config", f"{lab.folder}/hosts/{host}/nve.conf",

@@ -64,6 +64,14 @@ static struct gw_nve *joined(struct world *w) {
         return g;
 }
 
+/* What they were told can still be asked for. */
+static void all_ack(struct world *w, struct gw_nve *a, struct gw_nve *b) {
+        ack_of(w, w->h1);
+        ack_of(w, w->h2);
+        ack_of(w, a);
+        ack_of(w, b);
+}
+
 static unsigned role_told(struct world *w, const struct gw_nve *to, const struct gw_nve *gateway) {
         const struct gw_member *told = world_told_member(w, to, gateway->locator);
 
@@ -170,13 +178,50 @@ static void test_a_forbidden_one_is_left_first(void **state) {
         ack_of(w, g);
         world_pass(w, WORLD_LOOK_MS);
         assert_int_equal(w->n_told_ways, 1);
+        gw_directory_gateway_told(&w->d, g, w->now);
+        world_pass(w, WORLD_LOOK_MS);
+        assert_int_equal(role_told(w, w->h1, g), GW_MEMBER_ROUTES); /* its own VMs use it until it has taken that */
+        gw_directory_gateway_took(&w->d, g, true, w->now);
+        world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
         assert_int_equal(role_told(w, w->h1, g), 0);
+        all_ack(w, old, g);
+        world_pass(w, 60000);
         gw_directory_nve_permit(&w->d, g, GW_PERMIT_UNSAID, GW_PERMIT_UNSAID, w->now);
         world_pass(w, GW_DIRECTORY_ARRIVAL_MS);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
         assert_int_equal(w->n_told_ways, 1);
+}
+
+/* One that has no room to write that down, or hangs, is a gateway for nobody after a while, and is told on. */
+static void test_one_that_does_not_take_that_it_has_no_ways(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
+
+        world_arrived(w);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        all_ack(w, old, g);
+        world_pass(w, WORLD_LOOK_MS);
+        for (unsigned told = 1; told < 5; told++) {
+                assert_int_equal(w->n_told_ways, told);
+                assert_int_equal(role_told(w, w->h1, g), told < 3 ? GW_MEMBER_ROUTES : 0); /* 15 s */
+                gw_directory_gateway_told(&w->d, g, w->now);
+                world_pass(w, WORLD_LOOK_MS);
+                gw_directory_gateway_took(&w->d, g, false, w->now);
+                for (int i = 0; i < 11; i++) {
+                        all_ack(w, old, g);
+                        world_pass(w, 1000);
+                }
+        }
+        assert_non_null(strstr(w->note, "gateway=g2 has not taken that it has no ways"));
+        gw_directory_gateway_told(&w->d, g, w->now);
+        world_pass(w, 60000); /* no answer yet: it may come */
+        assert_int_equal(w->n_told_ways, 5);
+        gw_directory_gateway_took(&w->d, g, true, w->now);
+        world_pass(w, 60000);
+        assert_int_equal(w->n_told_ways, 5);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
 }
 
 /* The one that is to take over is not there yet; who does not get there is not waited for for ever. */
@@ -264,6 +309,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_falls_behind_is_not_waited_for, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_session_begins_anew, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_forbidden_one_is_left_first, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_one_that_does_not_take_that_it_has_no_ways, world_setup,
+                                                world_teardown),
                 cmocka_unit_test_setup_teardown(test_left_when_the_other_has_come, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_allowed_again_before_it_was_left, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_one_that_left_the_vn_comes_again, world_setup, world_teardown),
