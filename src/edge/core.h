@@ -42,6 +42,7 @@ struct held_frame {
 struct held_queue {
         struct held_frame *first, *last;
         size_t n, octets;
+        size_t *memory; /* what several queues take together, with what each frame costs; NULL: not counted */
 };
 
 struct edge_member {
@@ -253,6 +254,7 @@ struct gw_edge {
         struct gw_edge_now looked_at;
         bool look;
         size_t n_suspects, n_negatives, n_releasing_ports, held_octets;
+        size_t taking_back;               /* octets of memory that what waits for a take-back has (takeback.c) */
         struct edge_share strangers;      /* what is not from a port */
         uint64_t strangers_tokens_ns;     /* as query_tokens_ns of a port */
         struct gw_mono source_said_until; /* that a host speaks for others' VMs */

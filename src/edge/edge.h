@@ -175,10 +175,11 @@ enum {
         GW_EDGE_QUERY_TRIES_AT_START = 30, /* until the first session: what came up before is not given up meanwhile */
         GW_EDGE_NEGATIVE_MS = 1000,        /* after no answer; an answer brings its own lifetime */
         GW_EDGE_QUERIES_MAX = 1024,
-        GW_EDGE_HELD_OCTETS_MAX = 16 << 20, /* of all queries together, and for each arriving VM */
-        GW_EDGE_HELD_FRAMES_MAX = 1024,     /* of one query */
-        GW_EDGE_HOLD_MS = 2000,             /* oldest frame held for an arriving VM */
-        GW_EDGE_HOLD_SERVING_MS = 1000,     /* a VM that serves is held no longer */
+        GW_EDGE_HELD_OCTETS_MAX = 16 << 20,  /* of all queries together, and for each arriving VM */
+        GW_EDGE_TAKING_BACK_MAX = 256 << 20, /* octets of memory, of all that waits to be taken back */
+        GW_EDGE_HELD_FRAMES_MAX = 1024,      /* of one query */
+        GW_EDGE_HOLD_MS = 2000,              /* oldest frame held for an arriving VM */
+        GW_EDGE_HOLD_SERVING_MS = 1000,      /* a VM that serves is held no longer */
         GW_EDGE_MAPPINGS_MAX = 1 << 18,
         GW_EDGE_NEGATIVES_MAX = 1 << 14,
         GW_EDGE_PORTS_MAX = 1 << 16,

@@ -4,12 +4,17 @@
  *
  * A queue keeps the order in which frames came. It owns copies. Memory is taken
  * frame by frame: this is the slow path, which the bounds of the callers keep
- * small (octets of all queries, octets and age for each arriving VM).
+ * small (octets of all queries, octets and age for each arriving VM, memory of all
+ * that waits for a take-back).
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "edge/core.h"
+
+static size_t memory_of(const struct held_frame *held) {
+        return sizeof *held + held->frame.size;
+}
 
 int gw_edge_held_push(struct held_queue *queue, struct gw_mono now, const struct gw_edge_frame *frame) {
         struct held_frame *held = malloc(sizeof *held + frame->size);
@@ -26,6 +31,8 @@ int gw_edge_held_push(struct held_queue *queue, struct gw_mono now, const struct
         queue->last = held;
         queue->n++;
         queue->octets += frame->size;
+        if (queue->memory)
+                *queue->memory += memory_of(held);
         return 0;
 }
 
@@ -39,6 +46,8 @@ struct held_frame *gw_edge_held_pop(struct held_queue *queue) {
                 queue->last = NULL;
         queue->n--;
         queue->octets -= held->frame.size;
+        if (queue->memory)
+                *queue->memory -= memory_of(held);
         return held;
 }
 

@@ -192,6 +192,7 @@ static struct edge_port *port_new(struct gw_edge *edge, struct edge_vm *vm, cons
         port->a = *a;
         port->vm = vm;
         port->attached = a->ifindex != 0;
+        port->fenced.memory = port->back.memory = &edge->taking_back;
         port->hold = vm->role == GW_EDGE_ARRIVING && !a->queues;
         if (gw_edge_vn_ref(edge, a->vni, &port->vn)) {
                 free(port);

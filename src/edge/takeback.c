@@ -9,8 +9,8 @@
  *                its edge has; and what came marked is never sent on again
  *
  * Both leave in the call that has it serve here again, what came back first: it is older. What comes in that moment may
- * be before them. They are bounded, for each port, in frames and octets,
- * and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
+ * be before them. They are bounded, for each port, in frames and octets, and in the memory that those of all ports
+ * take, and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
  * long is dropped, too; what comes back is not, for who sends it back is rid of the VM. What it said was fenced before the
  * data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say).
  */
@@ -23,6 +23,7 @@ enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 32 << 20 };
 static void hold(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *queue,
                  const struct gw_edge_frame *frame, enum gw_edge_counter dropped) {
         if (queue->n >= WAITING_FRAMES_MAX || queue->octets + frame->size > WAITING_OCTETS_MAX ||
+            edge->taking_back + sizeof(struct held_frame) + frame->size > GW_EDGE_TAKING_BACK_MAX ||
             gw_edge_held_push(queue, now.mono, frame))
                 edge->counters[dropped]++;
 }

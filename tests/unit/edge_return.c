@@ -338,6 +338,82 @@ static void what_waits_grows_old(void **state) {
         expect_down(w, 0, GW_EDGE_AS_SENT, 2);
 }
 
+/* ---- how much may wait ---- */
+
+enum { CUT_VMS = 6, LARGE = 65000, OF_A_QUEUE = (32 << 20) / LARGE };
+
+static struct gw_name numbered(int i) {
+        const char name[] = {'w', (char)('0' + i), 0};
+
+        return name_of(name);
+}
+
+static void cut_numbered(struct world *w, int i, uint64_t epoch) {
+        struct gw_name vm = numbered(i);
+        char address[] = {'1', '0', '.', '1', '.', '0', '.', (char)('0' + i), 0};
+        struct gw_edge_attach a = world_port(vm.s, (unsigned)i, address, GW_EDGE_SERVING, epoch);
+
+        assert_int_equal(world_attach(w, &a), 0);
+        assert_int_equal(gw_edge_cut(w->edge, w->now, &vm, ip_of(target), epoch + 1, NULL), 0);
+        gw_edge_punts_drained(w->edge, w->now);
+        w->n_down = 0;
+}
+
+/* Large frames come for a VM that was cut, and large ones from it: how many of them wait. Those that do not are counted. */
+static uint64_t filled(struct world *w, int vm) {
+        static uint8_t bytes[LARGE];
+        struct gw_edge_punt back = {.reason = GW_EDGE_RETURNED,
+                                    .frame = {.vni = WORLD_VNI,
+                                              .redirected = true,
+                                              .sender = ip_of(target),
+                                              .bytes = bytes,
+                                              .size = sizeof bytes}};
+        struct gw_edge_punt fenced = back;
+        uint64_t n, before = world_counter(w, GW_EDGE_C_FENCED_DROPPED) + world_counter(w, GW_EDGE_C_BACK_DROPPED);
+
+        fenced.reason = GW_EDGE_FENCED;
+        fenced.frame.ifindex = (uint32_t)vm;
+        memcpy(bytes, mac_of((unsigned)vm).b, 6);
+        for (n = 0; n < 2 * (OF_A_QUEUE + 1); n += 2) {
+                gw_edge_punted(w->edge, w->now, &back);
+                gw_edge_punted(w->edge, w->now, &fenced);
+        }
+        return n + before - world_counter(w, GW_EDGE_C_FENCED_DROPPED) - world_counter(w, GW_EDGE_C_BACK_DROPPED);
+}
+
+static void count_given(const struct gw_edge_punt *punt, void *user) {
+        (void)punt;
+        ++*(uint64_t *)user;
+}
+
+/* Every way out of the queues makes room for others. */
+static void what_waits_for_all_is_bounded(void **state) {
+        struct world *w = *state;
+        uint64_t in_all = 0, given = 0;
+        struct gw_name first = numbered(1);
+
+        world_up(w);
+        for (int i = 1; i < CUT_VMS; i++)
+                cut_numbered(w, i, SOURCE_EPOCH);
+        assert_int_equal(filled(w, 1), 2 * OF_A_QUEUE);
+        for (int i = 2; i < CUT_VMS; i++)
+                in_all += filled(w, i);
+        in_all += 2 * (uint64_t)OF_A_QUEUE;
+        assert_in_range(in_all * LARGE, GW_EDGE_TAKING_BACK_MAX * 0.99, GW_EDGE_TAKING_BACK_MAX);
+        assert_int_equal(filled(w, CUT_VMS - 1), 0);
+        assert_int_equal(gw_edge_delete(w->edge, w->now, &first, true, NULL), 0); /* it went well after all */
+        assert_int_equal(filled(w, CUT_VMS - 1), 2 * OF_A_QUEUE);
+        world_pass(w, GW_EDGE_HOLD_MS + 100);
+        comes(w, GW_EDGE_FENCED, 7, 2, 1, 2, false); /* and what the others said before grows old */
+        assert_in_range(filled(w, 2), OF_A_QUEUE - 1, OF_A_QUEUE);
+        in_all = gw_edge_give_back(w->edge, count_given, &given);
+        assert_int_equal(in_all, given);
+        assert_in_range(given * LARGE, GW_EDGE_TAKING_BACK_MAX * 0.9, GW_EDGE_TAKING_BACK_MAX);
+        w->now.mono.ns += gw_ms(1).ns;
+        for (int i = 2; i < CUT_VMS - 1; i++)
+                assert_int_equal(filled(w, i), 2 * OF_A_QUEUE);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(nothing_goes_back_before_it_is_back, world_setup, world_teardown),
@@ -353,6 +429,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(what_was_held_at_the_cut_goes_on, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_is_dropped_when_the_vm_is_elsewhere, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_grows_old, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(what_waits_for_all_is_bounded, world_setup, world_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
