@@ -391,6 +391,7 @@ void gw_edge_vm_free_all(struct gw_edge *edge);
 /* return.c */
 void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm); /* a mapping of its MAC */
+void gw_edge_arrivals_ask(struct gw_edge *edge, struct gw_edge_now now); /* where those are that arrive */
 
 /* takeback.c */
 void gw_edge_fenced_punted(struct gw_edge *edge, struct gw_edge_now now, const struct gw_edge_frame *frame);

@@ -299,6 +299,7 @@ void gw_edge_tick(struct gw_edge *edge, struct gw_edge_now now) {
                 case TIMER_REPORT:
                         gw_edge_subscribe(edge);
                         gw_edge_resync_again(edge);
+                        gw_edge_arrivals_ask(edge, now);
                         report_later(edge, now);
                         break;
                 }

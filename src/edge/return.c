@@ -10,6 +10,8 @@
  *                              |
  *                              +-- nobody was cut over to here, or for WAIT_MS nobody said where it is --> forgotten
  *
+ * told: by its agent, or by the NVA: it is stopped or deleted, or was, since it set out for here.
+ *
  * - Nothing is sent before the NVA has told a newer place than this one: until that one has taken the VM
  *   back it would send what comes from here to here, and a frame is sent on once.
  * - While the VM is waited for, and after it is back, frames from the wire still go into the queue, marked ones too: those
@@ -20,6 +22,7 @@
  * - The VM's copy here says nothing any more (GW_PORT_RETURNING), and cannot be activated.
  * - An agent that is gone for good tells nobody. Its VMs' taps are kept here, so that no device's end is seen:
  *   a newer place alone begins the sending, too. Else local senders would be led to the old place for ever.
+ *   So that it is heard of, where the NVA tells only who has asked, the NVA is asked now and then.
  */
 #include <stdlib.h>
 
@@ -67,13 +70,25 @@ static const struct edge_mapping *newer_place(const struct gw_edge *edge, const 
         return NULL;
 }
 
+/* Since it set out for here it was stopped or deleted; it may be on its way up elsewhere. */
+static bool is_nowhere(const struct gw_edge *edge, const struct edge_vm *vm) {
+        gw_list_for_each (link, &vm->ports) {
+                const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
+                const struct edge_mapping *m = gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
+
+                if (m && m->state == GW_MAPPING_ABSENT && m->epoch > vm->epoch)
+                        return true;
+        }
+        return false;
+}
+
 /* Has the NVA put it here? Then there was a cut. */
 static bool was_put_here(const struct gw_edge *edge, const struct edge_vm *vm) {
         gw_list_for_each (link, &vm->ports) {
                 const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
                 const struct edge_mapping *m = gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
 
-                if (m && m->epoch >= vm->epoch)
+                if (m && m->state == GW_MAPPING_SERVING && m->epoch >= vm->epoch)
                         return true;
         }
         return false;
@@ -184,7 +199,15 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
         look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
 }
 
-/* It is back, or has moved on. Here it cannot be activated any more, whether or not its agent has said so. */
+static void wait_for_place(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        vm->returning = EDGE_RETURN_WAITING;
+        vm->cut_at = now.mono;
+        ports_open(edge, vm);
+        edge->fx->vm_changed(edge->user, &vm->name);
+        gw_edge_return_timer(edge, now, vm);
+}
+
+/* It is back, has moved on, or is nowhere. Here it cannot be activated any more, whether or not its agent has said so. */
 void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         const struct edge_mapping *m = vm->role == GW_EDGE_ARRIVING ? newer_place(edge, vm) : NULL;
 
@@ -192,6 +215,25 @@ void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct e
                 lead_to(edge, vm, m);
         else if (m)
                 begin(edge, now, vm, m);
+        else if (vm->role == GW_EDGE_ARRIVING && !vm->returning && is_nowhere(edge, vm))
+                wait_for_place(edge, now, vm);
+}
+
+struct arrivals {
+        struct gw_edge *edge;
+        struct gw_edge_now now;
+};
+
+static void arrival_ask(struct gw_table_node *node, void *user) {
+        struct edge_vm *vm = gw_container_of(node, struct edge_vm, node);
+        const struct arrivals *a = user;
+
+        if (vm->role == GW_EDGE_ARRIVING && !vm->returning)
+                ask(a->edge, a->now, vm);
+}
+
+void gw_edge_arrivals_ask(struct gw_edge *edge, struct gw_edge_now now) {
+        gw_table_each(&edge->vms, arrival_ask, &(struct arrivals){edge, now});
 }
 
 int gw_edge_may_return(const struct gw_edge *edge, const struct gw_name *name, uint64_t epoch, struct gw_error *error) {
@@ -216,10 +258,6 @@ int gw_edge_return(struct gw_edge *edge, struct gw_edge_now now, const struct gw
 
         if (r || !vm || vm->returning)
                 return r;
-        vm->returning = EDGE_RETURN_WAITING;
-        vm->cut_at = now.mono;
-        ports_open(edge, vm);
-        edge->fx->vm_changed(edge->user, name);
-        gw_edge_return_timer(edge, now, vm);
+        wait_for_place(edge, now, vm);
         return 0;
 }

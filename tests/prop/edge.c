@@ -17,13 +17,15 @@ enum {
         STEPS = 500,
         LIFETIME_MS = 60000,
         LOOK_MS = 250,
-        MIN_MS = 5000
+        MIN_MS = 5000,
+        QUIET_MS = 2000,
+        WAIT_MS = 60000,
 };
 
 static const char *const locators[LOCATORS] = {"10.99.0.1", "10.99.0.2", "10.99.0.3", "10.99.0.4"}; /* 0: self */
 
 struct model_vm {
-        bool here, attached, leaving, returning;
+        bool here, attached, leaving, returning, waiting;
         uint8_t role;
         uint64_t epoch, cut_ns;
         unsigned peer;
@@ -73,7 +75,7 @@ static int model_attach(struct model_vm *v, uint8_t role, uint64_t epoch, unsign
                 v->role = role;
                 v->epoch = epoch;
                 v->peer = peer;
-                v->leaving = v->returning = false;
+                v->leaving = v->returning = v->waiting = false;
         }
         v->here = v->attached = true;
         return 0;
@@ -125,7 +127,7 @@ static void model_delete(struct model_vm *v, bool keep) {
                 v->attached = false;
                 v->leaving = true;
         } else {
-                v->here = v->returning = false;
+                v->here = v->returning = v->waiting = false;
         }
 }
 
@@ -152,12 +154,32 @@ static void model_map(struct model_vm *v, bool serving, unsigned locator, uint64
         v->locator = locator;
         v->mapping_epoch = epoch;
         v->expires_ns = now_ns + LIFETIME_MS * GW_NS_PER_MS;
-        if (v->here && v->role == GW_EDGE_ARRIVING && elsewhere(v) > v->epoch) { /* it does not arrive any more */
-                v->peer = locator;
-                v->epoch = epoch;
-                v->cut_ns = v->returning ? v->cut_ns : now_ns;
+}
+
+/* It does not arrive any more: it is elsewhere, or nowhere. */
+static void model_heard(struct model_vm *v, uint64_t now_ns) {
+        if (!v->here || v->role != GW_EDGE_ARRIVING)
+                return;
+        if (elsewhere(v) > v->epoch) {
+                v->peer = v->locator;
+                v->epoch = v->mapping_epoch;
+                v->cut_ns = v->returning && !v->waiting ? v->cut_ns : now_ns;
                 v->returning = true;
+                v->waiting = false;
+        } else if (!v->returning && v->mapped && !v->serving && v->mapping_epoch > v->epoch) {
+                v->cut_ns = now_ns;
+                v->returning = v->waiting = true;
         }
+}
+
+/* It is nowhere, or the NVA has put it here: nobody says where it is. It is looked at often, later each second. */
+static void model_wait(struct model_vm *v, uint64_t from_ns, uint64_t to_ns) {
+        bool put_here = v->mapped && v->serving && v->mapping_epoch >= v->epoch;
+        uint64_t limit_ms = put_here ? WAIT_MS : QUIET_MS;
+
+        for (uint64_t ms = 0; v->waiting && v->cut_ns + ms * GW_NS_PER_MS <= to_ns; ms += ms < QUIET_MS ? 100 : 1000)
+                if (ms >= limit_ms && v->cut_ns + ms * GW_NS_PER_MS > from_ns)
+                        v->here = v->returning = v->waiting = false;
 }
 
 /* The redirect of a VM is looked at each LOOK_MS after its cut. */
@@ -178,7 +200,8 @@ static void model_pass_vm(struct model_vm *v, uint64_t from_ns, uint64_t to_ns) 
                         break;
                 }
         }
-        if (v->returning && v->cut_ns + MIN_MS * GW_NS_PER_MS <= to_ns)
+        model_wait(v, from_ns, to_ns);
+        if (v->returning && !v->waiting && v->cut_ns + MIN_MS * GW_NS_PER_MS <= to_ns)
                 v->here = v->returning = false;
         if (v->mapped && v->expires_ns <= to_ns)
                 v->mapped = false;
@@ -235,6 +258,7 @@ static void map(struct world *w, struct model *m, struct dice *dice, unsigned i,
         struct gw_mapping said = mapping_of(mac_number(i), ip_text_of(i), serving ? locators[locator] : NULL, epoch);
 
         model_map(&m->vms[i], serving, locator, epoch, w->now.mono.ns);
+        model_heard(&m->vms[i], w->now.mono.ns);
         assert_int_equal(world_batch(w, GW_FRAME_UPDATE, 1, &said, 1, NULL, 0), 0);
 }
 

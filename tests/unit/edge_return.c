@@ -206,6 +206,59 @@ static void without_its_agent_it_goes_back_by_itself(void **state) {
         assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_NOT_FOUND); /* should it come after all */
 }
 
+/* Stopped or deleted while its agent here is gone for good. */
+static void it_is_nowhere_any_more(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach other = world_port("db", 1, "10.1.0.1", GW_EDGE_SERVING, 1);
+        struct gw_name vm = name_of("web");
+
+        arrive(w);
+        other.ifindex = 2;
+        other.id = name_of("db-2");
+        told(w, NULL, SOURCE_EPOCH);
+        told(w, NULL, TARGET_EPOCH);
+        assert_int_equal(w->open[1], GW_EDGE_ARRIVING);
+        told(w, NULL, BACK_EPOCH + 1);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, TARGET_EPOCH, NULL), GW_E_CONFLICT);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0); /* should it come after all */
+        assert_int_equal(world_attach(w, &other), GW_E_EXISTS);
+        world_pass(w, 2100);
+        assert_int_equal(w->open[1], 0);
+        assert_int_equal(w->send_backs, 0);
+        assert_int_equal(world_attach(w, &other), 0);
+}
+
+/* It was started elsewhere soon after: what is here is not thrown away. */
+static void it_is_nowhere_for_a_while(void **state) {
+        struct world *w = *state;
+
+        arrive(w);
+        w->queued = true;
+        told(w, NULL, BACK_EPOCH + 1);
+        world_pass(w, 5000);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        assert_int_equal(w->send_backs, 0);
+        told(w, former, BACK_EPOCH + 2);
+        assert_int_equal(w->send_backs, 1);
+        assert_true(gw_ip_eq(world_fdb_find(w, 1)->entry.locator, ip_of(former)));
+}
+
+/* Who has not asked is not told in every VN. */
+static void it_is_asked_for_now_and_then(void **state) {
+        struct world *w = *state;
+        struct gw_query query;
+
+        arrive(w);
+        world_forget_sent(w);
+        world_pass(w, GW_EDGE_REPORT_EVERY_MS + 50);
+        assert_int_equal(world_sent_count(w, GW_FRAME_QUERY), 1);
+        assert_int_equal(gw_query_decode(world_sent_find(w, GW_FRAME_QUERY)->body,
+                                         world_sent_find(w, GW_FRAME_QUERY)->size, &query),
+                         0);
+        assert_true(query.by_mac && gw_mac_eq(query.mac, mac_of(1)));
+}
+
 static void only_what_arrives_returns(void **state) {
         struct world *w = *state;
         struct gw_name vm = name_of("web");
@@ -423,6 +476,9 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_its_agent_it_goes_back_by_itself, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_is_nowhere_any_more, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_is_nowhere_for_a_while, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_is_asked_for_now_and_then, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(only_what_arrives_returns, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_may_come_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_leaves_when_it_is_back, world_setup, world_teardown),
