@@ -101,7 +101,15 @@ bool gw_directory_gateway_lives(const struct gw_nve *nve) {
 }
 
 bool gw_directory_gateway_arrives(const struct gw_nve *nve) {
-        return gw_directory_gateway_lives(nve) && nve->arrival.place;
+        if (!nve->gateway || !gw_directory_gateway_lives(nve))
+                return false;
+        gw_list_for_each (link, &nve->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                if (m->routes && !m->serves)
+                        return true;
+        }
+        return false;
 }
 
 bool gw_directory_gateway_serves(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *gateway) {

@@ -55,7 +55,7 @@ bool gw_directory_gateway_lives(const struct gw_nve *gateway);
 void gw_directory_gateway_told(struct gw_directory *d, struct gw_nve *nve, struct gw_now now);
 /* It routes by what it was told last; false: it has refused that, or not answered. */
 void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now);
-/* It lives, and of a VN at least does not serve yet. */
+/* It lives, and does not serve a VN yet that it routes. */
 bool gw_directory_gateway_arrives(const struct gw_nve *gateway);
 /* It has arrived: it and the members of its VNs have confirmed each other. Before that nobody uses it who has another. */
 bool gw_directory_gateway_serves(const struct gw_directory *d, const struct gw_vn *vn, const struct gw_nve *gateway);

@@ -117,6 +117,43 @@ static void test_used_when_it_has_the_ways(void **state) {
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
 }
 
+/* It came long ago, and still waits for its ways when there are newer ones: those have their own time, and their own answer. */
+static void test_told_again_when_the_newest_was_not_taken(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
+
+        for (int i = 0; i < 8; i++) {
+                gw_directory_gateway_told(&w->d, g, w->now);
+                world_ack(w);
+                world_pass(w, 9000);
+        }
+        assert_int_equal(w->n_told_ways, 0);
+        world_pass(w, 60000); /* it may take them yet */
+        assert_int_equal(w->n_told_ways, 0);
+        gw_directory_gateway_took(&w->d, g, false, w->now);
+        world_pass(w, 9000);
+        assert_int_equal(w->n_told_ways, 0);
+        world_pass(w, 1500);
+        assert_int_equal(w->n_told_ways, 1);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
+}
+
+/* Others use it all the time: it is no news that it has to take something new. */
+static void test_one_in_use_does_not_arrive(void **state) {
+        struct world *w = *state;
+        struct gw_nve *g = joined(w);
+
+        assert_false(gw_directory_gateway_arrives(g));
+        gw_directory_gateway_told(&w->d, g, w->now);
+        assert_false(gw_directory_gateway_arrives(g));
+        world_pass(w, 20000);
+        assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
+        g = comes(w, "g1", "10.99.0.11", 50);
+        assert_true(gw_directory_gateway_arrives(g));
+        world_arrived(w);
+        assert_false(gw_directory_gateway_arrives(g));
+}
+
 /* What comes from blue goes to h2, which must take it. */
 static void test_members_of_the_other_vn_count(void **state) {
         struct world *w = *state;
@@ -305,6 +342,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_used_when_all_have_confirmed, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_used_when_it_has_the_ways, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_told_again_when_the_newest_was_not_taken, world_setup,
+                                                world_teardown),
+                cmocka_unit_test_setup_teardown(test_one_in_use_does_not_arrive, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_members_of_the_other_vn_count, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_who_falls_behind_is_not_waited_for, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_a_session_begins_anew, world_setup, world_teardown),
