@@ -356,6 +356,8 @@ enum MHD_Result gw_exchange_on_access(void *user, struct MHD_Connection *connect
                 exchange->dispatched = true;
                 if (exchange->body_size > GW_HTTP_BODY_MAX)
                         set_fault(exchange, 413, GW_E_FULL, too_large);
+                else if (exchange->http->ends)
+                        set_fault(exchange, 503, GW_E_AGAIN, "the daemon ends");
                 else
                         dispatch(exchange, method);
                 if (exchange->suspended)

@@ -35,6 +35,7 @@ enum {
         BEAT_S = 10,
         SOCKET_MODE = 0660,
         TIMEOUT_ACCURACY_US = 1000,
+        LAST_RUNS = 8, /* of the library, until an answer is in its socket */
 };
 
 static void arm(struct gw_http *http) {
@@ -206,9 +207,17 @@ int gw_http_new_tls(struct gw_http **out, struct gw_loop *loop, const struct gw_
         return listener < 0 ? listener : http_new(out, loop, listener, NULL, tls, api);
 }
 
+/* What was answered after the loop's last flush; nothing has changed since, so there is nothing to be made durable. */
+static void say_last(struct gw_http *http) {
+        http->ends = true;
+        for (int i = 0; http->daemon && !http->loop->failed && !gw_list_empty(&http->exchanges) && i < LAST_RUNS; i++)
+                on_flush(&http->flush);
+}
+
 void gw_http_free(struct gw_http *http) {
         if (!http)
                 return;
+        say_last(http);
         stop(http, http->daemon, http->io);
         gw_loop_cancel_flush(http->loop, &http->flush);
         gw_timer_free(http->beat);

@@ -24,7 +24,8 @@ enum {
 int gw_http_new_unix(struct gw_http **out, struct gw_loop *loop, const char *path, const struct gw_api *api);
 int gw_http_new_tls(struct gw_http **out, struct gw_loop *loop, const struct gw_endpoint *at, struct gw_tls *tls,
                     const struct gw_api *api);
-/* Not from inside a handler. Requests that are still open may be answered later; nobody hears it. */
+/* Not from inside a handler. What is answered goes out, which must be durable by now. Requests that are still open may be
+ * answered later; nobody hears it. */
 void gw_http_free(struct gw_http *http);
 struct gw_endpoint gw_http_endpoint(const struct gw_http *http); /* what it is bound to; TCP only */
 /* After gw_tls_reload: serves with the new certificates. Open connections are closed, streams reconnect. */

@@ -24,6 +24,7 @@ struct gw_http {
         struct gw_list ready;     /* by .ready_link: to be resumed at the flush step */
         struct gw_flush flush;
         struct gw_timer *beat;
+        bool ends; /* no handler is asked any more */
 };
 
 /* Held by its connection and, while a handler owes the answer, by the request. */

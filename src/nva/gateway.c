@@ -88,7 +88,8 @@ static json_t *list_of(const struct gw_directory *d) {
 
 /* Who asked for the change is answered when everybody has taken it. */
 struct telling {
-        struct gw_list link; /* nva->tellings */
+        struct gw_list link;  /* nva->tellings */
+        struct gw_list asked; /* of struct told: who has not answered */
         struct gw_request *request;
         json_t *answer, *untold;
         int status;
@@ -117,6 +118,7 @@ static void telling_done(struct telling *telling) {
 
 /* The gateway may be gone by now: it is known by its name. */
 struct told {
+        struct gw_list link; /* telling->asked */
         struct nva *nva;
         struct telling *telling; /* NULL: nobody waits for it */
         struct gw_name gateway;
@@ -136,6 +138,7 @@ static void on_told(int status, json_t *body, void *user) {
                 gw_directory_gateway_took(&told->nva->directory, nve, !silent && !refused, nva_now());
         if (told->telling && (silent || refused))
                 json_array_append_new(told->telling->untold, json_string(told->gateway.s));
+        gw_list_remove(&told->link);
         telling_done(told->telling);
         nva_call_free(told);
 }
@@ -149,10 +152,12 @@ static void tell(struct nva *nva, struct gw_nve *nve, json_t *list, struct telli
                         json_array_append_new(telling->untold, json_string(nve->id.s));
                 return;
         }
-        *told = (struct told){nva, telling, nve->id, ++nve->ways_told};
+        *told = (struct told){.nva = nva, .telling = telling, .gateway = nve->id, .n = ++nve->ways_told};
         gw_directory_gateway_told(&nva->directory, nve, nva_now());
-        if (telling)
+        if (telling) {
+                gw_list_append(&telling->asked, &told->link);
                 telling->waiting++;
+        }
         gw_call(nve->nve_session, "PUT", "/v1/gateway", list, gw_s(telling ? ANSWER_S : CALL_S), on_told, told);
 }
 
@@ -200,22 +205,27 @@ void gateway_tell_and_answer(struct nva *nva, struct gw_request *request, int st
         }
         *telling = (struct telling){
                 .request = request, .answer = answer, .untold = json_array(), .status = status, .waiting = 1};
+        gw_list_init(&telling->asked);
         gw_list_append(&nva->tellings, &telling->link);
         tell_all(nva, telling);
         telling_done(telling);
 }
 
+/* The change is made and stays; who has not confirmed it by now may or may not have it. */
 void gateway_deinit(struct nva *nva) {
-        struct gw_error error;
-
         if (!nva->tellings.next)
                 return;
-        gw_fail(&error, GW_E_AGAIN, "", "the authority ends");
         gw_list_for_each (link, &nva->tellings) {
                 struct telling *telling = gw_list_entry(link, struct telling, link);
 
-                gw_request_fail(telling->request, &error);
-                json_decref(telling->answer);
-                telling_free(telling);
+                gw_list_for_each (asked, &telling->asked) {
+                        struct told *told = gw_list_entry(asked, struct told, link);
+
+                        gw_list_remove(&told->link);
+                        told->telling = NULL;
+                        json_array_append_new(telling->untold, json_string(told->gateway.s));
+                }
+                telling->waiting = 1;
+                telling_done(telling);
         }
 }

@@ -7,6 +7,7 @@ Usage: nva_strangers.py GODWIT-NVA GODWIT SOURCE-ROOT [NAME...]
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -275,6 +276,36 @@ def a_host_that_says_it_is_a_gateway(nva):
     assert says() == ("forbidden", True, False, "forbidden")
 
 
+def a_policy_is_answered_when_the_authority_ends(nva):
+    """It waits for a gateway that says nothing: what was made is made, and who has not confirmed it is named."""
+    blue(nva)
+    assert nva.request("PATCH", "/v1/vns/blue", {"gateways": ["10.1.0.1"]})[0] == 200
+    nva.issue("h1")
+    told, answers = threading.Event(), []
+
+    def answer(method, path, body):
+        if path == "/v1/gateway" and body["vns"]:
+            told.set()
+            return None
+        return 200, {}
+
+    def create():
+        answers.append(nva.request("POST", "/v1/policies", {"name": "world", "from": "blue", "outside": True}))
+
+    Session(nva, "h1", ROLE_NVE, "10.99.0.1", answer, hello=tlv(41, struct.pack("!I", 0)))
+    wait(lambda: nva.get("/v1/gateways")["gateways"], "it is no gateway")
+    waiting = threading.Thread(target=create)
+    waiting.start()
+    assert told.wait(10), "it is not told"
+    nva.process.send_signal(signal.SIGTERM)
+    assert nva.process.wait(10) == 0
+    waiting.join()
+    (status, made), = answers
+    assert status == 201 and made["name"] == "world" and made["untold"] == ["h1"], answers
+    nva.start()
+    assert [p["name"] for p in nva.get("/v1/policies")["policies"]] == ["world"]
+
+
 def a_gateway_that_connects_in_a_loop(nva):
     """Its coming and going makes the authority tell all members: what that cost it waits for, and it alone."""
     nva.settings["session-frames-per-s"] = PER_S
@@ -304,4 +335,5 @@ def a_gateway_that_connects_in_a_loop(nva):
 run_all([refused_emulators, a_refused_start_is_no_home, stopped_while_it_starts, power_off_during_a_move,
          power_off_after_a_move, a_claim_cut_off_by_a_restart, an_audit_without_end, an_audit_of_a_liar,
          an_edge_that_dies_while_it_is_repaired, words_that_steer_terminals, an_inventory_without_measure,
-         a_drain_that_is_watched, a_host_that_says_it_is_a_gateway, a_gateway_that_connects_in_a_loop])
+         a_drain_that_is_watched, a_host_that_says_it_is_a_gateway, a_policy_is_answered_when_the_authority_ends,
+         a_gateway_that_connects_in_a_loop])
