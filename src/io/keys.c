@@ -317,6 +317,12 @@ static size_t first_of(const struct gw_keys *keys, struct gw_ip peer) {
         return low;
 }
 
+const struct gw_keys_entry *gw_keys_of(const struct gw_keys *keys, struct gw_ip peer, size_t i) {
+        size_t at = first_of(keys, peer) + i;
+
+        return at < keys->n && gw_ip_eq(keys->entries[at].peer, peer) ? &keys->entries[at] : NULL;
+}
+
 const struct gw_keys_entry *gw_keys_to_sign(const struct gw_keys *keys, struct gw_ip peer) {
         const struct gw_keys_entry *best = NULL;
 

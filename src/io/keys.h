@@ -43,6 +43,8 @@ void gw_keys_free(struct gw_keys *keys);                          /* wipes them;
 size_t gw_keys_count(const struct gw_keys *keys);
 /* NULL: none. They are good until the next reload. */
 const struct gw_keys_entry *gw_keys_find(const struct gw_keys *keys, struct gw_ip peer, uint32_t spi);
+/* All of a peer, by SPI: i from 0 on. */
+const struct gw_keys_entry *gw_keys_of(const struct gw_keys *keys, struct gw_ip peer, size_t i);
 const struct gw_keys_entry *gw_keys_to_sign(const struct gw_keys *keys, struct gw_ip peer);
 const struct gw_keys_entry *gw_keys_to_sign_for(const struct gw_keys *keys, const char *id);
 bool gw_keys_has_peer(const struct gw_keys *keys, struct gw_ip peer);

@@ -47,6 +47,7 @@
 #include "base/table.h"
 #include "io/keys.h"
 #include "io/mobility.h"
+#include "nva/message_ids.h"
 #include "nva/notices.h"
 #include "nva/nva.h"
 #include "nva/registrar.h"
@@ -54,8 +55,7 @@
 
 enum {
         MESSAGE_ID_SKEW_S = 7, /* RFC 4285's default */
-        LAST_ID_KEY_SIZE = 80,
-        FORGERIES_PER_S = 10, /* answered with 146 */
+        FORGERIES_PER_S = 10,  /* answered with 146 */
         LOG_BURST = 20,
 };
 
@@ -183,44 +183,6 @@ static bool peer_match(const struct gw_table_node *node, const void *wanted) {
         return peer->key.spi == key->spi && gw_ip_eq(peer->key.address, key->address);
 }
 
-#define LAST_ID_KEY "message-id/" /* of META, the peer's address, and "/" and the SPI */
-
-static uint64_t last_id_at(const struct nva *nva, const char *key, size_t n) {
-        uint64_t id = 0;
-
-        return gw_store_get(nva->store, GW_STORE_META, key, n, &id, sizeof id) == sizeof id ? id : 0;
-}
-
-static size_t last_id_key(const struct peer_key *of, char out[static LAST_ID_KEY_SIZE]) {
-        char text[GW_IP_TEXT];
-
-        return (size_t)snprintf(out, LAST_ID_KEY_SIZE, LAST_ID_KEY "%s/%u", gw_ip_text(of->address, text), of->spi);
-}
-
-static void last_id_store(struct nva *nva, const struct peer *peer) {
-        char key[LAST_ID_KEY_SIZE];
-
-        last_id_key(&peer->key, key);
-        nva_put(nva, GW_STORE_META, key, &peer->last_id, sizeof peer->last_id);
-}
-
-/* What it said last, also to the start before this one; 0: nothing. Older stores say it for all keys of an address: it
- * becomes that of the first key that is heard, so that it does not hold for one that comes later. */
-static void last_id_load(struct nva *nva, struct peer *peer) {
-        char key[LAST_ID_KEY_SIZE];
-        size_t n = last_id_key(&peer->key, key);
-
-        peer->last_id = last_id_at(nva, key, n);
-        if (peer->last_id)
-                return;
-        *strrchr(key, '/') = 0;
-        peer->last_id = last_id_at(nva, key, strlen(key));
-        if (!peer->last_id)
-                return;
-        nva_remove(nva, GW_STORE_META, key);
-        last_id_store(nva, peer);
-}
-
 static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address, uint32_t spi) {
         struct peer_key key;
         struct gw_table_node *node;
@@ -238,7 +200,7 @@ static struct peer *peer_find(struct nva_mobility *m, struct gw_ip address, uint
         if (!peer)
                 return NULL;
         peer->key = key;
-        last_id_load(m->nva, peer);
+        peer->last_id = message_ids_last(m->nva, m->keys, address, spi);
         if (gw_table_insert(&m->peers, &peer->node, hash) < 0) {
                 free(peer);
                 return NULL;
@@ -325,7 +287,7 @@ static uint8_t check_replay(const struct arrival *a, const struct gw_registratio
                 return GW_MH_ID_MISMATCH;
         }
         peer->last_id = request->message_id;
-        last_id_store(a->m->nva, peer);
+        message_ids_accept(a->m->nva, peer->key.address, peer->key.spi, peer->last_id);
         return 0;
 }
 
