@@ -121,8 +121,33 @@ int gw_file_read(const char *path, size_t max, char **bytes, size_t *size) {
         return r;
 }
 
-/* The umask is for what nobody has given a mode; and what is there already is whoever's made it. */
+/* The umask is for what nobody has given a mode; and what is there already is whoever's made it. So one that others may enter
+ * gets its mode before it gets its name: who is killed in between would leave it shut for good. */
+static int make_open(const char *path, mode_t mode) {
+        char temporary[PATH_MAX];
+        int r;
+
+        if ((size_t)snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= sizeof temporary)
+                return -ENAMETOOLONG;
+        if (!mkdtemp(temporary))
+                return -errno;
+        r = chmod(temporary, mode) < 0 ? -errno : 0;
+        if (r == 0 && renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+                r = -errno;
+        if (r == -EINVAL) /* a file system that does not know the flag */
+                r = rename(temporary, path) == 0 ? 0 : errno == ENOTEMPTY ? -EEXIST : -errno;
+        if (r < 0)
+                rmdir(temporary);
+        return r;
+}
+
 static int make_one(const char *path, mode_t mode) {
+        struct stat st;
+
+        if (lstat(path, &st) == 0)
+                return -EEXIST;
+        if (mode & ~(mode_t)S_IRWXU)
+                return make_open(path, mode);
         return mkdir(path, mode) < 0 || chmod(path, mode) < 0 ? -errno : 0;
 }
 
