@@ -11,12 +11,15 @@ enum { SEGMENT = 3 * GW_NAME_MAX + 1 };
 
 /* A deleted policy that a gateway goes on with is not what was asked for; it is no failure either. */
 static void warn_untold(const struct gw_cli *cli, const json_t *answer) {
-        char names[1024];
+        json_t *untold = json_object_get(answer, "untold"), *name;
+        size_t i;
 
-        if (cli->json || !json_array_size(json_object_get(answer, "untold")))
+        if (cli->json || !json_array_size(untold))
                 return;
-        fprintf(stderr, "godwit: not told, and routing as before until back: %s; `godwit gateway list`\n",
-                gw_member_list(answer, "untold", names, sizeof names));
+        fputs("godwit: not taken yet, so routing as before, and told again:", stderr);
+        json_array_foreach (untold, i, name)
+                fprintf(stderr, " %s", json_string_value(name));
+        fputs("; `godwit gateway list`\n", stderr);
 }
 
 static int policy_create(struct gw_cli *cli, const struct gw_args *args) {

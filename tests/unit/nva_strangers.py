@@ -306,6 +306,28 @@ def a_policy_is_answered_when_the_authority_ends(nva):
     assert [p["name"] for p in nva.get("/v1/policies")["policies"]] == ["world"]
 
 
+def all_gateways_that_have_not_taken_a_policy_are_named(nva):
+    """However many: those that are away, and one that refuses."""
+    blue(nva)
+    assert nva.request("PATCH", "/v1/vns/blue", {"gateways": ["10.1.0.1"]})[0] == 200
+    names = ["gateway-whose-name-is-rather-long-as-those-of-machines-are-%02d" % i for i in range(20)]
+
+    def refuses(method, path, body):
+        return 500, {"error": {"code": "io", "field": "", "text": "gateway.json cannot be written: no space"}}
+
+    for i, name in enumerate(names):
+        nva.issue(name)
+        session = Session(nva, name, ROLE_NVE, "10.99.0.%d" % (i + 1), refuses, hello=tlv(41, struct.pack("!I", 0)))
+        wait(lambda s=session: any(f[0] == WELCOME for f in s.frames), "not taken")
+        if i:
+            session.close()
+            wait(lambda n=name: not nva.get("/v1/nves/" + n)["nve_connected"], "still there")
+    done = subprocess.run([nva.cli, "--api", nva.api, "policy", "create", "world", "--from", "blue", "--outside"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "not taken yet" in done.stderr, done
+    assert sorted(done.stderr.split(":")[2].split(";")[0].split()) == names, done.stderr
+
+
 def a_gateway_that_connects_in_a_loop(nva):
     """Its coming and going makes the authority tell all members: what that cost it waits for, and it alone."""
     nva.settings["session-frames-per-s"] = PER_S
@@ -336,4 +358,5 @@ run_all([refused_emulators, a_refused_start_is_no_home, stopped_while_it_starts,
          power_off_after_a_move, a_claim_cut_off_by_a_restart, an_audit_without_end, an_audit_of_a_liar,
          an_edge_that_dies_while_it_is_repaired, words_that_steer_terminals, an_inventory_without_measure,
          a_drain_that_is_watched, a_host_that_says_it_is_a_gateway, a_policy_is_answered_when_the_authority_ends,
+         all_gateways_that_have_not_taken_a_policy_are_named,
          a_gateway_that_connects_in_a_loop])
