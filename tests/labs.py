@@ -151,6 +151,18 @@ class Lab:
                     found[match.group(1)] = int(pid)
         return found
 
+    def keeper(self, vm):
+        """The process that holds a synthetic guest's namespace."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if "--keeper" in words and words[words.index("--keeper") + 1] == vm and self.folder in " ".join(words):
+                return pid
+        return None
+
     def within(self, guest, *command, **options):
         namespace = f"gw-{self.name}-g-{guest}"
         return subprocess.run(["nsenter", f"--net=/run/netns/{namespace}", *command], capture_output=True, text=True,

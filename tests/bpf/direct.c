@@ -13,12 +13,14 @@
 #include <cmocka.h>
 
 #include <bpf/bpf.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "io/netlink.h"
 #include "streams.h"
 #include "worlds.h"
@@ -170,6 +172,31 @@ static void wait_via(struct host *h, struct gw_ip locator, struct gw_ip via) {
         assert_true(goes_via(h, locator, via));
 }
 
+/* What the kernel sends to a neighbour by itself it drops when the frame within is for a group. */
+static void group_frames_that_were_queued_follow(void **state) {
+        struct world *w = *state;
+        struct host *A = &w->hosts[0], *B = &w->hosts[1];
+        struct guest *vm = guest_add(w, A, 1, true, false), *there = guest_arrive(w, vm, B, 0);
+        static const struct gw_mac group6 = {{0x33, 0x33, 0, 0, 0, 1}};
+        struct virtio_net_hdr vnet = {0};
+        uint8_t got[2048];
+
+        ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2, false));
+        wait_via(A, B->locator, B->locator);
+        for (int v6 = 0; v6 < 2; v6++) {
+                struct frame f;
+
+                if (v6)
+                        ipv6(&f, group6, mac_of(9), "fd01::9", "ff02::1", 17, 100);
+                else
+                        ipv4(&f, mac_of(-1), mac_of(9), "10.1.0.9", "10.1.0.255", 17, 100);
+                ok(gw_datapath_inject(A->dp, GW_INJECT_DRAIN, vm->ifindex, false, &vnet, f.b, f.size));
+                assert_true(readable(there->tap, SOON_MS));
+                assert_int_equal(read(there->tap, got, sizeof got), sizeof vnet + f.size);
+                assert_memory_equal(got + sizeof vnet, f.b, f.size);
+        }
+}
+
 static void next_hops_follow_routes(void **state) {
         struct world *w = *state;
         struct host *A = &w->hosts[0], *B = &w->hosts[1], *C = &w->hosts[2];
@@ -257,6 +284,7 @@ static void the_short_way_returns_after_a_hold(void **state) {
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BOTH(the_device_is_passed_by),
+                BOTH(group_frames_that_were_queued_follow),
                 BOTH(streams_pass_whole),
                 BOTH(next_hops_follow_routes),
                 BOTH(ipsec_is_not_passed_by),

@@ -414,22 +414,11 @@ def test_pinned_gateway_is_kept(joined):
         lab.api("PUT", "/v1/vns/blue/pin", {"nve": "h1"})         # not a gateway
 
 
-def keeper_of(lab, vm):
-    """The process that holds a synthetic guest's namespace."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().decode(errors="replace").split("\0")
-            if words[words.index("--keeper") + 1] == vm and lab.folder in " ".join(words):
-                return pid
-    return None
-
-
 @pytest.fixture(scope="module")
 def web(lab):
     """A synthetic VM on h1."""
     lab.lab("vm", "add", "web", "--vn", "blue", "--ip", f"{BLUE}.20", "--ip", "fd00:1::14", "--on", "h1", "--synthetic")
-    pid = wait_until("the guest has a namespace", lambda: keeper_of(lab, "web"))
+    pid = wait_until("the guest has a namespace", lambda: lab.keeper("web"))
     for family, via in (("-4", f"{BLUE}.1"), ("-6", "fd00:1::1")):
         subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "ip", family, "route", "add", "default", "via", via],
                        check=True)

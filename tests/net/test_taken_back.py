@@ -2,19 +2,27 @@
 """A move that is taken back after its cut loses no frame: what followed the VM to its target comes back after it.
 
 A synthetic VM answers 1,000 packets a second in each family from a third host, and from a guest on its source and on its
-target, and gets broadcasts, while its move fails between the cut and the first run at the target. Each packet is answered once.
+target, while its move fails between the cut and the first run at the target. Each packet is answered once; and what the third
+host's guest says to everybody, in each family, comes to it once.
 """
 import os
+import socket
+import struct
 import sys
+import threading
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "vm"))
+from hvbed import inside  # noqa: E402
 from kills import Hold, kill, kill_emulator, phase_of, restarted, settled, wait_for_phase  # noqa: E402
 from labs import Lab, Probe, wait_until  # noqa: E402
 
 ADDRESSES = ["10.1.0.10", "fd00:1::10"]
 CLIENTS = {"client": "h3", "beside": "h1", "ahead": "h2"}
+EVERYBODY = [(socket.AF_INET, "10.1.0.255"), (socket.AF_INET6, "ff02::1")]
+GROUP_PORT, GROUP_EVERY_S, SO_RCVBUFFORCE = 7100, 0.005, 33
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,62 @@ def lab(request):
                     "--ip", f"fd00:1::3{i}")
         wait_until("the VM answers", lambda: all(lab.answers(c, a) for c in CLIENTS for a in ADDRESSES))
         yield lab
+
+
+class Groups:
+    """Numbered frames to everybody from one guest, and what of them comes to a VM."""
+
+    def __init__(self, lab, sender, vm):
+        self.ears, self.mouths, self.sent, self.over = [], [], 0, threading.Event()
+        for family, _ in EVERYBODY:
+            with inside(f"../../proc/{lab.keeper(vm)}/ns/net"):
+                ear = socket.socket(family, socket.SOCK_DGRAM)
+            ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+            if family == socket.AF_INET6:
+                ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            ear.bind(("", GROUP_PORT))
+            self.ears.append(ear)
+            with inside(f"gw-{lab.name}-g-{sender}"):
+                mouth, index = socket.socket(family, socket.SOCK_DGRAM), socket.if_nametoindex("eth0")
+            if family == socket.AF_INET:
+                mouth.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            else:
+                mouth.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            self.mouths.append(mouth)
+        self.thread = threading.Thread(target=self.send)
+        self.thread.start()
+
+    def send(self):
+        while not self.over.wait(GROUP_EVERY_S):
+            for mouth, (_, address) in zip(self.mouths, EVERYBODY):
+                mouth.sendto(struct.pack(">I", self.sent), (address, GROUP_PORT))
+            self.sent += 1
+
+    def stop(self):
+        """{family: (how many are missing, how many came again)}"""
+        self.over.set()
+        self.thread.join()
+        return {family.name: self.heard(ear) for ear, (family, _) in zip(self.ears, EVERYBODY)}
+
+    def heard(self, ear):
+        numbers = []
+        ear.settimeout(1)
+        try:
+            while True:
+                numbers.append(struct.unpack(">I", ear.recv(64))[0])
+        except TimeoutError:
+            pass
+        assert set(numbers) <= set(range(self.sent))
+        return self.sent - len(set(numbers)), len(numbers) - len(set(numbers))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        for sock in self.ears + self.mouths:
+            sock.close()
 
 
 def emulator_dies(lab, move, source, target):
@@ -73,14 +137,16 @@ def test_every_packet_is_answered_once(lab, failure):
     late = failure is cut_comes_too_late        # seconds, and what comes in them has to fit the tap's queue
     probes = {name: Probe(lab, name, ADDRESSES, rate=200 if late else 1000, tcp=False) for name in CLIENTS}
     returned = counter(lab, target, "returned")
-    with Hold(lab, "cut" if late else None, source, target) as hold:
-        move = lab.move("web", target)
-        failure(lab, move, source, target)
-        hold.release()
-    assert lab.moved(move)["result"] == "failed"
-    wait_until("it serves where it was", lambda: settled(lab) == source, 30)
-    totals = figures(probes)
-    print(failure.__name__, totals, counter(lab, target, "returned") - returned)
+    with Groups(lab, "client", "web") as groups:
+        with Hold(lab, "cut" if late else None, source, target) as hold:
+            move = lab.move("web", target)
+            failure(lab, move, source, target)
+            hold.release()
+        assert lab.moved(move)["result"] == "failed"
+        wait_until("it serves where it was", lambda: settled(lab) == source, 30)
+        totals, heard = figures(probes), groups.stop()
+    print(failure.__name__, totals, counter(lab, target, "returned") - returned, groups.sent, heard)
+    assert groups.sent > 50 and set(heard.values()) == {(0, 0)}, (groups.sent, heard)
     for name, total in totals.items():
         assert total["lost"] == 0 and total["duplicated"] == 0 and total["sent"] > 300, (name, total)
     assert late or counter(lab, target, "returned") > returned

@@ -152,7 +152,8 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct gw_ab
         struct inner in;
         __u8 tos;
 
-        if (octets > IP_OCTETS_MAX || bpf_skb_load_bytes(skb, 0, &in, sizeof in))
+        /* The kernel takes the inner destination for the outer one, and bpf_redirect_neigh drops what goes to a group. */
+        if (octets > IP_OCTETS_MAX || bpf_skb_load_bytes(skb, 0, &in, sizeof in) || in.ethernet[0] & 1)
                 return 1;
         hash = bpf_get_hash_recalc(skb);
         tos = inner_tos(skb, &in);
