@@ -158,6 +158,7 @@ struct edge_vm {
         bool still;        /* its guest stands still */
         uint8_t returning; /* enum edge_return; 0: no */
         uint64_t epoch, n_returned;
+        uint64_t back_epoch; /* EDGE_RETURN_SENDING: of the place that .peer is. .epoch stays that of its way to here */
         struct gw_mono returned_at; /* something was sent back, the last time */
         struct gw_ip peer;
         struct edge_binding *reg;   /* its entry in the binding update list */
@@ -382,6 +383,7 @@ bool gw_edge_link_local_mac(struct gw_ip ip, struct gw_mac *out); /* ip is the o
 
 /* vm.c */
 struct edge_vm *gw_edge_vm_find(const struct gw_edge *edge, const struct gw_name *name);
+uint64_t gw_edge_vm_newest(const struct edge_vm *vm); /* the newest epoch that it is known here to have */
 void gw_edge_vm_program(struct gw_edge *edge, struct edge_vm *vm);
 void gw_edge_vm_moved(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, struct gw_ip to,
                       uint64_t epoch);
@@ -391,6 +393,7 @@ void gw_edge_vm_free_all(struct gw_edge *edge);
 /* return.c */
 void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm);
 void gw_edge_return_heard(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm); /* a mapping of its MAC */
+void gw_edge_return_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm); /* its time begins anew */
 void gw_edge_arrivals_ask(struct gw_edge *edge, struct gw_edge_now now); /* where those are that arrive */
 
 /* takeback.c */

@@ -72,9 +72,10 @@ struct gw_edge_attach {
         struct gw_mac mac;
         uint8_t n_ips;
         struct gw_ip ips[GW_MAPPING_IPS_MAX];
-        uint8_t role; /* enum gw_edge_role; MOVED only when restoring after a restart */
-        bool queues;  /* the device itself queues while nobody reads it (a tap) */
-        bool task;    /* not a VM of a hypervisor */
+        uint8_t role;   /* enum gw_edge_role; MOVED only when restoring after a restart */
+        bool queues;    /* the device itself queues while nobody reads it (a tap) */
+        bool task;      /* not a VM of a hypervisor */
+        bool returning; /* ARRIVING, when restoring after a restart: it does not come (gw_edge_return) */
         uint64_t epoch;
         struct gw_ip peer;
         uint16_t allow;                  /* enum gw_allow */

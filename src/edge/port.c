@@ -271,7 +271,7 @@ static int port_start(struct gw_edge *edge, struct edge_port *port, struct gw_er
         struct gw_edge_attach as_is = port->a;
         int r;
 
-        as_is.role = port->vm->role;
+        as_is.role = port->vm->returning ? GW_EDGE_RETURNING : port->vm->role;
         as_is.peer = port->vm->peer;
         r = port->attached ? edge->fx->port_open(edge->user, &as_is, port->hold, error) : 0;
         if (!r) {

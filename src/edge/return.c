@@ -59,12 +59,14 @@ static void ports_open(struct gw_edge *edge, struct edge_vm *vm) {
         }
 }
 
-/* What the NVA says that is newer than the VM's way to here; NULL: nothing yet. */
+/* What the NVA says that is newer than the VM's way to here, and than where it is led; NULL: nothing yet. */
 static const struct edge_mapping *newer_place(const struct gw_edge *edge, const struct edge_vm *vm) {
+        uint64_t known = gw_edge_vm_newest(vm);
+
         gw_list_for_each (link, &vm->ports) {
                 const struct edge_port *port = gw_list_entry(link, struct edge_port, of_vm);
 
-                if (gw_edge_mapping_elsewhere(edge, port->a.vni, port->a.mac) > vm->epoch)
+                if (gw_edge_mapping_elsewhere(edge, port->a.vni, port->a.mac) > known)
                         return gw_edge_mapping_find(edge, port->a.vni, port->a.mac);
         }
         return NULL;
@@ -142,7 +144,7 @@ static void send_back(struct gw_edge *edge, struct gw_edge_now now, struct edge_
 /* What is here, and what local ports send, goes there. */
 static void lead_to(struct gw_edge *edge, struct edge_vm *vm, const struct edge_mapping *m) {
         vm->peer = m->locator;
-        vm->epoch = m->epoch;
+        vm->back_epoch = m->epoch;
         gw_list_for_each (link, &vm->ports)
                 gw_edge_member_add(edge, gw_list_entry(link, struct edge_port, of_vm)->vn, vm->peer, false);
         ports_open(edge, vm);
@@ -199,12 +201,16 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
         look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
 }
 
+void gw_edge_return_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        vm->cut_at = now.mono;
+        gw_edge_return_timer(edge, now, vm);
+}
+
 static void wait_for_place(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         vm->returning = EDGE_RETURN_WAITING;
-        vm->cut_at = now.mono;
         ports_open(edge, vm);
         edge->fx->vm_changed(edge->user, &vm->name);
-        gw_edge_return_timer(edge, now, vm);
+        gw_edge_return_again(edge, now, vm);
 }
 
 /* It is back, has moved on, or is nowhere. Here it cannot be activated any more, whether or not its agent has said so. */

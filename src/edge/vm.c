@@ -30,6 +30,10 @@ struct edge_vm *gw_edge_vm_find(const struct gw_edge *edge, const struct gw_name
         return node ? gw_container_of(node, struct edge_vm, node) : NULL;
 }
 
+uint64_t gw_edge_vm_newest(const struct edge_vm *vm) {
+        return vm->back_epoch > vm->epoch ? vm->back_epoch : vm->epoch;
+}
+
 static struct edge_vm *vm_new(struct gw_edge *edge, const struct gw_edge_attach *a) {
         struct edge_vm *vm = calloc(1, sizeof *vm);
 
@@ -40,6 +44,7 @@ static struct edge_vm *vm_new(struct gw_edge *edge, const struct gw_edge_attach 
         vm->epoch = a->epoch;
         vm->peer = a->peer;
         vm->task = a->task;
+        vm->returning = a->role == GW_EDGE_ARRIVING && a->returning ? EDGE_RETURN_WAITING : 0;
         gw_list_init(&vm->ports);
         if (gw_edge_timer_add(&edge->timers, &vm->redirect, TIMER_REDIRECT) || !gw_edge_binding_get(edge, vm) ||
             gw_table_insert(&edge->vms, &vm->node, gw_table_hash(&edge->vms, vm->name.s, strlen(vm->name.s)))) {
@@ -81,7 +86,7 @@ static bool vm_is_elsewhere(const struct gw_edge *edge, const struct edge_vm *vm
 
 static int stale(struct gw_error *error, const struct edge_vm *vm, uint64_t epoch) {
         return gw_fail(error, GW_E_STALE, "epoch", "epoch %llu of vm %s is older than what is known here (%llu)",
-                       (unsigned long long)epoch, vm->name.s, (unsigned long long)vm->epoch);
+                       (unsigned long long)epoch, vm->name.s, (unsigned long long)gw_edge_vm_newest(vm));
 }
 
 static int vm_get(const struct gw_edge *edge, const struct gw_name *name, struct edge_vm **out,
@@ -139,7 +144,7 @@ int gw_edge_cut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_na
                 return r;
         if (vm->role == GW_EDGE_MOVED && vm->epoch == epoch && gw_ip_eq(vm->peer, to))
                 return 0;
-        if (epoch <= vm->epoch)
+        if (epoch <= gw_edge_vm_newest(vm))
                 return stale(error, vm, epoch);
         if (!gw_ip_is_unicast(to) || gw_ip_eq(to, edge->config.locator))
                 return gw_fail(error, GW_E_INVALID, "to", "the locator of another NVE is needed");
@@ -188,7 +193,8 @@ int gw_edge_uncut(struct gw_edge *edge, struct gw_edge_now now, const struct gw_
                 return r;
         if (vm->role == GW_EDGE_SERVING && vm->epoch == epoch)
                 return 0;
-        if (epoch < vm->epoch || (epoch == vm->epoch && vm->role == GW_EDGE_MOVED) || vm_is_elsewhere(edge, vm, epoch))
+        if (epoch < gw_edge_vm_newest(vm) || (epoch == vm->epoch && vm->role == GW_EDGE_MOVED) ||
+            vm_is_elsewhere(edge, vm, epoch))
                 return stale(error, vm, epoch);
         if (vm->role == GW_EDGE_ARRIVING || !vm_is_attached(vm))
                 return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s was not cut here, or its ports are detached",
@@ -210,7 +216,7 @@ int gw_edge_activate(struct gw_edge *edge, struct gw_edge_now now, const struct 
                 return r;
         if (vm->role == GW_EDGE_SERVING && vm->epoch == epoch)
                 return 0;
-        if (epoch < vm->epoch || vm_is_elsewhere(edge, vm, epoch))
+        if (epoch < gw_edge_vm_newest(vm) || vm_is_elsewhere(edge, vm, epoch))
                 return stale(error, vm, epoch);
         if (vm->role != GW_EDGE_ARRIVING || vm->returning)
                 return gw_fail(error, GW_E_CONFLICT, "vm", "vm %s does not arrive here", name->s);
@@ -323,12 +329,13 @@ void gw_edge_vm_free_all(struct gw_edge *edge) {
 /* May a port with this role and epoch join the VM as it is now? */
 static int vm_may_attach(struct gw_edge *edge, struct edge_vm *vm, const struct gw_edge_attach *a,
                          struct gw_error *error) {
-        if (a->epoch < vm->epoch || gw_edge_mapping_elsewhere(edge, a->vni, a->mac) > a->epoch)
+        if (a->epoch < gw_edge_vm_newest(vm) || gw_edge_mapping_elsewhere(edge, a->vni, a->mac) > a->epoch)
                 return stale(error, vm, a->epoch);
-        if (a->epoch == vm->epoch && a->role != vm->role)
+        if (a->epoch == gw_edge_vm_newest(vm) && a->role != vm->role)
                 return gw_fail(error, GW_E_CONFLICT, "mode", "vm %s has another role here with epoch %llu", a->vm.s,
                                (unsigned long long)a->epoch);
-        if (a->role == GW_EDGE_ARRIVING && (vm->returning || (a->epoch > vm->epoch && vm_is_attached(vm))))
+        if (a->role == GW_EDGE_ARRIVING &&
+            ((vm->returning && !a->returning) || (a->epoch > vm->epoch && vm_is_attached(vm))))
                 return gw_fail(error, GW_E_CONFLICT, "mode", "vm %s is here already; delete it first", a->vm.s);
         return 0;
 }
@@ -341,6 +348,7 @@ static void vm_renew(struct gw_edge *edge, struct edge_vm *vm, const struct gw_e
         if (vm->returning)
                 gw_edge_timer_stop(&edge->timers, &vm->redirect);
         vm->returning = 0;
+        vm->back_epoch = 0;
         vm->role = a->role;
         vm->epoch = a->epoch;
         vm->peer = a->peer;
@@ -395,5 +403,7 @@ int gw_edge_attach(struct gw_edge *edge, struct gw_edge_now now, const struct gw
                 gw_edge_register(edge, now, vm, GW_MH_HANDOFF_NEW);
         else if (vm->role == GW_EDGE_MOVED)
                 vm_restore_redirect(edge, now, vm);
+        else if (vm->returning)
+                gw_edge_return_again(edge, now, vm);
         return 0;
 }

@@ -407,6 +407,15 @@ static void port_catch_up(struct nve *nve, struct gw_edge_attach *port) {
         port->epoch = forward.epoch;
 }
 
+/* In the pinned port, too: the file does not say it. */
+static bool was_returning(const struct nve *nve, const struct gw_edge_attach *port, const char *device) {
+        int index = port->role == GW_EDGE_ARRIVING && device[0] ? gw_link_index(device) : 0;
+        struct gw_datapath_port pinned;
+
+        return index > 0 && !gw_datapath_port_get(nve->dp, (uint32_t)index, &pinned) && pinned.vni == port->vni &&
+               pinned.flags & GW_PORT_RETURNING;
+}
+
 struct found {
         struct gw_edge_attach port;
         uint64_t content;
@@ -460,6 +469,7 @@ static void port_find(struct restoring *all, const char *path) {
                 return;
         }
         port_catch_up(all->nve, &f->port);
+        f->port.returning = was_returning(all->nve, &f->port, f->device);
         all->n++;
 }
 
@@ -472,14 +482,18 @@ static bool is_newer(const struct gw_edge_attach *a, const struct gw_edge_attach
 }
 
 /* A VM with several ports is cut, taken back or activated port by port, and the daemon may have been killed in between: what
- * was begun counts for all of them. With one epoch, one that serves has been activated. */
+ * was begun counts for all of them, and so is a return. With one epoch, one that serves has been activated. */
 static void ports_agree(struct found *first, size_t n) {
         const struct gw_edge_attach *newest = &first->port;
+        bool returning = false;
 
         for (size_t i = 1; i < n; i++)
                 if (is_newer(&first[i].port, newest))
                         newest = &first[i].port;
+        for (size_t i = 0; i < n; i++)
+                returning |= first[i].port.returning && first[i].port.epoch == newest->epoch;
         for (size_t i = 0; i < n; i++) {
+                first[i].port.returning = returning && newest->role == GW_EDGE_ARRIVING;
                 first[i].port.role = newest->role;
                 first[i].port.epoch = newest->epoch;
                 first[i].port.peer = newest->peer;

@@ -139,7 +139,7 @@ def test_what_was_not_read_outlives_a_kill(world, kept):
 
 # ---- a VM with several ports ----
 
-SERVING, MOVED, MOVED_FLAG, PUNT_FLAG = 1, 3, 8, 1
+SERVING, MOVED, MOVED_FLAG, PUNT_FLAG, RETURNING_FLAG = 1, 3, 8, 1, 32768
 
 
 def pinned(host, table, key, change=None):
@@ -207,6 +207,37 @@ def test_killed_between_two_ports_of_a_vm(world):
     order("uncut", epoch=3)
     killed(MOVED, 2, h3.locator, MOVED_FLAG)
     all_are("serving", "local", 3, 0)
+
+
+def test_killed_while_a_vm_returns(world):
+    """It still does, with all its ports, of which one was late: its copy here says nothing, and its agent may say so again."""
+    h1, _, h3 = world.hosts
+    nics = [nw.Guest(world, h3, f"r{i}", 0x30 + i) for i in range(2)]
+    for i, nic in enumerate(nics):
+        h3.post("/v1/ports", dict(id=f"back-{i}", vm="back", vni=100, mac=nic.mac, addresses=nic.ips, mtu=1450, device=nic.device,
+                                  mode="arrive", epoch=2, **{"from": h1.locator}))
+
+    def all_are(role):
+        found = h3.get("/v1/ports?vm=back@default")["ports"]
+        return [(p["role"], p["epoch"], p["peer"]) for p in found] == [(role, 2, h1.locator)] * 2
+
+    def flags(nic, change=None):
+        with nw.netns(h3.space):
+            key = struct.pack("<I", socket.if_nametoindex(nic.device))
+        return struct.unpack_from("<I", pinned(h3, "gw_ports", key, change), 12)[0]
+
+    def late(value):
+        struct.pack_into("<I", value, 12, struct.unpack_from("<I", value, 12)[0] & ~RETURNING_FLAG)
+    assert all_are("arriving")
+    h3.post("/v1/vms/back@default/return", {"epoch": 2})
+    assert all_are("returning")
+    h3.stop(kill=True)
+    flags(nics[1], late)
+    h3.start()
+    assert all_are("returning")
+    assert all(flags(nic) & RETURNING_FLAG for nic in nics)
+    h3.post("/v1/vms/back@default/return", {"epoch": 2})
+    h3.request("DELETE", "/v1/vms/back@default")
 
 
 def test_killed_within_a_cut(world, kept):

@@ -28,6 +28,7 @@ struct model_vm {
         bool here, attached, leaving, returning, waiting;
         uint8_t role;
         uint64_t epoch, cut_ns;
+        uint64_t way_epoch; /* returning: that of its way to here */
         unsigned peer;
         bool mapped, serving;
         uint64_t mapping_epoch, expires_ns;
@@ -162,6 +163,7 @@ static void model_heard(struct model_vm *v, uint64_t now_ns) {
                 return;
         if (elsewhere(v) > v->epoch) {
                 v->peer = v->locator;
+                v->way_epoch = v->returning && !v->waiting ? v->way_epoch : v->epoch;
                 v->epoch = v->mapping_epoch;
                 v->cut_ns = v->returning && !v->waiting ? v->cut_ns : now_ns;
                 v->returning = true;
@@ -221,7 +223,9 @@ static void compare_vm(const struct world *w, const struct model_vm *v, unsigned
         if (!found)
                 return;
         assert_int_equal(found->entry.place, remote ? GW_EDGE_TO_REMOTE : places[v->role]);
-        assert_int_equal(found->entry.epoch, remote ? v->mapping_epoch : v->epoch);
+        assert_int_equal(found->entry.epoch, remote                        ? v->mapping_epoch
+                                             : v->returning && !v->waiting ? v->way_epoch
+                                                                           : v->epoch);
         assert_false(found->entry.punt);
         if (remote || v->role != GW_EDGE_SERVING)
                 assert_true(gw_ip_eq(found->entry.locator, ip_of(locators[remote ? v->locator : v->peer])));

@@ -259,6 +259,61 @@ static void it_is_asked_for_now_and_then(void **state) {
         assert_true(query.by_mac && gw_mac_eq(query.mac, mac_of(1)));
 }
 
+static void look_at_port(const struct gw_edge_port_view *view, void *user) {
+        *(struct gw_edge_attach *)user = *view->port;
+        ((struct gw_edge_attach *)user)->returning = view->returning;
+}
+
+/* The file of its port says what it arrived with, whatever was heard since: as its agent has it, too. */
+static void it_goes_on_after_a_restart(void **state) {
+        struct world *w = *state;
+        struct gw_name vm = name_of("web");
+        struct gw_edge_attach kept;
+
+        arrive(w);
+        told(w, former, BACK_EPOCH);
+        assert_int_equal(w->send_backs, 1);
+        gw_edge_each_port(w->edge, look_at_port, &kept);
+        assert_int_equal(kept.epoch, TARGET_EPOCH);
+        assert_true(kept.returning && gw_ip_eq(kept.peer, ip_of(former)));
+        world_deinit(w);
+        world_init(w);
+        assert_int_equal(world_attach(w, &kept), 0);
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING); /* the copy here says nothing */
+        assert_true(gw_ip_eq(world_fdb_find(w, 1)->entry.locator, ip_of(former)));
+        world_up(w);
+        assert_int_equal(gw_edge_activate(w->edge, w->now, &vm, TARGET_EPOCH, NULL), GW_E_CONFLICT);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        told(w, former, BACK_EPOCH);
+        assert_int_equal(w->send_backs, 1);
+        told(w, former, BACK_EPOCH); /* repeated, it changes nothing */
+        assert_int_equal(w->send_backs, 1);
+        world_pass(w, 5200);
+        assert_int_equal(w->open[1], 0);
+}
+
+/* Of a VM with two ports, and where it is not known that it was returning. */
+static void both_go_on_after_a_restart(void **state) {
+        struct world *w = *state;
+        struct gw_edge_attach a = world_port("web", 1, "10.1.0.1", GW_EDGE_ARRIVING, TARGET_EPOCH),
+                              b = world_port("web", 2, "10.1.0.2", GW_EDGE_ARRIVING, TARGET_EPOCH);
+
+        a.returning = b.returning = true;
+        assert_int_equal(world_attach(w, &a), 0);
+        assert_int_equal(world_attach(w, &b), 0);
+        assert_true(w->open[1] == GW_EDGE_RETURNING && w->open[2] == GW_EDGE_RETURNING);
+        world_deinit(w);
+        world_init(w);
+        a.returning = b.returning = false;
+        assert_int_equal(world_attach(w, &a), 0);
+        assert_int_equal(world_attach(w, &b), 0);
+        assert_true(w->open[1] == GW_EDGE_ARRIVING && w->open[2] == GW_EDGE_ARRIVING);
+        world_up(w);
+        told(w, source, BACK_EPOCH);
+        assert_true(w->open[1] == GW_EDGE_RETURNING && w->open[2] == GW_EDGE_RETURNING);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+}
+
 static void only_what_arrives_returns(void **state) {
         struct world *w = *state;
         struct gw_name vm = name_of("web");
@@ -479,6 +534,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(it_is_nowhere_any_more, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_is_nowhere_for_a_while, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_is_asked_for_now_and_then, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(it_goes_on_after_a_restart, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(both_go_on_after_a_restart, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(only_what_arrives_returns, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_may_come_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(what_waits_leaves_when_it_is_back, world_setup, world_teardown),
