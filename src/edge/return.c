@@ -32,10 +32,14 @@
 
 enum {
         RETURN_LOOK_MS = 100,
-        RETURN_LOOK_LATE_MS = 1000, /* after RETURN_QUIET_MS: we are told, too */
-        RETURN_QUIET_MS = 2000,     /* nothing has come, and the NVA never put it here: there was no cut */
-        RETURN_WAIT_MS = 60000,     /* for the place where the VM is */
-        RETURN_SEND_MS = 60000,     /* a sender that has not heard by then does not hear */
+        RETURN_LOOK_LATE_MS = 1000, /* after RETURN_OFTEN_MS: we are told, too */
+        RETURN_OFTEN_MS = 2000,
+        RETURN_NOWHERE_MS = 2000, /* nothing has come, and it is stopped or deleted */
+        /* Nothing has come, and the NVA never put it here: there was no cut, as far as anybody says. A source whose agent
+         * died before it could say so sends on what comes until that is back, which may be little. */
+        RETURN_QUIET_MS = 15000,
+        RETURN_WAIT_MS = 60000, /* for the place where the VM is */
+        RETURN_SEND_MS = 60000, /* a sender that has not heard by then does not hear */
 };
 
 static void look_again(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm, uint32_t ms) {
@@ -171,6 +175,13 @@ static void go_on_sending(struct gw_edge *edge, struct gw_edge_now now, struct e
                 look_again(edge, now, vm, RETURN_LOOK_MS);
 }
 
+/* Nobody has said where it is; how long is it waited for? */
+static uint32_t patience_ms(const struct gw_edge *edge, const struct edge_vm *vm, bool was_cut) {
+        if (was_cut)
+                return RETURN_WAIT_MS;
+        return is_nowhere(edge, vm) ? RETURN_NOWHERE_MS : RETURN_QUIET_MS;
+}
+
 static void give_up(struct gw_edge *edge, struct edge_vm *vm, bool was_cut) {
         if (was_cut)
                 gw_edge_log(edge, GW_WARNING,
@@ -192,11 +203,11 @@ void gw_edge_return_timer(struct gw_edge *edge, struct gw_edge_now now, struct e
                 return;
         }
         was_cut = !edge->welcome || was_put_here(edge, vm) || has_frames(edge, vm); /* or nobody could say */
-        if (gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(was_cut ? RETURN_WAIT_MS : RETURN_QUIET_MS)))) {
+        if (gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(patience_ms(edge, vm, was_cut))))) {
                 give_up(edge, vm, was_cut);
                 return;
         }
-        late = gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(RETURN_QUIET_MS)));
+        late = gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(RETURN_OFTEN_MS)));
         ask(edge, now, vm);
         look_again(edge, now, vm, late ? RETURN_LOOK_LATE_MS : RETURN_LOOK_MS);
 }

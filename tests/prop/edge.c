@@ -18,7 +18,9 @@ enum {
         LIFETIME_MS = 60000,
         LOOK_MS = 250,
         MIN_MS = 5000,
-        QUIET_MS = 2000,
+        OFTEN_MS = 2000,
+        NOWHERE_MS = 2000,
+        QUIET_MS = 15000,
         WAIT_MS = 60000,
 };
 
@@ -174,14 +176,24 @@ static void model_heard(struct model_vm *v, uint64_t now_ns) {
         }
 }
 
-/* It is nowhere, or the NVA has put it here: nobody says where it is. It is looked at often, later each second. */
-static void model_wait(struct model_vm *v, uint64_t from_ns, uint64_t to_ns) {
-        bool put_here = v->mapped && v->serving && v->mapping_epoch >= v->epoch;
-        uint64_t limit_ms = put_here ? WAIT_MS : QUIET_MS;
+/* How long it is waited for while nothing has come, by what is known then. */
+static uint64_t model_patience_ms(const struct model_vm *v, uint64_t at_ns) {
+        bool mapped = v->mapped && v->expires_ns > at_ns;
 
-        for (uint64_t ms = 0; v->waiting && v->cut_ns + ms * GW_NS_PER_MS <= to_ns; ms += ms < QUIET_MS ? 100 : 1000)
-                if (ms >= limit_ms && v->cut_ns + ms * GW_NS_PER_MS > from_ns)
+        if (mapped && v->serving && v->mapping_epoch >= v->epoch) /* the NVA has put it here */
+                return WAIT_MS;
+        return mapped && !v->serving && v->mapping_epoch > v->epoch ? NOWHERE_MS : QUIET_MS;
+}
+
+/* It is looked at often, later each second. */
+static void model_wait(struct model_vm *v, uint64_t from_ns, uint64_t to_ns) {
+        for (uint64_t ms = 0, at_ns; v->waiting; ms += ms < OFTEN_MS ? 100 : 1000) {
+                at_ns = v->cut_ns + ms * GW_NS_PER_MS;
+                if (at_ns > to_ns)
+                        break;
+                if (at_ns > from_ns && ms >= model_patience_ms(v, at_ns))
                         v->here = v->returning = v->waiting = false;
+        }
 }
 
 /* The redirect of a VM is looked at each LOOK_MS after its cut. */

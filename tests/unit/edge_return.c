@@ -158,12 +158,30 @@ static void without_a_cut_it_is_soon_forgotten(void **state) {
         arrive(w);
         told(w, source, SOURCE_EPOCH);
         assert_int_equal(give_back(w, TARGET_EPOCH), 0);
-        world_pass(w, 1900);
+        world_pass(w, 14500);
         assert_int_equal(w->open[1], GW_EDGE_RETURNING);
-        world_pass(w, 300);
+        world_pass(w, 600);
         assert_int_equal(w->open[1], 0);
         assert_int_equal(w->send_backs, 0);
         assert_int_equal(give_back(w, TARGET_EPOCH), GW_E_NOT_FOUND);
+}
+
+/* Of which only the source's edge knows, whose agent is away: it sends on the little that comes. */
+static void a_cut_that_nobody_told_of(void **state) {
+        struct world *w = *state;
+
+        arrive(w);
+        told(w, source, SOURCE_EPOCH);
+        assert_int_equal(give_back(w, TARGET_EPOCH), 0);
+        world_pass(w, 9000);
+        w->queued = true;
+        for (int s = 0; s < 25; s++) {
+                world_forget_sent(w);
+                world_pass(w, 1000);
+        }
+        assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        told(w, source, BACK_EPOCH);
+        assert_int_equal(w->send_backs, 1);
 }
 
 static void nobody_says_where_it_is(void **state) {
@@ -529,6 +547,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(what_a_port_holds_goes_back, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_ends_though_frames_come, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_a_cut_it_is_soon_forgotten, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(a_cut_that_nobody_told_of, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(nobody_says_where_it_is, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(without_its_agent_it_goes_back_by_itself, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(it_is_nowhere_any_more, world_setup, world_teardown),
