@@ -290,6 +290,10 @@ static void on_answer(int status, json_t *body, void *user) {
                 return forward(t, body);
         if (!strcmp(outcome, "asks"))
                 return answer_question(t);
+        if (!strcmp(outcome, "waits")) {
+                snprintf(text, sizeof text, "waits at %s until a move is taken back, or has ended", t->nve.s);
+                return finish(t, outcome, text);
+        }
         snprintf(text, sizeof text, "dropped at %s, counted as %.64s", t->nve.s, nva_json_text(body, "counter"));
         finish(t, "dropped", text);
 }

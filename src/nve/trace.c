@@ -13,6 +13,7 @@
  *      delivered  to .port          dropped   .counter is what counts it
  *      forward    to .locator       asks      the authority, while the frame waits
  *      outside    by .device        answered  by the gateway itself
+ *      waits      here, until the move of its VM is taken back, or dropped when it is not
  *
  * With .mac, the frame's next destination; .from, the packet's source; and, when it was routed here, .vni and
  * .source_mac, which are then others.
@@ -66,6 +67,11 @@ static bool asks(struct trace *t, const char *name, const char *what) {
         return end(t, json_pack("{s:s}", "outcome", "asks"));
 }
 
+/* Something of a VM that was cut (edge/takeback.c). */
+static bool waits(struct trace *t) {
+        return end(t, json_pack("{s:s}", "outcome", "waits"));
+}
+
 /* ---- ports ---- */
 
 struct found {
@@ -105,9 +111,15 @@ static bool sending_port(struct trace *t, const struct found *f) {
                 return false;
         if (gw_datapath_port_get(t->nve->dp, f->port.ifindex, &port))
                 return dropped(t, "port", GW_COUNT_DROP_NO_PORT, "port %s is not in the data plane", f->port.id.s);
-        if (port.flags & GW_PORT_MOVED)
-                return dropped(t, "port", GW_COUNT_DROP_FENCED, "port %s: its VM was cut over; nothing it sends passes",
-                               f->port.id.s);
+        if (port.flags & GW_PORT_RETURNING)
+                return dropped(t, "port", GW_COUNT_DROP_FENCED,
+                               "port %s: its VM did not arrive; this copy of it says nothing", f->port.id.s);
+        if (port.flags & GW_PORT_MOVED) {
+                step(t, "port", "wait", NULL,
+                     "port %s: its VM was cut over; what it sends waits %d s for the move to be taken back",
+                     f->port.id.s, GW_EDGE_HOLD_MS / 1000);
+                return waits(t);
+        }
         if (f->port.role == GW_EDGE_ARRIVING)
                 step(t, "port", "pass", NULL, "port %s on %s; its VM has not arrived yet", f->port.id.s,
                      nve_state_device(t->nve, &f->port.id));
@@ -455,6 +467,30 @@ static bool sender(struct trace *t, const struct arrival *a) {
         return true;
 }
 
+struct cut {
+        const struct arrival *of;
+        bool waits;
+};
+
+static void match_cut(const struct gw_edge_port_view *view, void *user) {
+        struct cut *cut = user;
+
+        if (view->port->vni == cut->of->vni && gw_mac_eq(view->port->mac, cut->of->mac))
+                cut->waits = view->attached && view->port->role == GW_EDGE_MOVED;
+}
+
+/* From where its VM was cut over to: that is rid of it. */
+static bool comes_back(struct trace *t, const struct arrival *a, const char *entry) {
+        struct cut cut = {.of = a};
+
+        gw_edge_each_port(t->nve->edge, match_cut, &cut);
+        if (!cut.waits)
+                return dropped_as(t, "forwarding", gw_edge_counter_names[GW_EDGE_C_BACK_DROPPED],
+                                  "%s; it comes from there, and the VM is not taken back here any more", entry);
+        step(t, "forwarding", "wait", NULL, "%s; it comes from there, and waits for the move to be taken back", entry);
+        return waits(t);
+}
+
 static bool forward_in(struct trace *t, const struct arrival *a) {
         struct gw_forward entry;
         char text[TEXT_SIZE];
@@ -470,6 +506,8 @@ static bool forward_in(struct trace *t, const struct arrival *a) {
                 step(t, "forwarding", "pass", NULL, "%s", text);
                 return route(t, a->vni, a->from, a->to);
         }
+        if (a->marked && entry.kind == GW_FORWARD_MOVED && gw_ip_eq(entry.locator, a->sender))
+                return comes_back(t, a, text);
         if (a->marked)
                 return dropped(t, "forwarding", GW_COUNT_DROP_LOOP,
                                "%s; the frame was redirected once already, and is not again", text);
