@@ -145,7 +145,7 @@ void nve_rules_limits(const struct nve *nve, const uint32_t limits[static GW_EDG
                       uint32_t per_s[static GW_LIMIT_MAX]); /* with the host's own where they are 0 */
 
 /* drain.c: taps of VMs that were cut */
-/* Takes over the descriptor, reads it empty, and goes on reading. The number of frames that were sent on. */
+/* Takes over the descriptor, reads what one turn takes, and goes on reading. What was sent on is in nve->drained. */
 void nve_drain_add(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
 /* Of a VM that arrives: kept, and read from nve_drain_go on, should it not. One for each device: the last one that came. */
 void nve_drain_keep(struct nve *nve, const struct gw_name *vm, uint32_t ifindex, int fd);
