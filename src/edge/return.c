@@ -166,11 +166,20 @@ static void begin(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *
         look_again(edge, now, vm, RETURN_LOOK_MS);
 }
 
+/* What comes from now on goes on by itself, or by what the NVA has said: its way is changed first, so that there is no moment
+ * without one. Then what had come before leaves. */
+static void end_sending(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
+        vm->role = GW_EDGE_MOVED;
+        gw_edge_vm_program(edge, vm);
+        send_back(edge, now, vm);
+        gw_edge_vm_forget(edge, vm);
+}
+
 static void go_on_sending(struct gw_edge *edge, struct gw_edge_now now, struct edge_vm *vm) {
         send_back(edge, now, vm);
         if (gw_edge_redirect_is_idle(edge, now, vm, vm->returned_at) ||
             gw_mono_reached(now.mono, gw_mono_after(vm->cut_at, gw_ms(RETURN_SEND_MS))))
-                gw_edge_vm_forget(edge, vm); /* what comes still goes by what the NVA has said, or is asked for */
+                end_sending(edge, now, vm);
         else
                 look_again(edge, now, vm, RETURN_LOOK_MS);
 }

@@ -95,6 +95,7 @@ static void fx_port_close(void *user, const struct gw_edge_attach *port) {
 
         assert_true(w->open[port->ifindex]);
         w->open[port->ifindex] = 0;
+        w->closed_with = w->fdb[0].entry.place;
 }
 
 static void step(struct world *w, char what) {
@@ -215,6 +216,7 @@ static uint64_t fx_send_back(void *user, const struct gw_name *vm) {
 
         (void)vm;
         w->send_backs++;
+        w->sent_back_with = w->fdb[0].entry.place;
         return w->returned;
 }
 

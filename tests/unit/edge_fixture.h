@@ -72,6 +72,8 @@ struct world {
         bool queued; /* the devices of a VM that does not arrive hold something */
         unsigned send_backs;
         uint64_t returned; /* what send_back answers */
+        uint8_t sent_back_with,
+                closed_with; /* the first entry's place, at the last send_back, and when a port was closed */
         int open_result;
         struct gw_registration request; /* the last one on the transport of its own */
         size_t n_requests;

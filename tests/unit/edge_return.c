@@ -147,9 +147,13 @@ static void it_ends_though_frames_come(void **state) {
                 world_pass(w, 1000);
         }
         assert_int_equal(w->open[1], GW_EDGE_RETURNING);
+        assert_int_equal(w->sent_back_with, GW_EDGE_TO_ARRIVING);
         w->returned++;
         world_pass(w, 1200);
         assert_int_equal(w->open[1], 0);
+        assert_int_equal(w->sent_back_with, GW_EDGE_TO_MOVED); /* after that nothing more came into the queue */
+        assert_int_equal(w->closed_with, GW_EDGE_TO_MOVED);
+        assert_null(world_fdb_find(w, 1)); /* it was the last in its VN */
 }
 
 static void without_a_cut_it_is_soon_forgotten(void **state) {
