@@ -4,7 +4,9 @@
  *
  * To be a gateway of a VN is a matter of three parties: the gateway must take frames of the VN's members and have the ways,
  * those that it routes to must take its frames, and only then may anybody use it. A gateway that was used at once dropped
- * what came from members that it had not been told yet, while another one was there that had them all.
+ * what came from members that it had not been told yet, while another one was there that had them all. The VMs of its own
+ * host use it as soon as it has the ways; so one that is allowed in its session is told none before the members have
+ * confirmed that it is a gateway (HELD_MOST_MS at most: where it is the only one, they have none so long).
  *
  * So others are told at once that it is a gateway, and that it lives only when it has taken its ways (the shell says so)
  * and of every VN that it routes has confirmed the list of members, and everybody who listens there has confirmed it. All
@@ -28,6 +30,7 @@ enum {
         LOOKS = 65536,
         ARRIVAL_MOST_MS = 320,
         ARRIVAL_LATE_MS = 10000,  /* then it is said what is missing */
+        HELD_MOST_MS = 5000,      /* who has not confirmed it by then has fallen behind */
         DEPARTURE_MOST_MS = 5000, /* for others to come */
         TOLD_OFF_MOST_MS = 15000, /* for it to take that it routes nothing: twice told */
 };
@@ -76,13 +79,47 @@ static void say_late(struct gw_directory *d, struct gw_nve *nve, const struct di
                     nve->id.s, m->vn->id.s, what);
 }
 
+void gw_dir_arrival_hold(struct gw_directory *d, struct gw_nve *nve) {
+        if (!nve->nve_connected)
+                return; /* its HELLO gets it told */
+        nve->ways_held = true;
+        nve->took_ways = nve->ways_out = false;
+        nve->arrival_began = d->now.mono;
+}
+
+static bool is_known(const struct gw_nve *nve) {
+        size_t looks = 0;
+
+        gw_list_for_each (link, &nve->members) {
+                const struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
+
+                if (m->routes && awaited(m, false, &looks))
+                        return false;
+                if (looks >= LOOKS)
+                        return true; /* more than can be looked at again and again */
+        }
+        return true;
+}
+
+static void tell_held(struct gw_directory *d, struct gw_nve *nve) {
+        if (!is_known(nve) && !passed(d, nve, HELD_MOST_MS))
+                return;
+        nve->ways_held = false;
+        nve->ways_at = d->now.mono;
+        if (d->effects->gateway_tell)
+                d->effects->gateway_tell(nve, d->user);
+}
+
 /* Of all its VNs; false: it is to be looked at again. */
 static bool is_confirmed(struct gw_directory *d, struct gw_nve *nve) {
         bool others = nve->departs && !passed(d, nve, DEPARTURE_MOST_MS);
         size_t looks = 0;
 
         if (!nve->departs && !nve->took_ways) {
-                tell_again(d, nve);
+                if (nve->ways_held)
+                        tell_held(d, nve);
+                else
+                        tell_again(d, nve);
                 return false;
         }
         gw_list_for_each (link, &nve->members) {
@@ -135,6 +172,7 @@ static void serve(struct gw_directory *d, struct gw_nve *nve) {
 
 void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve) {
         nve->departs = true;
+        nve->ways_held = false;
         gw_heap_clear(&d->heap, &nve->arrival);
         gw_list_for_each (link, &nve->members) {
                 struct directory_member *m = gw_list_entry(link, struct directory_member, in_nve);
@@ -170,7 +208,7 @@ static bool has_departed(struct gw_directory *d, struct gw_nve *nve) {
 
 void gw_directory_gateway_told(struct gw_directory *d, struct gw_nve *nve, struct gw_now now) {
         d->now = now;
-        nve->took_ways = false;
+        nve->took_ways = nve->ways_held = false;
         nve->ways_out = true;
         nve->ways_at = now.mono;
         gw_dir_arrival_begin(d, nve);
@@ -178,6 +216,8 @@ void gw_directory_gateway_told(struct gw_directory *d, struct gw_nve *nve, struc
 
 void gw_directory_gateway_took(struct gw_directory *d, struct gw_nve *nve, bool took, struct gw_now now) {
         d->now = now;
+        if (nve->ways_held)
+                return; /* that it has none, before it might have some */
         nve->took_ways = took;
         nve->ways_out = false;
         nve->ways_at = now.mono;

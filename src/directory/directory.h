@@ -210,6 +210,7 @@ struct gw_nve {
         uint32_t arrival_wait_ms; /* until the next look */
         bool arrival_said;        /* that it takes long */
         bool took_ways;           /* it routes by what it was told last */
+        bool ways_held;           /* it is told no ways before its members take what it sends */
         bool ways_out;            /* or may be about to: its answer has not come */
         struct gw_mono ways_at;   /* when it was told, or has answered */
         uint64_t ways_told;       /* how often; the shell's */

@@ -246,7 +246,9 @@ void gw_dir_gateways_review_nve(struct gw_directory *d, struct gw_nve *nve);
 void gw_dir_gateway_role(const struct directory_member *gateway, const struct gw_nve *receiver, struct gw_member *out);
 
 /* arrival.c */
-void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve);   /* it is a gateway, or of another VN */
+void gw_dir_arrival_begin(struct gw_directory *d, struct gw_nve *nve); /* it is a gateway, or of another VN */
+void gw_dir_arrival_hold(struct gw_directory *d,
+                         struct gw_nve *nve); /* it was none, and others may not take its frames yet */
 void gw_dir_departure_begin(struct gw_directory *d, struct gw_nve *nve); /* its members are to leave it */
 void gw_dir_departure_end(struct gw_nve *nve);                           /* it may be one again: it comes anew */
 void gw_dir_arrival_look(struct gw_directory *d, struct gw_nve *nve);

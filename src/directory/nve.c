@@ -240,6 +240,8 @@ void gw_directory_nve_permit(struct gw_directory *d, struct gw_nve *nve, enum gw
         nve->may_claim = (uint8_t)may_claim;
         nve->gateway = gw_dir_nve_is_gateway(d, nve);
         gw_dir_store_nve(d, nve);
+        if (nve->gateway && !was_gateway)
+                gw_dir_arrival_hold(d, nve);
         if (nve->gateway)
                 gw_dir_departure_end(nve);
         if (was_gateway && !nve->gateway && gw_dir_nve_listens(nve))
@@ -300,7 +302,7 @@ void gw_directory_bye(struct gw_directory *d, struct gw_nve *nve, struct gw_now 
                 return;
         was_gateway = nve->gateway || nve->departs;
         nve->nve_connected = nve->subscribed = nve->departs = nve->told_off = false;
-        nve->took_ways = nve->ways_out = false;
+        nve->took_ways = nve->ways_out = nve->ways_held = false;
         gw_dir_updates_abandon(d, nve);
         gw_dir_members_reset(d, nve);
         if (was_gateway)

@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "nva/drain.h"
-#include "nva/gateway.h"
 #include "nva/json.h"
 #include "nva/leaving.h"
 #include "nva/life.h"
@@ -200,10 +199,7 @@ void api_nves_update(struct gw_request *request, void *user) {
         may_claim = read_permit(&r, "claims", nve->may_claim);
         if (gw_json_done(&r) || (placed && gw_directory_nve_relocate(&nva->directory, nve, locator, nva_now(), &error)))
                 return gw_request_fail(request, &error);
-        if (may_route != nve->may_route || may_claim != nve->may_claim) {
+        if (may_route != nve->may_route || may_claim != nve->may_claim) /* the directory has it told what it routes */
                 gw_directory_nve_permit(&nva->directory, nve, may_route, may_claim, nva_now());
-                if (nve->gateway) /* one that is forbidden goes on until it is left */
-                        gateway_tell(nva, nve);
-        }
         gw_request_answer(request, 200, nva_json_nve(nve));
 }

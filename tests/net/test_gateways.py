@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -270,8 +271,8 @@ def test_a_gateway_that_does_not_take_a_change_is_named(joined):
     assert not lab.godwit("policy", "delete", "more").stderr
 
 
-def test_the_vms_beside_a_gateway_go_on_when_it_is_forbidden(joined):
-    """They always use the gateway of their own host: until it has taken that it is none any more its frames are taken."""
+def test_the_vms_beside_a_gateway_go_on_when_it_is_forbidden_and_allowed(joined):
+    """They always use the gateway of their own host: as long as it routes, and before it does, its frames are taken."""
     lab = joined
     guest(lab, "d", "h3", "blue", BLUE, 14)
     try:
@@ -284,10 +285,19 @@ def test_the_vms_beside_a_gateway_go_on_when_it_is_forbidden(joined):
                 wait_until("it is none", lambda: not lab.edge("h3", "/v1/gateway")["routed"]["vns"])
             finally:
                 total = probe.stop()["total"]
-                lab.godwit("nve", "set", "h3", "--gateway", "allowed")
-            assert total["lost"] == 0, total
-            wait_until("it is back", lambda: chosen(lab, "h3", "blue") == locator(lab, "h3") and
-                       state(lab, "h3") == "live", timeout_s=20)
+                probe = Probe(lab, "d", [f"{GREEN}.12", "fd00:2::c"], rate=1000, tcp=False)
+                lab.signal("h2", "nve", signal.SIGSTOP)           # b's edge is slow to hear of it
+                try:
+                    lab.godwit("nve", "set", "h3", "--gateway", "allowed")
+                    time.sleep(0.3)
+                finally:
+                    lab.signal("h2", "nve", signal.SIGCONT)
+            try:
+                wait_until("it is back", lambda: chosen(lab, "h3", "blue") == locator(lab, "h3") and
+                           state(lab, "h3") == "live", timeout_s=20)
+            finally:
+                back = probe.stop()["total"]
+            assert total["lost"] == 0 and back["lost"] == 0, (total, back)
     finally:
         lab.lab("guest", "delete", "d")
 

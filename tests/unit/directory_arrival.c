@@ -228,7 +228,7 @@ static void test_a_forbidden_one_is_left_first(void **state) {
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        assert_int_equal(w->n_told_ways, 1);
+        assert_int_equal(w->n_told_ways, 2);
 }
 
 /* One that has no room to write that down, or hangs, is a gateway for nobody after a while, and is told on. */
@@ -288,6 +288,45 @@ static void test_left_when_the_other_has_come(void **state) {
         assert_int_equal(w->n_told_ways, 2);
 }
 
+/* Its own VMs use it as soon as it has ways, and h2 would drop what it sends for them. */
+static void test_one_that_is_allowed_gets_its_ways_when_its_members_know_it(void **state) {
+        struct world *w = *state;
+        struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
+
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        for (int i = 0; i < 20; i++) {
+                world_ack(w);
+                world_pass(w, 1000);
+        }
+        gw_directory_gateway_told(&w->d, g, w->now);
+        w->n_told_ways = 0;
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_YES, GW_PERMIT_UNSAID, w->now);
+        gw_directory_gateway_took(&w->d, g, true, w->now); /* that it had none */
+        ack_of(w, w->h1);
+        ack_of(w, old);
+        ack_of(w, g);
+        world_pass(w, WORLD_LOOK_MS);
+        assert_int_equal(w->n_told_ways, 0);
+        ack_of(w, w->h2);
+        world_pass(w, WORLD_LOOK_MS);
+        assert_int_equal(w->n_told_ways, 1);
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_NO, GW_PERMIT_UNSAID, w->now);
+        for (int i = 0; i < 20; i++) {
+                world_ack(w);
+                world_pass(w, 1000);
+        }
+        w->n_told_ways = 0;
+        gw_directory_nve_permit(&w->d, g, GW_PERMIT_YES, GW_PERMIT_UNSAID, w->now);
+        for (int i = 0; i < 60; i++) { /* h2 hangs: it falls behind, or has had its time */
+                ack_of(w, w->h1);
+                ack_of(w, old);
+                ack_of(w, g);
+                world_forget(w);
+                world_pass(w, 100);
+        }
+        assert_int_equal(w->n_told_ways, 1);
+}
+
 static void test_allowed_again_before_it_was_left(void **state) {
         struct world *w = *state;
         struct gw_nve *old = joined(w), *g = comes(w, "g2", "10.99.0.12", 1);
@@ -298,7 +337,7 @@ static void test_allowed_again_before_it_was_left(void **state) {
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), old);
         world_arrived(w);
         assert_ptr_equal(gw_directory_gateway_of(w->blue, w->h1), g);
-        assert_int_equal(w->n_told_ways, 0);
+        assert_int_equal(w->n_told_ways, 1); /* its ways */
 }
 
 /* By a list of ways that is older than the policy: it has forgotten the members, and is told them again. */
@@ -352,6 +391,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_one_that_does_not_take_that_it_has_no_ways, world_setup,
                                                 world_teardown),
                 cmocka_unit_test_setup_teardown(test_left_when_the_other_has_come, world_setup, world_teardown),
+                cmocka_unit_test_setup_teardown(test_one_that_is_allowed_gets_its_ways_when_its_members_know_it,
+                                                world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_allowed_again_before_it_was_left, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_one_that_left_the_vn_comes_again, world_setup, world_teardown),
                 cmocka_unit_test_setup_teardown(test_another_vn_disturbs_nobody, world_setup, world_teardown),

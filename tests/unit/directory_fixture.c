@@ -271,6 +271,11 @@ struct gw_nve *world_gateway(struct world *w, const char *id, const char *locato
 
 void world_arrived(struct world *w) {
         for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&w->d, nve ? nve->id.s : NULL));)
+                for (int i = 0; nve->ways_held && i < 4; i++) {
+                        world_ack(w);
+                        world_pass(w, WORLD_LOOK_MS);
+                }
+        for (struct gw_nve *nve = NULL; (nve = gw_directory_nve_after(&w->d, nve ? nve->id.s : NULL));)
                 gw_directory_gateway_took(&w->d, nve, true, w->now);
         for (int i = 0; i < 4; i++) {
                 world_ack(w);
