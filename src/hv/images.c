@@ -61,8 +61,6 @@ static int look(int fd, const char *path, const char *format, struct hv_image *o
 
         if (fstat(fd, &st) < 0 || pread(fd, header, sizeof header, 0) < 0)
                 return gw_fail(error, -errno, "disks", "cannot read %s: %s", path, strerror(errno));
-        if (!S_ISREG(st.st_mode))
-                return gw_fail(error, GW_E_INVALID, "disks", "%s is not a regular file", path);
         is_qcow2 = be(header, 4) == QCOW2_MAGIC;
         if (!strcmp(format, "qcow2") && !is_qcow2)
                 return gw_fail(error, GW_E_INVALID, "disks", "%s is declared as qcow2, and is not", path);
@@ -80,10 +78,12 @@ int hv_image_look(const struct hv *hv, const struct gw_definition_disk *disk, st
 
         if (hv_image_path(hv, disk, path))
                 return gw_fail(error, GW_E_INVALID, "disks", "the path of %s is too long", disk->path);
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd < 0)
-                return gw_fail(error, errno == ENOENT ? GW_E_INVALID : -errno, "disks", "cannot open the image %s: %s",
-                               path, strerror(errno));
+        r = gw_file_open_regular(path, &fd);
+        if (r == GW_E_INVALID)
+                return gw_fail(error, r, "disks", "%s is not a regular file", path);
+        if (r != 0)
+                return gw_fail(error, r == -ENOENT ? GW_E_INVALID : r, "disks", "cannot open the image %s: %s", path,
+                               strerror(-r));
         r = look(fd, path, disk->format, out, error);
         close(fd);
         return r;
@@ -110,8 +110,7 @@ static uint64_t size_now(const struct hv_vm *vm, unsigned disk, char path[static
 
         if (hv_image_path(vm->hv, disk_of(vm, disk), path))
                 return 0;
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd < 0)
+        if (gw_file_open_regular(path, &fd))
                 return 0; /* taken away from under its VM, which has it open: all of it can still be sent */
         if (is_qcow2 && pread(fd, header, sizeof header, 0) == sizeof header)
                 octets = be(header + 24, 8);
@@ -181,18 +180,20 @@ static void on_unmark(void *user) {
 
 static int mark(const struct hv_vm *vm, unsigned disk, char name[static HV_MARK_NAME], struct gw_error *error) {
         char path[HV_IMAGE_PATH];
-        int fd;
+        int fd, r;
 
         mark_name(vm, disk, name);
         if (mark_path(vm, disk, name, path))
                 return gw_fail(error, GW_E_INVALID, "disks", "the path of %s is too long", disk_of(vm, disk)->path);
-        /* Not through a link: the folder may be the emulators' user's. */
-        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return gw_fail(error, -errno, "disks",
+        /* The folder may be the emulators' user's: not through a link, and not waiting for what else may be there. */
+        fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+        r = fd < 0 ? -errno : gw_file_check_regular(fd);
+        if (fd >= 0)
+                close(fd);
+        if (r != 0)
+                return gw_fail(error, r, "disks",
                                "cannot write %s, which tells whether the target has the same storage: %s", path,
-                               strerror(errno));
-        close(fd);
+                               r < 0 ? strerror(-r) : "it is not a regular file");
         return 0;
 }
 

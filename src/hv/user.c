@@ -48,15 +48,12 @@ int hv_user_own(const struct hv_vm *vm, int fd) {
 
 /* ---- files ---- */
 
-static int check_kind(int fd, const char *field, const char *path, bool may_be_device, struct gw_error *error) {
-        struct stat st;
+static int check_kind(int fd, const char *field, const char *path, struct gw_error *error) {
+        int r = gw_file_check_regular(fd);
 
-        if (fstat(fd, &st) < 0)
-                return gw_fail(error, -errno, field, "cannot look at %.120s: %s", path, strerror(errno));
-        if (S_ISREG(st.st_mode) || (may_be_device && S_ISBLK(st.st_mode)))
-                return 0;
-        return gw_fail(error, GW_E_INVALID, field, "%.120s is not a regular file%s", path,
-                       may_be_device ? " or block device" : "");
+        if (r < 0)
+                return gw_fail(error, r, field, "cannot look at %.120s: %s", path, strerror(-r));
+        return r ? gw_fail(error, r, field, "%.120s is not a regular file", path) : 0;
 }
 
 /* Without waiting: a FIFO's other end, say. */
@@ -64,7 +61,7 @@ static int look(const struct hv *hv, const char *field, const char *path, int fl
         int fd = gw_user_open(&hv->user, path, flags | O_NONBLOCK), r;
 
         if (fd >= 0) {
-                r = check_kind(fd, field, path, flags != O_RDONLY, error);
+                r = check_kind(fd, field, path, error);
                 close(fd);
                 return r;
         }

@@ -71,6 +71,34 @@ int gw_file_write(const char *path, const void *bytes, size_t size, mode_t mode)
         return sync_parent(path);
 }
 
+int gw_file_check_regular(int fd) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        return S_ISREG(st.st_mode) ? 0 : GW_E_INVALID;
+}
+
+/* What is held by a descriptor that opens nothing (open(2), O_PATH) is what is looked at, and what is opened then. */
+int gw_file_open_regular(const char *path, int *out) {
+        char self[32];
+        int fd, held = open(path, O_PATH | O_CLOEXEC), r;
+
+        if (held < 0)
+                return -errno;
+        r = gw_file_check_regular(held);
+        if (r == 0) {
+                snprintf(self, sizeof self, "/proc/self/fd/%d", held);
+                fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+                if (fd < 0)
+                        r = -errno;
+                else
+                        *out = fd;
+        }
+        close(held);
+        return r;
+}
+
 /* Files of /proc say size 0, so the size is found by reading. */
 static int read_all(int fd, size_t max, char **out, size_t *out_size) {
         size_t size = 0, room = 4096;

@@ -13,6 +13,10 @@ struct gw_error;
 int gw_file_write(const char *path, const void *bytes, size_t size, mode_t mode);
 /* A final 0 is added after the content (not counted in *size, which may be NULL). Caller frees. -EFBIG over max. */
 int gw_file_read(const char *path, size_t max, char **bytes, size_t *size);
+/* To read what others may have put there: anything but a regular file is not even opened, which devices may take for an
+ * order. Links are followed. GW_E_INVALID: it is none; negative errno. The caller closes *out. */
+int gw_file_open_regular(const char *path, int *out);
+int gw_file_check_regular(int fd); /* the same of one that is open */
 /* mkdir -p: parents get 0755, the last one `mode`, whatever the umask. 0 also when it is there already; then it stays as it
  * is. */
 int gw_dir_make(const char *path, mode_t mode);
