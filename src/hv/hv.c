@@ -333,7 +333,9 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         hv->memory_mib = config->memory_mib ? config->memory_mib : host_memory_mib();
         hv->vcpus = config->vcpus ? config->vcpus : 8 * (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
         read_boot_id(hv);
-        hv_user_init(hv);
+        r = hv_user_init(hv);
+        if (r != 0)
+                return r;
         hv_find_tap_gate(hv);
         unit = hv_scopes_unit();
         r = hv_scopes_new(&hv->scopes, loop->event, unit, HV_SCOPES_PAUSE_MS);

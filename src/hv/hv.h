@@ -299,7 +299,7 @@ void hv_parked_drop(struct hv *hv, const struct gw_session *session); /* those t
 void hv_parked_refuse(const struct hv_vm *vm, struct gw_request *request);
 
 /* user.c */
-void hv_user_init(struct hv *hv);
+int hv_user_init(struct hv *hv);                    /* 0, or what is wrong with qemu-user; logged */
 const struct gw_user *hv_user(const struct hv *hv); /* for those who start processes; NULL: as we are */
 /* Can the VM's emulator get at what it needs? GW_E_INVALID, or GW_E_CONFLICT for a way to move, with *error. */
 int hv_user_check(const struct hv_vm *vm, struct gw_error *error);

@@ -28,12 +28,20 @@
 
 #define SYSCTL_FILE "/proc/sys/vm/unprivileged_userfaultfd"
 
-void hv_user_init(struct hv *hv) {
-        gw_user_parse(hv->config->qemu_user, &hv->user, NULL); /* it has been checked */
+/* It was found when the configuration was read; whoever answers for users may have gone since. */
+int hv_user_init(struct hv *hv) {
+        struct gw_error error = {0};
+        int r = gw_user_parse(hv->config->qemu_user, &hv->user, &error);
+
+        if (r != 0) {
+                gw_log(GW_ERR, "qemu-user: %s", error.text);
+                return r;
+        }
         gw_user_join_device(&hv->user, "/dev/kvm");
         if (hv->user.uid)
                 gw_log(GW_INFO, "emulators run as %s: uid %u, gid %u", hv->user.name, (unsigned)hv->user.uid,
                        (unsigned)hv->user.gid);
+        return 0;
 }
 
 const struct gw_user *hv_user(const struct hv *hv) {

@@ -539,6 +539,19 @@ static void a_start_that_cannot_be_undone_is_not_given_up(void **state) {
                 adopt_with_descriptors(record, left, -EMFILE);
 }
 
+/* ---- the agent's start ---- */
+
+/* Whoever answers for users has gone since the configuration was checked: nothing is started as root instead. */
+static void a_user_that_is_not_found_ends_the_agent(void **state) {
+        struct hv_config config = bed.config;
+        struct hv hv;
+
+        (void)state;
+        strcpy(config.qemu_user, "no-such-user-here");
+        assert_int_equal(hv_init(&hv, &bed.loop, &config), GW_E_INVALID);
+        hv_deinit(&hv);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -557,6 +570,7 @@ int main(void) {
                 TEST(post_copy_begins_with_the_second_pass),
                 TEST(a_target_that_has_everything_says_so),
                 TEST(an_emulator_that_cannot_be_watched_is_not_given_up),
+                TEST(a_user_that_is_not_found_ends_the_agent),
                 TEST(a_start_that_cannot_be_undone_is_not_given_up),
         };
 
