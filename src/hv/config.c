@@ -2,6 +2,8 @@
 /* The table of keys, and the rules between them. */
 #include "hv/config.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "hypervisor/options.h"
 #include "hypervisor/user.h"
@@ -14,6 +16,19 @@ static const char *check_user(const void *text) {
         struct gw_user user;
 
         return gw_user_parse(text, &user, NULL) ? "a user of this host or UID:GID, not root; or empty" : NULL;
+}
+
+/* An emulator starts in its VM's folder: from there another file is meant, or none. */
+static const char *check_program(const void *text) {
+        const char *program = text;
+
+        return program[0] != '/' && strchr(program, '/') ? "an absolute path or a name without \"/\"" : NULL;
+}
+
+static const char *check_library(const void *text) {
+        const char *library = text;
+
+        return library[0] && library[0] != '/' ? "an absolute path or empty" : NULL;
 }
 
 static int check(const void *config, struct gw_error *error) {
@@ -42,13 +57,13 @@ static const struct gw_conf_row rows[] = {
         GW_CONF_ROW(struct hv_config, migration_port_count, "migration-port-count", GW_CONF_INT, "64",
                     "how many ports: that many VMs may arrive at the same time", .min = 1, .max = 4096),
         GW_CONF_ROW(struct hv_config, qemu, "qemu", GW_CONF_STRING, "qemu-system-x86_64",
-                    "the emulator, a path or a name looked up in PATH"),
+                    "the emulator, an absolute path or a name looked up in PATH", .check = check_program),
         GW_CONF_ROW(struct hv_config, qemu_user, "qemu-user", GW_CONF_STRING, "",
                     "who emulators, and qemu-img, run as: a user's name, or UID:GID; empty: as the agent",
                     .check = check_user),
-        GW_CONF_ROW(
-                struct hv_config, tap_gate, "tap-gate", GW_CONF_STRING, "",
-                "library that keeps a stopped QEMU from reading its taps; empty: the one installed with this agent"),
+        GW_CONF_ROW(struct hv_config, tap_gate, "tap-gate", GW_CONF_STRING, "",
+                    "library that keeps a stopped QEMU from reading its taps; empty: the one installed with this agent",
+                    .check = check_library),
         GW_CONF_ROW(struct hv_config, accelerator, "accelerator", GW_CONF_CHOICE, "auto",
                     "auto boots a kernel under KVM once and takes tcg when that fails", .choices = "auto kvm tcg"),
         GW_CONF_ROW(

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "hv/config.h"
 #include "hv/record.h"
 #include "hypervisor/argv.h"
 #include "hypervisor/process.h"
@@ -233,6 +234,29 @@ static void tap_names(void **state) {
         assert_string_equal(one, two);
 }
 
+/* They would be looked for from where the agent works, and used from where an emulator does. */
+static void what_emulators_need_has_no_relative_path(void **state) {
+        static const struct {
+                const char *line, *field;
+        } cases[] = {
+                {"tap-gate = /lib/gate.so", ""},    {"tap-gate = lib/gate.so", "tap-gate"},
+                {"tap-gate = gate.so", "tap-gate"}, {"qemu = qemu-system-x86_64", ""},
+                {"qemu = /opt/qemu", ""},           {"qemu = ./qemu", "qemu"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct gw_error error = {0};
+                struct hv_config config;
+                char text[200];
+
+                snprintf(text, sizeof text, "id = h1\nnva = 192.0.2.1:7460\nmigration-address = 192.0.2.2\n%s\n",
+                         cases[i].line);
+                gw_conf_parse(&hv_config_schema, &config, text, strlen(text), "hv.conf", &error);
+                assert_string_equal(error.field, cases[i].field);
+        }
+}
+
 static void qemu_words(void **state) {
         (void)state;
         assert_int_equal(gw_qemu_run("running"), GW_VM_RUN_RUNNING);
@@ -290,7 +314,7 @@ int main(void) {
                 cmocka_unit_test(command_line),       cmocka_unit_test(command_line_with_a_long_path),
                 cmocka_unit_test(record_goes_round),  cmocka_unit_test(records_on_disk),
                 cmocka_unit_test(tap_names),          cmocka_unit_test(qemu_words),
-                cmocka_unit_test(processes),
+                cmocka_unit_test(processes),          cmocka_unit_test(what_emulators_need_has_no_relative_path),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
