@@ -31,8 +31,7 @@ void hv_api_fail(struct gw_request *request, int code, const char *field, const 
         gw_request_fail(request, &error);
 }
 
-/* The VM that a route names; answers 404 itself. */
-static struct hv_vm *named(struct gw_request *request, struct hv *hv) {
+struct hv_vm *hv_api_named(struct gw_request *request, struct hv *hv) {
         const char *id = gw_request_param(request, "vm");
         struct hv_vm *vm = hv_find(hv, id);
 
@@ -41,15 +40,20 @@ static struct hv_vm *named(struct gw_request *request, struct hv *hv) {
         return vm;
 }
 
-/* The same for orders, which must not act on what a VM was before we were restarted. */
-struct hv_vm *hv_api_ordered(struct gw_request *request, struct hv *hv) {
-        struct hv_vm *vm = named(request, hv);
-
-        if (!vm || !vm->unsettled)
-                return vm;
+bool hv_api_may_order(struct gw_request *request, struct hv_vm *vm, bool ends) {
+        if (ends && vm->unsettled && !vm->hv->unsettled)
+                hv_vm_end_silent(vm);
+        if (!vm->unsettled)
+                return true;
         hv_api_fail(request, GW_E_AGAIN, "",
                     "%s was found after a restart, and what it does is not known yet; ask again", vm->record.id.s);
-        return NULL;
+        return false;
+}
+
+struct hv_vm *hv_api_ordered(struct gw_request *request, struct hv *hv) {
+        struct hv_vm *vm = hv_api_named(request, hv);
+
+        return vm && hv_api_may_order(request, vm, false) ? vm : NULL;
 }
 
 static bool fits(struct hv *hv, const struct gw_definition *d, struct gw_error *error) {
@@ -247,7 +251,7 @@ static void on_powering_down(const struct gw_error *error, void *user) {
 }
 
 static void post_stop(struct gw_request *request, void *user) {
-        struct hv_vm *vm = hv_api_ordered(request, user);
+        struct hv_vm *vm = hv_api_named(request, user);
         struct gw_error error = {0};
         struct gw_json_reader r;
         bool force;
@@ -260,6 +264,8 @@ static void post_stop(struct gw_request *request, void *user) {
                 gw_request_fail(request, &error);
                 return;
         }
+        if (!hv_api_may_order(request, vm, force))
+                return;
         if (vm->record.role != HV_ROLE_SERVE) {
                 hv_api_fail(request, GW_E_CONFLICT, "", "%s is being moved; cancel the move first", vm->record.id.s);
                 return;
@@ -280,9 +286,9 @@ static void post_stop(struct gw_request *request, void *user) {
 }
 
 static void delete_vm(struct gw_request *request, void *user) {
-        struct hv_vm *vm = hv_api_ordered(request, user);
+        struct hv_vm *vm = hv_api_named(request, user);
 
-        if (!vm || !hv_vm_wait(vm, HV_WAIT_END, request) || vm->forget)
+        if (!vm || !hv_api_may_order(request, vm, true) || !hv_vm_wait(vm, HV_WAIT_END, request) || vm->forget)
                 return;
         /* Images it came with are its own by now; only a move that came to nothing takes them away again. */
         if (vm->record.role == HV_ROLE_SERVE)
@@ -308,7 +314,7 @@ static void get_vms(struct gw_request *request, void *user) {
 }
 
 static void get_vm(struct gw_request *request, void *user) {
-        struct hv_vm *vm = named(request, user);
+        struct hv_vm *vm = hv_api_named(request, user);
 
         if (vm)
                 gw_request_answer(request, 200, hv_vm_json(vm));

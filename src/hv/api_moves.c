@@ -179,6 +179,7 @@ void hv_api_finish(struct gw_request *request, void *user) {
                 return;
         if (vm->forget) {
                 vm->record.move.keep_disks |= keep; /* asked for again: its images are there until it is gone */
+                vm->drop_images |= vm->record.role == HV_ROLE_SOURCE; /* it may be going because its emulator ended */
                 hv_vm_wait(vm, HV_WAIT_END, request);
         } else if (vm->record.role == HV_ROLE_SOURCE && vm->leaving >= HV_CUT) {
                 hv_vm_wait(vm, HV_WAIT_END, request);
@@ -192,11 +193,12 @@ void hv_api_finish(struct gw_request *request, void *user) {
 }
 
 void hv_api_abandon(struct gw_request *request, void *user) {
-        struct hv_vm *vm = hv_api_ordered(request, user);
+        struct hv_vm *vm = hv_api_named(request, user);
         const char *move;
         bool fence;
 
-        if (!vm || !read_order(request, &move, &fence, NULL) || !is_of(request, vm, move))
+        if (!vm || !read_order(request, &move, &fence, NULL) || !is_of(request, vm, move) ||
+            !hv_api_may_order(request, vm, fence))
                 return;
         if (vm->record.role == HV_ROLE_TARGET || fence || vm->forget) {
                 if (hv_vm_wait(vm, HV_WAIT_END, request) && !vm->forget)

@@ -210,6 +210,8 @@ void hv_vm_free(struct hv_vm *vm);                        /* lets the emulator l
 int hv_vm_adopt(struct hv *hv, struct hv_record *record); /* takes over the record; < 0: does its emulator live? */
 /* Ends the emulator, if any, takes the ports off the NVE, forgets the VM, answers HV_WAIT_END. */
 void hv_vm_remove(struct hv_vm *vm);
+void hv_vm_end_silent(
+        struct hv_vm *vm);           /* it is about to be ended, and what it has done since a restart is not known */
 void hv_vm_finish(struct hv_vm *vm); /* the same after a move away: the NVE first, and it keeps the redirect */
 int hv_vm_write(struct hv_vm *vm);
 /* Where an answer or a call shall leave first: writing waits for the disk. What is lost by a crash in between can

@@ -275,6 +275,19 @@ static bool has_spoken(const struct hv_vm *vm) {
         return false;
 }
 
+/* It may have run, and written to the images that it was given: whoever wants to be rid of those has to look first. */
+void hv_vm_end_silent(struct hv_vm *vm) {
+        struct hv_record *r = &vm->record;
+
+        gw_log(GW_WARNING, "vm=%s its emulator does not speak, and is ended%s", r->id.s,
+               r->move.created ? "; its images stay, as it may have run with them" : "");
+        if (r->role == HV_ROLE_TARGET && r->state == HV_INCOMING && has_spoken(vm))
+                r->role = HV_ROLE_SERVE;
+        r->move.created = 0;
+        hv_vm_write(vm);
+        hv_settled(vm);
+}
+
 /* The emulator ended while we were away. */
 static void found_gone(struct hv_vm *vm) {
         bool was_down = vm->record.state == HV_STOPPED || vm->record.state == HV_CRASHED;
@@ -299,6 +312,7 @@ static void found_gone(struct hv_vm *vm) {
         vm->record.role = HV_ROLE_SERVE;
         vm->record.uncut_due = vm->record.activate_due = false;
         hv_vm_write(vm);
+        hv_tell_state(vm, "its emulator ended while the agent was away"); /* an inventory may have said otherwise */
 }
 
 static void on_exited(struct gw_vm *machine, bool clean, const char *reason, void *user) {

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -37,7 +39,7 @@ struct bed {
         char folder[64];
         int target; /* where a target takes disks; -1: none is there any more */
         /* What the emulator was told. */
-        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up, forgets, stops, conts;
+        unsigned mirrors, migrates, mirror_ends, proceeds, cancels, post_copies, hung_up, forgets, stops, conts, kills;
         bool refuses;               /* ... to copy */
         int begun;                  /* what was written down when it was told to copy; -1: nothing */
         struct gw_vm_status status; /* what it answers; copy NONE: it is busy */
@@ -142,6 +144,11 @@ static void take_query(struct gw_vm *vm, gw_vm_status_done done, void *user) {
                 done(NULL, &bed.status, user);
 }
 
+static void take_kill(struct gw_vm *vm) {
+        (void)vm;
+        bed.kills++;
+}
+
 static void take_free(struct gw_vm *vm) {
         (void)vm;
 }
@@ -160,6 +167,7 @@ static const struct gw_vm_driver driver = {
         .stop = take_stop,
         .cont = take_cont,
         .query = take_query,
+        .kill = take_kill,
         .free = take_free,
 };
 static struct gw_vm machine = {&driver};
@@ -539,6 +547,104 @@ static void a_start_that_cannot_be_undone_is_not_given_up(void **state) {
                 adopt_with_descriptors(record, left, -EMFILE);
 }
 
+/* Asks the agent over its socket. */
+static int ask(const char *method, const char *path, const char *body) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        char text[400];
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), n;
+
+        snprintf(address.sun_path, sizeof address.sun_path, "%s", at("api"));
+        assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+        n = snprintf(text, sizeof text,
+                     "%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+                     "%zu\r\n\r\n%s",
+                     method, path, strlen(body), body);
+        assert_int_equal(write(fd, text, (size_t)n), n);
+        return fd;
+}
+
+/* ... until it says that. */
+static void is_told(int fd, const char *what) {
+        struct gw_mono end = gw_mono_after(gw_mono_now(), gw_ms(10000));
+        char text[4096] = "";
+        size_t n = 0;
+
+        while (!strstr(text, what) && !gw_mono_reached(gw_mono_now(), end)) {
+                ssize_t more = recv(fd, text + n, sizeof text - 1 - n, MSG_DONTWAIT);
+
+                assert_true(more != 0);
+                n += more > 0 ? (size_t)more : 0;
+                text[n] = 0;
+                assert_true(sd_event_run(bed.loop.event, 1000) >= 0);
+        }
+        assert_non_null(strstr(text, what));
+}
+
+/* As a restarted agent finds it: its emulator has said nothing. past: nor within the time that the inventory waits. */
+static void is_silent(enum hv_role role, enum hv_state state, bool past) {
+        bed.vm->unsettled = true;
+        bed.vm->record.role = role;
+        bed.vm->record.state = state;
+        bed.hv.unsettled = past ? 0 : 1;
+}
+
+/* The authority has been told that it runs. */
+static void a_silent_emulator_that_ends_is_told_of(void **state) {
+        int events = ask("GET", "/v1/events", "");
+
+        (void)state;
+        is_told(events, "200 OK");
+        is_silent(HV_ROLE_SERVE, HV_RUNNING, true);
+        hv_vm_events.exited(&machine, false, "killed by signal 9", bed.vm);
+        is_told(events, "its emulator ended while the agent was away");
+        assert_int_equal(bed.vm->record.state, HV_CRASHED);
+        close(events);
+}
+
+static void a_silent_emulator_can_be_ended_after_its_time(void **state) {
+        static const char *const orders[][3] = {
+                {"DELETE", "/v1/vms/web@default", ""},
+                {"POST", "/v1/vms/web@default/stop", "{\"force\": true}"},
+                {"POST", "/v1/vms/web@default/abandon", "{\"move\": \"m1\", \"fence\": true}"},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+                bool arrives = i == 2;
+                int fd;
+
+                is_silent(arrives ? HV_ROLE_TARGET : HV_ROLE_SERVE, arrives ? HV_INCOMING : HV_RUNNING, false);
+                bed.vm->record.move.created = BOTH_DISKS;
+                bed.vm->forget = false;
+                bed.kills = 0;
+                fd = ask(orders[i][0], orders[i][1], orders[i][2]);
+                is_told(fd, "what it does is not known yet");
+                close(fd);
+                assert_int_equal(bed.kills, 0);
+                is_silent(bed.vm->record.role, bed.vm->record.state, true);
+                fd = ask(orders[i][0], orders[i][1], orders[i][2]);
+                spin_until(&bed.kills);
+                close(fd);
+                assert_int_equal(bed.vm->record.move.created, 0); /* it may have run with them */
+                hv_vm_answer(bed.vm, HV_WAIT_END, 200, NULL);
+        }
+        is_silent(HV_ROLE_TARGET, HV_INCOMING, true);
+        is_told(ask("POST", "/v1/vms/web@default/abandon", "{\"move\": \"m1\"}"), "what it does is not known yet");
+}
+
+/* Its emulator had ended by itself meanwhile: the images are as old as if it had not. */
+static void a_source_that_goes_already_takes_its_images_along(void **state) {
+        int fd;
+
+        (void)state;
+        bed.vm->forget = true;
+        fd = ask("POST", "/v1/vms/web@default/finish", "{\"move\": \"m1\", \"keep_disks\": true}");
+        while (!bed.vm->waiting[HV_WAIT_END])
+                assert_true(sd_event_run(bed.loop.event, 1000) >= 0);
+        assert_true(bed.vm->drop_images && bed.vm->record.move.keep_disks);
+        close(fd);
+}
+
 /* ---- the agent's start ---- */
 
 /* Whoever answers for users has gone since the configuration was checked: nothing is started as root instead. */
@@ -570,6 +676,9 @@ int main(void) {
                 TEST(post_copy_begins_with_the_second_pass),
                 TEST(a_target_that_has_everything_says_so),
                 TEST(an_emulator_that_cannot_be_watched_is_not_given_up),
+                TEST(a_silent_emulator_that_ends_is_told_of),
+                TEST(a_silent_emulator_can_be_ended_after_its_time),
+                TEST(a_source_that_goes_already_takes_its_images_along),
                 TEST(a_user_that_is_not_found_ends_the_agent),
                 TEST(a_start_that_cannot_be_undone_is_not_given_up),
         };
