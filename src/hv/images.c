@@ -410,6 +410,19 @@ void hv_images_drop(struct hv_vm *vm) {
         vm->record.move.created = 0;
 }
 
+/* Never over a file that is there: it may be all that is left of another copy. Where the file system has no such rename, a
+ * link does the same. */
+static int put_aside(const char *path, const char *kept) {
+        int r = renameat2(AT_FDCWD, path, AT_FDCWD, kept, RENAME_NOREPLACE);
+
+        if (r < 0 && errno == EINVAL) {
+                r = link(path, kept);
+                if (r == 0)
+                        r = unlink(path);
+        }
+        return r;
+}
+
 void hv_images_left(struct hv_vm *vm) {
         char path[HV_IMAGE_PATH], kept[HV_IMAGE_PATH + 8];
 
@@ -419,8 +432,11 @@ void hv_images_left(struct hv_vm *vm) {
                 if (!(vm->record.move.disks & 1U << i) || hv_image_path(vm->hv, disk_of(vm, i), path))
                         continue;
                 snprintf(kept, sizeof kept, "%s.moved", path);
-                r = vm->record.move.keep_disks ? rename(path, kept) : unlink(path);
-                if (r < 0 && errno != ENOENT)
+                r = vm->record.move.keep_disks ? put_aside(path, kept) : unlink(path);
+                if (r < 0 && errno == EEXIST)
+                        gw_log(GW_WARNING, "vm=%s the old image %s keeps its name: there is a %s already",
+                               vm->record.id.s, path, kept);
+                else if (r < 0 && errno != ENOENT)
                         gw_log(GW_WARNING, "vm=%s the old image %s stays: %s", vm->record.id.s, path, strerror(errno));
                 else if (r == 0 && vm->record.move.keep_disks)
                         gw_log(GW_NOTICE, "vm=%s the old image is %s now; it is yours to remove", vm->record.id.s,

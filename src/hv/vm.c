@@ -209,6 +209,7 @@ static void start_removing(struct hv_vm *vm) {
         drop_timers(vm);
         hv_carrier_drop(vm);
         hv_reach_drop(vm);
+        gw_process_end(&vm->maker); /* it would write to an image that is taken away */
         hv_edge_drop(vm);
 }
 

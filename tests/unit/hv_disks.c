@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,58 @@ static void images_are_kept_before_anybody_hears(void **state) {
         assert_true(is_there("one.img") && is_there("two.img"));
 }
 
+static void write_to(const char *name, const char *words) {
+        FILE *f = fopen(at(name), "w");
+
+        assert_non_null(f);
+        fputs(words, f);
+        fclose(f);
+}
+
+static bool reads(const char *name, const char *words) {
+        char content[16] = "";
+        FILE *f = fopen(at(name), "r");
+        bool same = f && fgets(content, sizeof content, f) && strcmp(content, words) == 0;
+
+        if (f)
+                fclose(f);
+        return same;
+}
+
+/* One that was put aside before is its operator's to remove, and may be all that is left of what it holds. */
+static void an_image_put_aside_replaces_no_other(void **state) {
+        (void)state;
+        bed.vm->record.role = HV_ROLE_SOURCE;
+        bed.vm->record.move.keep_disks = true;
+        write_to("one.img", "new");
+        write_to("one.img.moved", "old");
+        write_to("two.img", "two");
+        hv_images_left(bed.vm);
+        assert_true(reads("one.img", "new") && reads("one.img.moved", "old"));
+        assert_true(reads("two.img.moved", "two") && !is_there("two.img"));
+        assert_true(unlink(at("one.img.moved")) == 0 && unlink(at("two.img.moved")) == 0);
+}
+
+/* It would go on in a file that has no name any more, and take its room. */
+static void what_makes_an_image_ends_before_it_is_taken_away(void **state) {
+        struct gw_process *maker = &bed.vm->maker;
+
+        (void)state;
+        strcpy(bed.config.qemu_img, at("maker"));
+        write_to("maker", "#!/bin/sh\nexec sleep 60\n");
+        assert_int_equal(chmod(at("maker"), 0700), 0);
+        strcpy(bed.vm->record.definition.disks[0].format, "qcow2");
+        hv_images_make(bed.vm, on_made);
+        assert_false(bed.made);
+        assert_true(maker->pid > 0 && kill(maker->pid, 0) == 0);
+        hv_vm_remove(bed.vm);
+        assert_int_equal(kill(maker->pid, 0), -1);
+        assert_true(is_there("one.img"));
+        unlink(at("maker"));
+        unlink(at("vm/web@default/image.log"));
+        assert_true(rmdir(at("vm/web@default")) == 0 && rmdir(at("vm")) == 0);
+}
+
 /* Its folder may be others', who can guess the name of the marker: the agent would wait for a reader. */
 static void a_marker_that_is_no_file_is_refused(void **state) {
         struct gw_error error = {0};
@@ -331,6 +384,8 @@ int main(void) {
                 TEST(images_of_a_post_copy_that_ran_stay),
                 TEST(a_file_of_others_is_left_alone),
                 TEST(images_are_kept_before_anybody_hears),
+                TEST(an_image_put_aside_replaces_no_other),
+                TEST(what_makes_an_image_ends_before_it_is_taken_away),
                 TEST(a_marker_that_is_no_file_is_refused),
                 TEST(what_is_no_image_is_not_opened),
                 TEST(what_a_guest_can_fill_is_bounded),
