@@ -187,7 +187,7 @@ int gw_datapath_punt_tap(const struct gw_datapath *dp);
 int gw_datapath_inject(struct gw_datapath *dp, enum gw_inject_kind kind, uint32_t id, bool redirected,
                        const struct virtio_net_hdr *vnet, const void *frame, size_t size);
 /* Reads the frames that wait in a tap (its descriptor, any offload header size) and sends them on, marked, to where the
- * port was cut to; at most so many in one turn, for others fill it meanwhile. Adds the number of frames that were sent, also when
- * it fails. GW_E_* never; call again whenever the descriptor is readable. */
+ * port was cut to; at most `max` in one turn, for others fill it meanwhile. Adds the number of frames that were sent,
+ * also when it fails. GW_E_* never; call again whenever the descriptor is readable. */
 enum { GW_DRAIN_TURN_FRAMES = 16384 }; /* a tap's whole queue, as long as "tap-queue" is not set higher */
-int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd, uint64_t *n_sent);
+int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd, unsigned max, uint64_t *n_sent);

@@ -161,12 +161,12 @@ static int drain_one(struct gw_datapath *dp, uint32_t ifindex, const struct virt
         return r;
 }
 
-int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd, uint64_t *n_sent) {
+int gw_datapath_tap_drain(struct gw_datapath *dp, uint32_t ifindex, int tap_fd, unsigned max, uint64_t *n_sent) {
         int header = tap_header(tap_fd), r;
 
         if (header < 0)
                 return header;
-        for (unsigned n = 0; n < GW_DRAIN_TURN_FRAMES; n++) {
+        for (unsigned n = 0; n < max; n++) {
                 struct virtio_net_hdr vnet = {0};
                 ssize_t size = read(tap_fd, dp->buffer, sizeof dp->buffer);
 

@@ -10,9 +10,10 @@
  *
  * Both leave in the call that has it serve here again, what came back first: it is older. What comes in that moment may
  * be before them. They are bounded, for each port, in frames and octets, and in the memory that those of all ports
- * take, and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back for
- * long is dropped, too; what comes back is not, for who sends it back is rid of the VM. What it said was fenced before the
- * data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say).
+ * take, and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back
+ * for long is dropped, too; what comes back is not, for who sends it back is rid of the VM. What it said was fenced
+ * before the data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say). What
+ * comes back gets here within what may go up at all: the punt device's queue, and a member's share of it in a VN.
  */
 #include <stdlib.h>
 

@@ -7,8 +7,8 @@
  *      cut       read at once (one turn, as each time: other VMs wait for their cuts), and until the VM is deleted or taken back. After `uncut` not one frame
  *                more is taken: the VM reads its tap itself again
  *      return    kept from the attaching on, so that the device and its queue outlive the emulator and the agent;
- *                read from the moment when the VM is known to be back, until the port is closed. When it
- *                arrives after all, let go unread
+ *                read from the moment when the VM is known to be back, until the port is closed, in small turns: nobody
+ *                waits for the end of them, as a cut does. When it arrives after all, let go unread
  *
  * A descriptor is owned from the call on. Sending needs the port: what is queued is sent before it goes.
  */
@@ -21,6 +21,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "nve/nve.h"
+
+enum { RETURN_TURN_FRAMES = 2048 };
 
 struct nve_drain {
         struct gw_list link;
@@ -40,9 +42,9 @@ static void drain_free(struct nve_drain *drain) {
         free(drain);
 }
 
-static void drain_read(struct nve_drain *drain) {
+static void drain_read(struct nve_drain *drain, unsigned max) {
         uint64_t *count = drain->returns ? &drain->nve->returned : &drain->nve->drained, n = 0;
-        int r = gw_datapath_tap_drain(drain->nve->dp, drain->ifindex, drain->fd, &n);
+        int r = gw_datapath_tap_drain(drain->nve->dp, drain->ifindex, drain->fd, max, &n);
 
         if (r)
                 gw_log_limited(GW_WARNING, 3, "vm=%s: its tap could not be read: %s", drain->vm.s, gw_error_word(r));
@@ -50,11 +52,15 @@ static void drain_read(struct nve_drain *drain) {
         *count += n;
 }
 
+static unsigned turn_of(const struct nve_drain *drain) {
+        return drain->returns ? RETURN_TURN_FRAMES : GW_DRAIN_TURN_FRAMES;
+}
+
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *user) {
         struct nve_drain *drain = user;
 
         (void)source, (void)fd;
-        drain_read(drain);
+        drain_read(drain, turn_of(drain));
         if (events & (EPOLLERR | EPOLLHUP)) /* the device is gone, and its queue with it */
                 drain_free(drain);
         return 0;
@@ -79,7 +85,7 @@ static struct nve_drain *drain_new(struct nve *nve, const struct gw_name *vm, ui
 static uint64_t drain_go(struct nve_drain *drain) {
         uint64_t n;
 
-        drain_read(drain);
+        drain_read(drain, turn_of(drain));
         n = drain->n_read;
         if (!drain->source &&
             sd_event_add_io(drain->nve->loop.event, &drain->source, drain->fd, EPOLLIN, on_readable, drain) < 0)
@@ -143,7 +149,7 @@ void nve_drain_close(struct nve *nve, uint32_t ifindex) {
                 if (!drain->returns || drain->ifindex != ifindex)
                         continue;
                 if (drain->source)
-                        drain_read(drain);
+                        drain_read(drain, GW_DRAIN_TURN_FRAMES); /* all that there is */
                 drain_free(drain);
         }
 }

@@ -422,7 +422,7 @@ static void tap_is_drained(void **state) {
                 send_number(from, i);
         usleep(20000);
         ok(gw_datapath_cut(A->dp, vm->ifindex, B->locator, 2, false));
-        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, &n));
+        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, GW_DRAIN_TURN_FRAMES, &n));
         assert_in_range(n, 300, 310); /* the rest: MLD */
         for (uint32_t i = 300; i < 400; i++)
                 send_number(from, i);
@@ -431,7 +431,7 @@ static void tap_is_drained(void **state) {
                 assert_int_equal(tap_number(there->tap), i);
         assert_int_equal(tap_number(there->tap), UINT32_MAX);
         n = 0;
-        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, &n));
+        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, GW_DRAIN_TURN_FRAMES, &n));
         assert_int_equal(n, 0);
         close(from);
 }
@@ -455,9 +455,11 @@ static void tap_is_drained_in_turns(void **state) {
                 assert_int_equal(sendto(fd, bytes, sizeof bytes, 0, (struct sockaddr *)&to, sizeof to), sizeof bytes);
         ok(gw_netns_leave(back));
         ok(gw_datapath_cut(A->dp, vm->ifindex, w->hosts[1].locator, 2, false));
-        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, &n));
+        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, MORE, &n));
+        assert_int_equal(n, MORE);
+        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, GW_DRAIN_TURN_FRAMES - MORE, &n));
         assert_int_equal(n, GW_DRAIN_TURN_FRAMES);
-        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, &n));
+        ok(gw_datapath_tap_drain(A->dp, vm->ifindex, vm->tap, GW_DRAIN_TURN_FRAMES, &n));
         assert_in_range(n, GW_DRAIN_TURN_FRAMES + MORE, QUEUE);
         close(fd);
 }
