@@ -4,7 +4,8 @@
  * starts it and waits until it says that it is ready for the emulator; from then on the two are on their own, and end
  * together, with or without the agent.
  *
- * A carrier is in hv->carriers until its process has ended; of its VM it knows only while that waits for it.
+ * A carrier is in hv->carriers until its process has ended; of its VM it knows only while that waits for it to be ready.
+ * Who waits for its end is found again by name: the VM may be gone, or in another move.
  */
 #include "hv/carrier.h"
 
@@ -24,6 +25,8 @@
 
 #define SOCKET "out"
 
+enum { END_MS = 2000 }; /* of a copy that has failed: the emulator has hung up */
+
 struct hv_carrier {
         struct gw_list link;
         struct hv_vm *vm; /* waits for it; NULL: no more */
@@ -35,6 +38,8 @@ struct hv_carrier {
         int killed_by; /* signal; 0: none */
         int report;
         sd_event_source *source;
+        void (*over)(struct hv_vm *vm); /* who waits for its end; NULL: nobody */
+        struct gw_timer *patience;      /* ... up to then */
         char text[240];
         size_t used;
 };
@@ -44,6 +49,7 @@ static void carrier_free(struct hv_carrier *carrier) {
                 carrier->vm->carrier = NULL;
         gw_list_remove(&carrier->link);
         sd_event_source_disable_unref(carrier->source);
+        gw_timer_free(carrier->patience);
         if (carrier->report >= 0)
                 close(carrier->report);
         gw_process_deinit(&carrier->process);
@@ -119,6 +125,33 @@ static void take_lines(struct hv_carrier *carrier) {
         }
 }
 
+static void tell_over(struct hv_carrier *carrier) {
+        struct hv_vm *vm = carrier->over ? hv_find(carrier->hv, carrier->vm_id.s) : NULL;
+        void (*over)(struct hv_vm * vm) = carrier->over;
+
+        carrier->over = NULL;
+        if (vm && gw_name_eq(&vm->record.move.id, &carrier->move_id))
+                over(vm);
+}
+
+static void on_patience_over(void *user) {
+        tell_over(user);
+}
+
+bool hv_carrier_await_end(struct hv_vm *vm, void (*over)(struct hv_vm *vm)) {
+        gw_list_for_each (link, &vm->hv->carriers) {
+                struct hv_carrier *carrier = gw_list_entry(link, struct hv_carrier, link);
+
+                if (!gw_name_eq(&carrier->vm_id, &vm->record.id) ||
+                    !gw_name_eq(&carrier->move_id, &vm->record.move.id) || carrier->patience ||
+                    gw_timer_new(&carrier->patience, vm->hv->loop, gw_ms(END_MS), gw_ms(0), on_patience_over, carrier))
+                        continue;
+                carrier->over = over;
+                return true;
+        }
+        return false;
+}
+
 /* It has ended, and all that it has said was taken before. */
 static void conclude(struct hv_carrier *carrier) {
         struct gw_error error = {0};
@@ -131,6 +164,7 @@ static void conclude(struct hv_carrier *carrier) {
                 tell(carrier, &error);
         else if (carrier->killed_by && !carrier->is_dropped)
                 blame(carrier, error.text);
+        tell_over(carrier);
         carrier_free(carrier);
 }
 

@@ -2,6 +2,8 @@
 /* What carries a copy over TLS, from this agent's side. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "hypervisor/argv.h"
 
 enum { HV_CARRIER_URI = GW_QMP_PATH_MAX + 8 };
@@ -17,6 +19,9 @@ typedef void (*hv_carrier_done)(struct hv_vm *vm, const struct gw_error *error);
 int hv_carrier_start(struct hv_vm *vm, hv_carrier_done done);
 /* Ends one that is not ready yet. */
 void hv_carrier_drop(struct hv_vm *vm);
+/* The copy has failed, so it is about to end: `over` is called when it has, and has said why (carrier_error), or after
+ * two seconds, unless the VM is gone or in another move by then. False: there is none, and nothing is called. */
+bool hv_carrier_await_end(struct hv_vm *vm, void (*over)(struct hv_vm *vm));
 int hv_carrier_path(const struct hv_vm *vm, char out[static GW_QMP_PATH_MAX + 1]);
 /* The same for the emulator: one with a user of its own sees no more than the folder that it works in. */
 void hv_carrier_uri(const struct hv_vm *vm, char out[static HV_CARRIER_URI]);

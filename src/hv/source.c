@@ -281,6 +281,11 @@ static void on_reason(const struct gw_error *error, const struct gw_vm_status *s
                                                      : "the copy broke off");
 }
 
+static void ask_why(struct hv_vm *vm) {
+        if (vm->machine)
+                vm->machine->driver->query(vm->machine, on_reason, vm);
+}
+
 /* The emulator has ended the copy without success, or goes on by itself. */
 static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
         bool cancelled = vm->leaving == HV_CANCELLING, gave_up = vm->leaving == HV_GIVING_UP;
@@ -307,10 +312,8 @@ static void came_back(struct hv_vm *vm, enum gw_vm_copy copy) {
                 tell_failed(vm, "the NVE did not make the cut in time");
         } else if (copy == GW_VM_COPY_CANCELLED) {
                 tell_failed(vm, "the copy was cancelled");
-        } else if (vm->carrier_error[0]) {
-                tell_failed(vm, vm->carrier_error);
-        } else {
-                vm->machine->driver->query(vm->machine, on_reason, vm);
+        } else if (vm->carrier_error[0] || !hv_carrier_await_end(vm, ask_why)) {
+                ask_why(vm);
         }
 }
 
