@@ -32,7 +32,7 @@ enum {
         ARRIVAL_LATE_MS = 10000,  /* then it is said what is missing */
         HELD_MOST_MS = 5000,      /* who has not confirmed it by then has fallen behind */
         DEPARTURE_MOST_MS = 5000, /* for others to come */
-        TOLD_OFF_MOST_MS = 15000, /* for it to take that it routes nothing: twice told */
+        TOLD_OFF_MOST_MS = 15000, /* for it to take that it routes nothing */
 };
 
 static bool passed(const struct gw_directory *d, const struct gw_nve *nve, uint64_t ms) {

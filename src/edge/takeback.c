@@ -12,8 +12,9 @@
  * be before them. They are bounded, for each port, in frames and octets, and in the memory that those of all ports
  * take, and dropped when the port is closed: then the VM is elsewhere for good. What a copy says that nobody takes back
  * for long is dropped, too; what comes back is not, for who sends it back is rid of the VM. What it said was fenced
- * before the data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say). What
- * comes back gets here within what may go up at all: the punt device's queue, and a member's share of it in a VN.
+ * before the data plane looked at it: it is asked for, answered or heard here as it would have been (gw_edge_say),
+ * but for what it says of its groups, for which it is asked anew. What comes back gets here within what may go up
+ * at all: the punt device's queue, and a member's share of it in a VN.
  */
 #include <stdlib.h>
 
@@ -21,10 +22,13 @@
 
 enum { WAITING_FRAMES_MAX = 16384, WAITING_OCTETS_MAX = 32 << 20 };
 
+/* What copies say, which may never be taken back, leaves half of the room to what comes back. */
 static void hold(struct gw_edge *edge, struct gw_edge_now now, struct held_queue *queue,
                  const struct gw_edge_frame *frame, enum gw_edge_counter dropped) {
+        size_t room = dropped == GW_EDGE_C_FENCED_DROPPED ? GW_EDGE_TAKING_BACK_MAX / 2 : GW_EDGE_TAKING_BACK_MAX;
+
         if (queue->n >= WAITING_FRAMES_MAX || queue->octets + frame->size > WAITING_OCTETS_MAX ||
-            edge->taking_back + sizeof(struct held_frame) + frame->size > GW_EDGE_TAKING_BACK_MAX ||
+            edge->taking_back + sizeof(struct held_frame) + frame->size > room ||
             gw_edge_held_push(queue, now.mono, frame))
                 edge->counters[dropped]++;
 }

@@ -264,7 +264,7 @@ static void post_stop(struct gw_request *request, void *user) {
                 gw_request_fail(request, &error);
                 return;
         }
-        if (!hv_api_may_order(request, vm, force))
+        if (!hv_api_may_order(request, vm, force && vm->record.role == HV_ROLE_SERVE))
                 return;
         if (vm->record.role != HV_ROLE_SERVE) {
                 hv_api_fail(request, GW_E_CONFLICT, "", "%s is being moved; cancel the move first", vm->record.id.s);

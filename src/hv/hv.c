@@ -367,12 +367,22 @@ int hv_init(struct hv *hv, struct gw_loop *loop, const struct hv_config *config)
         return r;
 }
 
+/* Whoever waits for an answer: what was ordered may be done, or be gone on with by the next agent. */
+static void say_that_we_end(struct hv_vm *vm) {
+        struct gw_error ends;
+
+        gw_fail(&ends, GW_E_AGAIN, "", "the agent ends; ask the next one");
+        for (int kind = 0; kind < HV_WAITS; kind++)
+                hv_vm_refuse(vm, (enum hv_wait)kind, &ends);
+}
+
 void hv_deinit(struct hv *hv) {
         gw_list_for_each (link, &hv->vms) {
                 struct hv_vm *vm = gw_list_entry(link, struct hv_vm, link);
 
                 if (vm->write_soon)
                         hv_vm_write(vm);
+                say_that_we_end(vm);
                 hv_vm_free(vm);
         }
         hv_carriers_deinit(hv);

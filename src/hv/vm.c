@@ -481,9 +481,9 @@ static int undo_start(struct hv_vm *vm, const char *directory) {
         int r, older;
 
         snprintf(mark, sizeof mark, "opaque=%s/" GW_QEMU_CONSOLE_FILE, directory);
-        r = gw_process_kill_by_argument(mark);
+        r = gw_process_kill_by_argument(mark, vm->record.uid);
         snprintf(mark, sizeof mark, "%s/qmp,", directory); /* of an older agent */
-        older = gw_process_kill_by_argument(mark);
+        older = gw_process_kill_by_argument(mark, vm->record.uid);
         if (r == 0)
                 r = older;
         if (r < 0)

@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "hypervisor/argv.h"
 #include "hypervisor/process.h"
+#include "hypervisor/user.h"
 
 enum { LOOK_US = 100000, CONSOLE_OCTETS = 32768 };
 
@@ -111,7 +112,8 @@ static int spawn(struct gw_kvm_probe *probe, sd_event *event, const char *qemu, 
         snprintf(log, sizeof log, "%s/%s", probe->directory, LOG);
         snprintf(path, sizeof path, "%s/%s", probe->directory, CONSOLE);
         snprintf(mark, sizeof mark, "opaque=%s", path);
-        gw_process_kill_by_argument(mark); /* one that an agent left behind which was killed: it would run for good */
+        gw_process_kill_by_argument(
+                mark, user->uid); /* one that an agent left behind which was killed: it would run for good */
         console = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (console < 0)
                 return -errno;

@@ -19,10 +19,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "hypervisor/user.h"
 
 /* Negative errno; *out is 0 for one that has ended and was not reaped. */
@@ -184,16 +186,28 @@ int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uin
         return r;
 }
 
+/* A stranger's may be hidden from us. */
+static bool is_of(pid_t pid, uid_t owner) {
+        char path[64];
+        struct stat st;
+
+        snprintf(path, sizeof path, "/proc/%d", (int)pid);
+        return stat(path, &st) == 0 && st.st_uid == owner;
+}
+
 /* 1: it has; 0: it has not, or is gone; else negative errno. */
-static int has_argument(pid_t pid, const char *text) {
+static int has_argument(pid_t pid, const char *text, uid_t owner) {
         char path[64], line[16384];
         ssize_t n;
         int fd, r = 0;
 
         snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
         fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 &&
+            (errno == ENOENT || errno == ESRCH || ((errno == EACCES || errno == EPERM) && !is_of(pid, owner))))
+                return 0;
         if (fd < 0)
-                return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+                return -errno;
         n = read(fd, line, sizeof line);
         if (n < 0 && errno != ESRCH)
                 r = -errno;
@@ -201,7 +215,7 @@ static int has_argument(pid_t pid, const char *text) {
         return n > 0 && memmem(line, (size_t)n, text, strlen(text)) ? 1 : r;
 }
 
-int gw_process_kill_by_argument(const char *text) {
+int gw_process_kill_by_argument(const char *text, uid_t owner) {
         DIR *dir = opendir("/proc");
         struct dirent *entry;
         int failed = 0, r;
@@ -211,11 +225,13 @@ int gw_process_kill_by_argument(const char *text) {
         while ((entry = readdir(dir))) {
                 pid_t pid = (pid_t)atoi(entry->d_name);
 
-                r = pid > 1 && pid != getpid() ? has_argument(pid, text) : 0;
+                r = pid > 1 && pid != getpid() ? has_argument(pid, text, owner) : 0;
                 if (r > 0 && kill(pid, SIGKILL) < 0 && errno != ESRCH)
                         r = -errno;
-                if (r < 0)
-                        failed = r; /* the others are looked at all the same */
+                if (r == 0 || r == 1)
+                        continue;
+                gw_log(GW_ERR, "process %d cannot be looked at, or ended: %s", (int)pid, strerror(-r));
+                failed = r; /* the others are looked at all the same */
         }
         closedir(dir);
         return failed;

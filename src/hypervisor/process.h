@@ -43,9 +43,9 @@ int gw_process_spawn(struct gw_process *process, sd_event *event, char *const ar
                      const struct gw_process_setting *setting);
 /* GW_E_NOT_FOUND when the process is certainly gone or is another one; negative errno when that cannot be found out. */
 int gw_process_adopt(struct gw_process *process, sd_event *event, pid_t pid, uint64_t start_time);
-/* Kills every process that has `text` in its command line. For what was started and not written down in time. Negative
- * errno: some could not be looked at, or not killed. */
-int gw_process_kill_by_argument(const char *text);
+/* Kills every process that has `text` in its command line. For what was started, as `owner`, and not written down in
+ * time. Negative errno: some that may be it could not be looked at, or not killed. */
+int gw_process_kill_by_argument(const char *text, uid_t owner);
 void gw_process_kill(struct gw_process *process, int signal);
 void gw_process_end(struct gw_process *process);    /* kills, reaps, forgets; `ended` is not called */
 void gw_process_deinit(struct gw_process *process); /* lets it live */

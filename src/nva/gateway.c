@@ -178,7 +178,8 @@ static void tell_all(struct nva *nva, struct telling *telling) {
 
         for (struct gw_nve *nve = gw_directory_nve_after(&nva->directory, NULL); nve;
              nve = gw_directory_nve_after(&nva->directory, nve->id.s)) {
-                if (!nve->gateway && (!nve->departs || nve->told_off))
+                /* One whose ways are held is told the newest list when the members are ready for it: nobody waits for that. */
+                if (nve->ways_held || (!nve->gateway && (!nve->departs || nve->told_off)))
                         continue;
                 if (!nve->nve_session) {
                         if (telling)

@@ -40,7 +40,7 @@ static bool measure(const struct gw_move *m, struct sample *out) {
         if (m->phase != GW_MOVE_DONE || m->result != GW_MOVE_OK || m->n_timeline < 2 || !p->transferred_octets ||
             !p->total_octets)
                 return false;
-        if (m->as == GW_MOVE_AS_RUNNING && !(m->evidence.stopped.ns && m->evidence.resumed.ns))
+        if (m->as == GW_MOVE_AS_RUNNING && !gw_move_pause(m).ns)
                 return false;
         took_s = (double)(m->timeline[m->n_timeline - 1].at.ns - m->timeline[0].at.ns) / (double)GW_NS_PER_S;
         /* An emulator that does not tell its rate: all of the time was copying. */

@@ -85,7 +85,8 @@ static struct nve_drain *drain_new(struct nve *nve, const struct gw_name *vm, ui
 static uint64_t drain_go(struct nve_drain *drain) {
         uint64_t n;
 
-        drain_read(drain, turn_of(drain));
+        if (!drain->source) /* else the loop reads it, in its turns: many VMs that return are not all read in one */
+                drain_read(drain, turn_of(drain));
         n = drain->n_read;
         if (!drain->source &&
             sd_event_add_io(drain->nve->loop.event, &drain->source, drain->fd, EPOLLIN, on_readable, drain) < 0)

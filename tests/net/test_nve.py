@@ -224,6 +224,7 @@ def test_uncut(world4):
 @pytest.mark.parametrize("kill", [False, True], ids=["term", "kill"])
 def test_restart_loses_nothing(world, kill):
     a, b = pair(world)
+    meet(a, b)
     h1, h2, _ = world.hosts
     receivers = [b.udp(family, 7000) for family in (4, 6)]
     streams = [nw.Stream(a, family, (b.ips[family == 6], 7000)) for family in (4, 6)]
@@ -245,6 +246,7 @@ def test_restart_after_a_cut_keeps_the_redirect(world4):
     a, b = pair(world4)
     h1, h2, h3 = world4.hosts
     copy = nw.Guest(world4, h3, "b", 0xb)
+    meet(a, b)
     receiver = copy.udp(4, 7000)
     warm = b.udp(4, 7000)
     stream = nw.Stream(a, 4, (b.ips[0], 7000))

@@ -470,7 +470,7 @@ static void what_waits_grows_old(void **state) {
 
 /* ---- how much may wait ---- */
 
-enum { CUT_VMS = 6, LARGE = 65000, OF_A_QUEUE = (32 << 20) / LARGE };
+enum { CUT_VMS = 10, LARGE = 65000, OF_A_QUEUE = (32 << 20) / LARGE };
 
 static struct gw_name numbered(int i) {
         const char name[] = {'w', (char)('0' + i), 0};
@@ -516,7 +516,7 @@ static void count_given(const struct gw_edge_punt *punt, void *user) {
         ++*(uint64_t *)user;
 }
 
-/* Every way out of the queues makes room for others. */
+/* Every way out of the queues makes room for others. What is said takes no more than half of it: two ports' worth. */
 static void what_waits_for_all_is_bounded(void **state) {
         struct world *w = *state;
         uint64_t in_all = 0, given = 0;
@@ -532,16 +532,20 @@ static void what_waits_for_all_is_bounded(void **state) {
         assert_in_range(in_all * LARGE, GW_EDGE_TAKING_BACK_MAX * 0.99, GW_EDGE_TAKING_BACK_MAX);
         assert_int_equal(filled(w, CUT_VMS - 1), 0);
         assert_int_equal(gw_edge_delete(w->edge, w->now, &first, true, NULL), 0); /* it went well after all */
-        assert_int_equal(filled(w, CUT_VMS - 1), 2 * OF_A_QUEUE);
+        assert_int_equal(filled(w, CUT_VMS - 1), OF_A_QUEUE);
+        assert_in_range(filled(w, CUT_VMS - 2), OF_A_QUEUE - 8, OF_A_QUEUE);
         world_pass(w, GW_EDGE_HOLD_MS + 100);
         comes(w, GW_EDGE_FENCED, 7, 2, 1, 2, false); /* and what the others said before grows old */
-        assert_in_range(filled(w, 2), OF_A_QUEUE - 1, OF_A_QUEUE);
+        assert_in_range(filled(w, CUT_VMS - 3), OF_A_QUEUE - 8, OF_A_QUEUE);
         in_all = gw_edge_give_back(w->edge, count_given, &given);
         assert_int_equal(in_all, given);
         assert_in_range(given * LARGE, GW_EDGE_TAKING_BACK_MAX * 0.9, GW_EDGE_TAKING_BACK_MAX);
         w->now.mono.ns += gw_ms(1).ns;
-        for (int i = 2; i < CUT_VMS - 1; i++)
-                assert_int_equal(filled(w, i), 2 * OF_A_QUEUE);
+        for (int i = 2; i < CUT_VMS - 3; i++) {
+                uint64_t queues = i < 4 ? 2 : 1;
+
+                assert_in_range(filled(w, i), queues * OF_A_QUEUE - 8, queues * OF_A_QUEUE);
+        }
 }
 
 int main(void) {
