@@ -112,8 +112,8 @@ static int spawn(struct gw_kvm_probe *probe, sd_event *event, const char *qemu, 
         snprintf(log, sizeof log, "%s/%s", probe->directory, LOG);
         snprintf(path, sizeof path, "%s/%s", probe->directory, CONSOLE);
         snprintf(mark, sizeof mark, "opaque=%s", path);
-        gw_process_kill_by_argument(
-                mark, user->uid); /* one that an agent left behind which was killed: it would run for good */
+        /* One that an agent left behind which was killed: it would run for good. */
+        gw_process_kill_by_argument(mark, user ? user->uid : 0);
         console = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (console < 0)
                 return -errno;
