@@ -70,6 +70,16 @@ def request(path, method, url, body=None, timeout_s=10.0):
         connection.close()
 
 
+def command_lines():
+    """(pid, words) of all that runs."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                yield int(pid), file.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+
+
 class Lab:
     def __init__(self, name, hosts=3, underlay=4, **options):
         self.name, self.hosts, self.underlay, self.options = name, hosts, underlay, options
@@ -139,26 +149,16 @@ class Lab:
     def emulators(self, vm):
         """{host: pid} of the emulator processes of a VM, real or synthetic: those with a control socket in the host's folder."""
         found = {}
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    words = file.read().decode(errors="replace").split("\0")
-            except OSError:
-                continue
+        for pid, words in command_lines():
             for word in words:
                 match = re.search(rf"{re.escape(self.folder)}/hosts/(h\d+)/", word)
                 if match and "-mon" in words and any(re.search(rf"\b{vm}\b", w) for w in words):
-                    found[match.group(1)] = int(pid)
+                    found[match.group(1)] = pid
         return found
 
     def keeper(self, vm):
         """The process that holds a synthetic guest's namespace."""
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cmdline", "rb") as file:
-                    words = file.read().decode(errors="replace").split("\0")
-            except OSError:
-                continue
+        for pid, words in command_lines():
             if "--keeper" in words and words[words.index("--keeper") + 1] == vm and self.folder in " ".join(words):
                 return pid
         return None
